@@ -1,0 +1,135 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PackageDescription
+
+let swift: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "pci-rebalance",
+    products: [
+        .executable(name: "pci-rebalance", targets: ["pci-rebalance"]),
+        .executable(name: "vm-lab", targets: ["vm-lab"]),
+        .library(name: "PCITopology", targets: ["PCITopology"]),
+        .library(name: "ResourceSolver", targets: ["ResourceSolver"]),
+        .library(name: "AllocationPolicies", targets: ["AllocationPolicies"]),
+        .library(name: "RebalancePlanner", targets: ["RebalancePlanner"]),
+        .library(name: "LibPCIBridge", targets: ["LibPCIBridge"]),
+        .library(name: "PlanExecutor", targets: ["PlanExecutor"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // The ground floor: values only.
+        .target(name: "PCITopology", swiftSettings: swift),
+        // What a given kernel or firmware would do. Knows no goal.
+        .target(name: "AllocationPolicies", dependencies: ["PCITopology"], swiftSettings: swift),
+        // Layouts, bus numbers, conflicts. Knows no kernel.
+        .target(
+            name: "ResourceSolver",
+            dependencies: [
+                "PCITopology",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            swiftSettings: swift
+        ),
+        // Goals -> ordered operations.
+        .target(
+            name: "RebalancePlanner",
+            dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver"],
+            swiftSettings: swift
+        ),
+        // The world -> model.
+        .systemLibrary(name: "CLibPCI", pkgConfig: "libpci", providers: [.apt(["libpci-dev"])]),
+        .target(name: "CLibPCIGuard", dependencies: ["CLibPCI"]),
+        .target(
+            name: "LibPCIBridge",
+            dependencies: [
+                "PCITopology", "CLibPCIGuard",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swift
+        ),
+        // The only code that writes to a machine.
+        .target(
+            name: "PlanExecutor",
+            dependencies: [
+                "PCITopology", "LibPCIBridge", "RebalancePlanner", "AllocationPolicies",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swift
+        ),
+        .executableTarget(
+            name: "pci-rebalance",
+            dependencies: [
+                "PCITopology", "LibPCIBridge", "ResourceSolver", "AllocationPolicies", "RebalancePlanner",
+                "PlanExecutor",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: swift
+        ),
+
+        // Tests and their laboratory.
+        .target(name: "TestSupport", dependencies: ["PCITopology"], path: "Tests/TestSupport", swiftSettings: swift),
+        .target(
+            name: "VMLaboratory",
+            dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+            path: "Tests/VMLaboratory",
+            swiftSettings: swift
+        ),
+        .executableTarget(
+            name: "vm-lab",
+            dependencies: [
+                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/vm-lab",
+            swiftSettings: swift
+        ),
+        .testTarget(name: "PCITopologyTests", dependencies: ["PCITopology", "TestSupport"], swiftSettings: swift),
+        .testTarget(
+            name: "ResourceSolverTests",
+            dependencies: ["PCITopology", "ResourceSolver", "TestSupport"],
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "AllocationPoliciesTests",
+            dependencies: ["PCITopology", "AllocationPolicies", "LibPCIBridge", "TestSupport"],
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "RebalancePlannerTests",
+            dependencies: ["PCITopology", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "LibPCIBridgeTests",
+            dependencies: ["PCITopology", "LibPCIBridge", "TestSupport"],
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "PlanExecutorTests",
+            dependencies: ["PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "CommandLineTests",
+            dependencies: ["PCITopology", "LibPCIBridge", "TestSupport", "pci-rebalance"],
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "VMTests",
+            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner"],
+            swiftSettings: swift
+        ),
+    ]
+)
