@@ -45,7 +45,10 @@ let package = Package(
         // Goals -> ordered operations.
         .target(
             name: "RebalancePlanner",
-            dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "ResourceSolver",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             swiftSettings: swift
         ),
         // The world -> model.
