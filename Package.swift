@@ -87,6 +87,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
+            exclude: ["Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(
