@@ -128,6 +128,7 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: ["PCITopology", "LibPCIBridge", "TestSupport", "pci-rebalance"],
+            exclude: ["Golden"],
             swiftSettings: swift
         ),
         .testTarget(
