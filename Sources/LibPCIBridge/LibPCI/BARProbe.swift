@@ -15,7 +15,9 @@ enum BARProbe {
     static func candidates(_ topology: Topology) -> [(FunctionAddress, [ResourceIndex])] {
         var result: [(FunctionAddress, [ResourceIndex])] = []
         for f in topology.functions where !f.isBridge && !f.isVirtual && f.use.driver == nil {
-            guard f.config.headerLayout == 0, let command = f.config.command, f.use.enableCount ?? 0 == 0 else { continue }
+            guard f.config.headerLayout == 0, let command = f.config.command, f.use.enableCount ?? 0 == 0 else {
+                continue
+            }
             let indexes = f.resources.filter { r in
                 guard r.index.isBAR, r.assignment == .wiped, r.size == nil else { return false }
                 return !command.contains(r.kind == .io ? .ioSpace : .memorySpace)
