@@ -141,7 +141,7 @@ public struct LiveReader: Sendable {
             record.firmwareMap = firmwareMap(directory)
         }
         guard options.readsKernelLog else { return }
-        switch KernelLogReader.read(device: options.devices + "/kmsg") {
+        switch KernelRingBuffer.read(device: options.devices + "/kmsg") {
         case .success(let lines): record.kernelLog = lines
         case .failure: break  // The assembler says what a record without a log cannot tell.
         }

@@ -4,7 +4,7 @@ internal import CLibPCIGuard
 internal import Glibc
 
 /// Reads the running kernel's log without waiting for more.
-enum KernelLogReader {
+enum KernelRingBuffer {
     /// The relevant lines, or the error number of the last way that was tried.
     static func read(device: String) -> Result<[String], LogFailure> {
         switch readDevice(device) {
