@@ -167,6 +167,12 @@ struct KernelLogReader {
             return text.has("available for PCI devices")
         case UInt8(ascii: "a"): return text.starts("acpi PNP0A0")
         case UInt8(ascii: "e"): return text.starts("e820: ") || text.starts("efi: Remove mem")
+        case UInt8(ascii: "N"):
+            return text.starts("NVRM: ") && (text.has("NVIDIA device is invalid") || text.has("0M @ 0x0"))
+        case UInt8(ascii: "E"), UInt8(ascii: "r"):
+            // `resource: Expanded resource Reserved due to conflict with PCI Bus 0000:00`
+            return text.has("due to conflict with PCI Bus")
+        case UInt8(ascii: "S"): return text.starts("Some PCI device resources are unassigned")
         default: return false
         }
     }
