@@ -80,7 +80,7 @@ public struct Triage: Hashable, Sendable {
         for message in evidence.messages {
             let bytes = Array(message.text.utf8)[...]
             guard let line = TriageLine(bytes) else {
-                if TriageLine.soundsLikeFailure(bytes), KernelLogReader.matters(bytes) {
+                if TriageLine.soundsLikeFailure(bytes), LogTextReader.matters(bytes) {
                     unclassified.append(message.text)
                 }
                 continue

@@ -83,7 +83,7 @@ struct TriageLine {
 
     /// Reads a message that belongs to PCI and tells of a failure or of an assignment; nil for every other message.
     init?(_ message: TextBytes) {
-        if let subject = KernelLogReader.takeSubject(message) {
+        if let subject = LogTextReader.takeSubject(message) {
             let driver = message.before(" ")
             self.init(
                 function: subject.rest,

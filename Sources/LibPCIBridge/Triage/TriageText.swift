@@ -7,6 +7,7 @@ extension Triage {
     /// harmless ones counted by reason.
     ///
     /// - Parameter isVerbose: whether harmless groups are listed one by one, and each group shows a line of the log.
+    /// - Returns: lines without line feeds, at least one.
     public func lines(isVerbose: Bool = false) -> [String] {
         var result: [String] = []
         guard failingLines > 0 else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// One line of a kernel log, freed of what dmesg, journald, syslog, pstore or a mail put in front of it.
-struct KernelLogLine {
+struct LogTextLine {
     /// Microseconds since boot, when the line says so.
     var time: UInt64?
     /// What the kernel printed.
@@ -22,7 +22,7 @@ struct KernelLogLine {
         // A comparison of two logs: what begins with a minus is the other log.
         if let byte = rest.first, byte == 0x2b || byte == 0x2d {
             let body = rest.dropFirst()
-            if body.starts("pci") || body.starts("[ ") || KernelLogReader.takeSubject(body) != nil {
+            if body.starts("pci") || body.starts("[ ") || LogTextReader.takeSubject(body) != nil {
                 guard byte == 0x2b else { return nil }
                 rest = body
             }
