@@ -106,7 +106,7 @@ public struct Recovery {
         let lock: ApplyLock
         do {
             lock = try waitForLock()
-        } catch let error as ApplyLockError {
+        } catch {
             return Applier.untouched(error.isBusy ? "busy" : "no-lock", "\(error).", error.isBusy ? 75 : 1)
         }
         defer { withExtendedLifetime(lock) {} }
@@ -146,12 +146,13 @@ public struct Recovery {
     }
 
     /// A write of a tool that was killed may still be under way and keeps the lock until it has ended.
-    private func waitForLock() throws -> ApplyLock {
+    private func waitForLock() throws(ApplyLockError) -> ApplyLock {
         let start = applier.pacing.now()
         while true {
             do {
                 return try ApplyLock(path: applier.lockPath)
-            } catch  where error.isBusy && applier.pacing.now() - start < applier.limits.lockWait {
+            } catch {
+                guard error.isBusy, applier.pacing.now() - start < applier.limits.lockWait else { throw error }
                 applier.pacing.sleep(applier.limits.pollInterval)
             }
         }
