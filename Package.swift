@@ -45,7 +45,10 @@ let package = Package(
         // Goals -> ordered operations.
         .target(
             name: "RebalancePlanner",
-            dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "ResourceSolver",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             swiftSettings: swift
         ),
         // The world -> model.
@@ -60,10 +63,11 @@ let package = Package(
             swiftSettings: swift
         ),
         // The only code that writes to a machine.
+        .target(name: "CPlanExecutor"),
         .target(
             name: "PlanExecutor",
             dependencies: [
-                "PCITopology", "LibPCIBridge", "RebalancePlanner", "AllocationPolicies",
+                "CPlanExecutor", "PCITopology", "LibPCIBridge", "RebalancePlanner", "AllocationPolicies",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swift
@@ -84,6 +88,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
+            exclude: ["Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(
@@ -123,7 +128,8 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["PCITopology", "LibPCIBridge", "TestSupport", "pci-rebalance"],
+            dependencies: ["PCITopology", "LibPCIBridge", "RebalancePlanner", "TestSupport", "pci-rebalance"],
+            exclude: ["Golden"],
             swiftSettings: swift
         ),
         .testTarget(

@@ -100,6 +100,7 @@ extension AddressRange {
     /// The parts of this range that none of `taken` covers, in ascending order.
     ///
     /// - Parameter taken: ranges in any order; overlaps and ranges outside are allowed.
+    /// - Returns: disjoint ranges, ascending; empty when everything is covered.
     /// - Complexity: O(n log n) in the number of ranges.
     public func subtracting(_ taken: [AddressRange]) -> [AddressRange] {
         var gaps: [AddressRange] = []

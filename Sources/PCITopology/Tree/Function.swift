@@ -10,6 +10,8 @@ public struct Function: Hashable, Sendable {
     public var config: ConfigSpace
     /// The capabilities decoded from `config`.
     public var capabilities: Capabilities
+    /// The lines of the sysfs file `resource`, exactly as the kernel prints them; empty when there was no such file.
+    public var lines: [ResourceLine]
     /// The implemented resources in ascending index order.
     public var resources: [Resource]
     /// The bridge's side of the function; nil for an endpoint.
@@ -28,6 +30,7 @@ public struct Function: Hashable, Sendable {
         address: FunctionAddress,
         identity: Identity,
         config: ConfigSpace = ConfigSpace(),
+        lines: [ResourceLine] = [],
         resources: [Resource] = [],
         bridge: Bridge? = nil,
         parent: FunctionAddress? = nil,
@@ -39,6 +42,7 @@ public struct Function: Hashable, Sendable {
         self.identity = identity
         self.config = config
         capabilities = Capabilities(config)
+        self.lines = lines
         self.resources = resources
         self.bridge = bridge
         self.parent = parent

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What a kernel shows of one function at one moment: the part that a prediction must get right.
+public struct FunctionState: Hashable, Sendable {
+    /// The address.
+    public var address: FunctionAddress
+    /// The place in the tree, independent of bus numbers.
+    public var path: TopologyPath
+    /// Vendor ID in the high half, device ID in the low half.
+    public var ids: UInt32
+    /// The lines of the sysfs file `resource`.
+    public var lines: [ResourceLine]
+    /// The bus range of a bridge that has a bus; nil otherwise.
+    public var busRange: BusRange?
+
+    /// Creates a state.
+    public init(
+        address: FunctionAddress,
+        path: TopologyPath,
+        ids: UInt32,
+        lines: [ResourceLine],
+        busRange: BusRange?
+    ) {
+        self.address = address
+        self.path = path
+        self.ids = ids
+        self.lines = lines
+        self.busRange = busRange
+    }
+}
+
+/// What a kernel shows of the whole tree at one moment, in ascending address order.
+public struct TreeState: Hashable, Sendable {
+    /// The functions in ascending address order.
+    public var functions: [FunctionState]
+
+    /// Creates a state; functions are sorted by address.
+    public init(_ functions: [FunctionState]) {
+        self.functions = functions.sorted { $0.address < $1.address }
+    }
+
+    /// The state that `topology` shows.
+    public init(_ topology: Topology) {
+        functions = topology.functions.indices.map { i in
+            let f = topology.functions[i]
+            return FunctionState(
+                address: f.address,
+                path: topology.path(of: i),
+                ids: UInt32(f.identity.vendor) << 16 | UInt32(f.identity.device),
+                lines: f.lines,
+                busRange: f.bridge?.busRange
+            )
+        }
+    }
+
+    /// A 64-bit fingerprint of addresses, ids, resource lines and bus ranges (FNV-1a over their bytes).
+    ///
+    /// Tells whether a tree is still the one that a plan was made for. Not a defence against forgery.
+    /// - Complexity: O(number of resource lines).
+    public var fingerprint: UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func mix(_ value: UInt64) {
+            for shift in stride(from: UInt64(0), to: 64, by: 8) {
+                // FNV-1a is defined modulo 2^64.
+                hash = (hash ^ (value >> shift & 0xff)) &* 0x100_0000_01b3
+            }
+        }
+        for f in functions {
+            mix(UInt64(f.address.segment) << 16 | UInt64(f.address.bus.rawValue) << 8 | UInt64(f.address.devfn))
+            mix(UInt64(f.ids))
+            if let buses = f.busRange {
+                mix(1 << 16 | UInt64(buses.first.rawValue) << 8 | UInt64(buses.last.rawValue))
+            } else {
+                mix(0)
+            }
+            for line in f.lines {
+                mix(line.start)
+                mix(line.end)
+                mix(line.flags.rawValue)
+            }
+        }
+        return hash
+    }
+
+    /// One difference between two states.
+    public enum Difference: Hashable, Sendable {
+        /// A function is in `self` and not in the other state.
+        case missing(FunctionState)
+        /// A function is in the other state and not in `self`.
+        case unexpected(FunctionState)
+        /// Another device answers at the address.
+        case identity(FunctionAddress, expected: UInt32, found: UInt32)
+        /// A resource line differs; a line that one side lacks counts as zero.
+        case resource(FunctionAddress, index: Int, expected: ResourceLine, found: ResourceLine)
+        /// The bus range differs.
+        case busRange(FunctionAddress, expected: BusRange?, found: BusRange?)
+    }
+
+    /// What `found` has otherwise than this state, in address order; empty when they agree.
+    /// - Complexity: O(number of resource lines).
+    public func differences(from found: TreeState) -> [Difference] {
+        var result: [Difference] = []
+        var a = 0
+        var b = 0
+        while a < functions.count || b < found.functions.count {
+            if b >= found.functions.count
+                || (a < functions.count && functions[a].address < found.functions[b].address)
+            {
+                result.append(.missing(functions[a]))
+                a += 1
+                continue
+            }
+            if a >= functions.count || found.functions[b].address < functions[a].address {
+                result.append(.unexpected(found.functions[b]))
+                b += 1
+                continue
+            }
+            let x = functions[a]
+            let y = found.functions[b]
+            if x.ids != y.ids { result.append(.identity(x.address, expected: x.ids, found: y.ids)) }
+            if x.busRange != y.busRange {
+                result.append(.busRange(x.address, expected: x.busRange, found: y.busRange))
+            }
+            for i in 0..<max(x.lines.count, y.lines.count) {
+                let p = i < x.lines.count ? x.lines[i] : .zero
+                let q = i < y.lines.count ? y.lines[i] : .zero
+                if p != q { result.append(.resource(x.address, index: i, expected: p, found: q)) }
+            }
+            a += 1
+            b += 1
+        }
+        return result
+    }
+}
+
+extension TreeState.Difference: CustomStringConvertible {
+    /// A lower-case sentence with what was expected and found.
+    public var description: String {
+        switch self {
+        case .missing(let f): "\(f.address) expected, not found"
+        case .unexpected(let f): "\(f.address) found, not expected"
+        case .identity(let address, let expected, let found):
+            "\(address) expected id \(bareHex(UInt64(expected), width: 8)), found \(bareHex(UInt64(found), width: 8))"
+        case .resource(let address, let index, let expected, let found):
+            "\(address) \(ResourceIndex(index)?.description ?? "resource \(index)") expected \(expected), found \(found)"
+        case .busRange(let address, let expected, let found):
+            "\(address) expected \(expected?.description ?? "no bus"), found \(found?.description ?? "no bus")"
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// What would be done, why, to whom, and what the machine will look like after every step.
+public struct Plan: Hashable, Sendable {
+    /// The answer in one word, with its reason.
+    public var verdict: Verdict
+    /// The kernel that the prediction is made for, `uname -r`.
+    public var kernelRelease: String
+    /// The name of the behaviour preset that the prediction uses, for example `linux-6.12`.
+    public var behaviour: String
+    /// The fingerprint of the tree that the plan was made for (`TreeState.fingerprint`).
+    public var fingerprint: UInt64
+    /// What was asked for.
+    public var goals: [Goal]
+    /// What is wrong now and who is in the way, in the order of the tree.
+    public var diagnosis: [DiagnosisLine]
+    /// The functions that the plan stops or moves, in address order.
+    public var disturbed: [Disturbance]
+    /// The steps, in order; empty unless the verdict is `act`.
+    public var steps: [PlanStep]
+    /// The tree before the first step.
+    public var before: TreeState
+    /// The tree that the kernel is predicted to show after the last step.
+    public var after: TreeState
+    /// How well the plan is known to be the least disturbing one.
+    public var proof: ProofOfLeastDisturbance
+    /// What the plan leaves unplaced that is optional, and other remarks, a sentence each.
+    public var remarks: [String]
+
+    /// Creates a plan.
+    public init(
+        verdict: Verdict,
+        kernelRelease: String,
+        behaviour: String,
+        fingerprint: UInt64,
+        goals: [Goal],
+        diagnosis: [DiagnosisLine],
+        disturbed: [Disturbance],
+        steps: [PlanStep],
+        before: TreeState,
+        after: TreeState,
+        proof: ProofOfLeastDisturbance,
+        remarks: [String]
+    ) {
+        self.verdict = verdict
+        self.kernelRelease = kernelRelease
+        self.behaviour = behaviour
+        self.fingerprint = fingerprint
+        self.goals = goals
+        self.diagnosis = diagnosis
+        self.disturbed = disturbed
+        self.steps = steps
+        self.before = before
+        self.after = after
+        self.proof = proof
+        self.remarks = remarks
+    }
+
+    /// The answer of a planning run.
+    public struct Verdict: Hashable, Sendable {
+        /// The answer in one word.
+        public enum Answer: String, Hashable, Sendable {
+            /// The steps reach the goal.
+            case act
+            /// Nothing needs to be done.
+            case none
+            /// A way exists and safety forbids it.
+            case refused
+            /// No way exists.
+            case impossible
+        }
+
+        /// The answer.
+        public var answer: Answer
+        /// A stable slug: `unassigned-bars`, `healthy`, `protected`, `mmio-window-too-small`, `bus-exhausted`, …
+        public var reason: String
+        /// One sentence for a person.
+        public var sentence: String
+
+        /// Creates a verdict.
+        public init(_ answer: Answer, reason: String, sentence: String) {
+            self.answer = answer
+            self.reason = reason
+            self.sentence = sentence
+        }
+
+        /// The last line of text output: `PLAN: act reason=unassigned-bars`.
+        public var line: String { "PLAN: \(answer.rawValue) reason=\(reason)" }
+    }
+}
+
+/// One sentence of the diagnosis.
+public struct DiagnosisLine: Hashable, Sendable {
+    /// A stable slug: `unassigned`, `wiped`, `no-bus`, `pin`, `collateral`, …
+    public var code: String
+    /// The function that the sentence is about.
+    public var address: FunctionAddress?
+    /// The sentence.
+    public var text: String
+
+    /// Creates a line.
+    public init(code: String, address: FunctionAddress?, text: String) {
+        self.code = code
+        self.address = address
+        self.text = text
+    }
+}
+
+/// One function that a plan stops or moves.
+public struct Disturbance: Hashable, Sendable {
+    /// What happens to it.
+    public enum Effect: String, Hashable, Sendable {
+        /// Removed and found again, at the same addresses and bus numbers.
+        case stopped
+        /// Removed and found again, at other addresses.
+        case moved
+        /// Removed and found again, on another bus.
+        case renumbered
+    }
+
+    /// The address before the plan.
+    public var address: FunctionAddress
+    /// The address after the plan.
+    public var newAddress: FunctionAddress
+    /// What happens to it.
+    public var effect: Effect
+    /// What it is: role, class or name, driver.
+    public var what: String
+    /// The cost counted for it, 0 and up.
+    public var weight: Int
+
+    /// Creates a record.
+    public init(
+        address: FunctionAddress,
+        newAddress: FunctionAddress,
+        effect: Effect,
+        what: String,
+        weight: Int
+    ) {
+        self.address = address
+        self.newAddress = newAddress
+        self.effect = effect
+        self.what = what
+        self.weight = weight
+    }
+}
+
+/// How well a plan is known to be the least disturbing one.
+public enum ProofOfLeastDisturbance: Hashable, Sendable {
+    /// No sequence of the searched levers costs less, and the solver's lower bound equals the cost.
+    case optimal
+    /// Every cheaper sequence of the searched levers was simulated and fails; the solver's bound is lower.
+    case bestOfSearched(cost: Int, lowerBound: Int)
+    /// There was nothing to prove.
+    case notApplicable
+}
+
+/// What is asked of the planner.
+public enum Goal: Hashable, Sendable {
+    /// Everything that is required and has no address or bus gets one.
+    case everythingRequired
+    /// This function, and what is below it, gets all that it requires.
+    case place(FunctionAddress)
+    /// This BAR gets this size; nil asks for the largest that fits.
+    case resize(FunctionAddress, bar: Int, size: ByteCount?)
+    /// This port keeps at least this much free room below it.
+    case reserve(FunctionAddress, Headroom)
+    /// This physical function can enable this many VFs.
+    case virtualFunctions(FunctionAddress, count: Int)
+}
+
+/// Room to be kept free below a port.
+public struct Headroom: Hashable, Sendable {
+    /// I/O bytes.
+    public var io: ByteCount
+    /// Non-prefetchable memory bytes.
+    public var memory: ByteCount
+    /// Prefetchable memory bytes.
+    public var prefetchable: ByteCount
+    /// Bus numbers beyond the port's own secondary bus.
+    public var buses: Int
+
+    /// Creates a record; nothing asked for by default.
+    public init(
+        io: ByteCount = .zero,
+        memory: ByteCount = .zero,
+        prefetchable: ByteCount = .zero,
+        buses: Int = 0
+    ) {
+        self.io = io
+        self.memory = memory
+        self.prefetchable = prefetchable
+        self.buses = buses
+    }
+}
