@@ -66,10 +66,11 @@ let package = Package(
             swiftSettings: swift
         ),
         // The only code that writes to a machine.
+        .target(name: "CPlanExecutor"),
         .target(
             name: "PlanExecutor",
             dependencies: [
-                "PCITopology", "LibPCIBridge", "RebalancePlanner", "AllocationPolicies",
+                "CPlanExecutor", "PCITopology", "LibPCIBridge", "RebalancePlanner", "AllocationPolicies",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swift
@@ -90,6 +91,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
+            exclude: ["Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(
@@ -136,7 +138,8 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["PCITopology", "LibPCIBridge", "TestSupport", "pci-rebalance"],
+            dependencies: ["PCITopology", "LibPCIBridge", "RebalancePlanner", "TestSupport", "pci-rebalance"],
+            exclude: ["Golden"],
             swiftSettings: swift
         ),
         .testTarget(

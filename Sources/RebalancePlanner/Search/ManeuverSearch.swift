@@ -9,7 +9,7 @@ internal import PCITopology
 /// untried, so the first that reaches the goal is the cheapest of all sequences that the source offers, up to
 /// `maximumStages`. Cost, in this order: weight of what is disturbed (each function once), stages, functions disturbed,
 /// writes, order of generation.
-struct ManeuverSearch {
+struct ManeuverSearch<Simulation: Simulator> {
     let weights: DisturbanceWeights
     let original: Standing
     let maximumStages: Int

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// The host bridges and their apertures, from the best source that the record has.
+struct HostBridgeAssembly {
+    let tree: TreePlacement
+    let log: KernelLogFacts
+    let memory: IomemText?
+    let io: IomemText?
+
+    /// The host bridges in ascending order.
+    func hostBridges() -> [HostBridge] {
+        tree.roots.map { root in
+            let told = log.hosts.first { $0.segment == root.segment && $0.rootBus == root.bus }
+            var host = HostBridge(
+                segment: root.segment,
+                busRange: busRange(root, told),
+                apertures: told?.apertures ?? [],
+                source: .kernelLog
+            )
+            if host.apertures.isEmpty {
+                host.apertures =
+                    nodes(root, io, flags: [.io, .window]) + nodes(root, memory, flags: [.memory, .window])
+                host.source = host.apertures.isEmpty ? .unknown : .iomem
+            }
+            return host
+        }
+    }
+
+    private func nodes(_ root: TreePlacement.Root, _ text: IomemText?, flags: ResourceFlags) -> [Aperture] {
+        guard let text, !text.isZeroed else { return [] }
+        return text.busNodes
+            .filter { $0.segment == root.segment && $0.bus == root.bus && !text.isBelowBus($0.node) }
+            .map { Aperture(range: text.nodes[$0.node].range, flags: flags) }
+    }
+
+    private func busRange(_ root: TreePlacement.Root, _ told: KernelLogFacts.Host?) -> BusRange {
+        let inUse = tree.lastBusInUse(below: root)
+        let next = tree.roots.first { $0.segment == root.segment && $0.bus > root.bus }?.bus
+        // Next root bus > this one, so it is at least 1.
+        let ceiling = next.map { BusNumber($0.rawValue - 1) } ?? BusNumber(0xff)
+        var last = inUse
+        if let range = told?.busRange {
+            last = max(last, range.last)
+        } else if let range = configurationSpaceBuses(root) {
+            last = max(last, range.last)
+        }
+        return BusRange(first: root.bus, last: min(last, ceiling)) ?? BusRange(root.bus)
+    }
+
+    /// The buses of the memory-mapped configuration space: `PCI ECAM 0000 [bus 00-ff]`, before 6.9 `PCI MMCONFIG …`.
+    private func configurationSpaceBuses(_ root: TreePlacement.Root) -> BusRange? {
+        for node in memory?.nodes ?? [] {
+            var text = Array(node.name.utf8)[...]
+            guard text.take("PCI ECAM ") || text.take("PCI MMCONFIG "), text.takeHex() == UInt64(root.segment),
+                text.take(" [bus "), let first = text.takeHex(), text.take("-"), let last = text.takeHex(),
+                first <= 0xff,
+                last <= 0xff, let range = BusRange(first: BusNumber(UInt8(first)), last: BusNumber(UInt8(last))),
+                range.contains(root.bus)
+            else { continue }
+            return range
+        }
+        return nil
+    }
+
+    /// What the sources of apertures leave open.
+    func gaps(of hosts: [HostBridge], record: MachineRecord) -> [ReadingGap] {
+        var gaps: [ReadingGap] = []
+        if memory?.isZeroed == true || io?.isZeroed == true {
+            gaps.append(
+                ReadingGap(
+                    code: "iomem-zeroed",
+                    detail: "/proc/iomem shows zeros only (that takes CAP_SYS_ADMIN): what the kernel holds and what "
+                        + "is in the way inside apertures is unknown"
+                )
+            )
+        } else if memory == nil {
+            gaps.append(
+                ReadingGap(
+                    code: "no-iomem",
+                    detail: "there is no /proc/iomem: what the kernel holds and what is in the way inside apertures is "
+                        + "unknown"
+                )
+            )
+        }
+        func names(_ wanted: (HostBridge) -> Bool) -> String? {
+            let found = hosts.filter(wanted).map { "\(bareHex(UInt64($0.segment), width: 4)):\($0.rootBus)" }
+            if found.isEmpty { return nil }
+            return (found.count == 1 ? "root bus " : "root buses ") + found.joined(separator: ", ")
+        }
+        if let names = names({ $0.source == .iomem }) {
+            gaps.append(
+                ReadingGap(
+                    code: "apertures-from-iomem",
+                    detail: "the apertures of \(names) are from /proc/iomem: their order in the kernel's list, "
+                        + "bus-address offsets and flags are unknown"
+                )
+            )
+        }
+        if let names = names({ $0.source == .unknown }) {
+            gaps.append(ReadingGap(code: "no-apertures", detail: "nothing tells the apertures of \(names)"))
+        }
+        func isTold(_ host: HostBridge) -> Bool {
+            log.hosts.contains { $0.segment == host.segment && $0.rootBus == host.rootBus && $0.busRange != nil }
+        }
+        func isMapped(_ host: HostBridge) -> Bool {
+            configurationSpaceBuses(.init(segment: host.segment, bus: host.rootBus)) != nil
+        }
+        if let names = names({ !isTold($0) && isMapped($0) }) {
+            gaps.append(
+                ReadingGap(
+                    code: "root-bus-range-inferred",
+                    detail: "the bus range of \(names) is taken from the configuration space's mapping in /proc/iomem"
+                )
+            )
+        }
+        if let names = names({ !isTold($0) && !isMapped($0) }) {
+            gaps.append(
+                ReadingGap(
+                    code: "root-bus-range",
+                    detail: "the bus range of \(names) is unknown; it is taken to end at the last bus in use"
+                )
+            )
+        }
+        if record.kernelLog == nil {
+            gaps.append(
+                ReadingGap(
+                    code: "no-kernel-log",
+                    detail:
+                        "the kernel log could not be read: sizes of forgotten BARs, the order of apertures and bus-address "
+                        + "offsets may be missing"
+                )
+            )
+        }
+        return gaps
+    }
+}

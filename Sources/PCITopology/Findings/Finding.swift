@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Something about the tree that a person should know: what, where, why, and what may be done.
+public struct Finding: Hashable, Sendable {
+    /// What it is; the raw value is stable and stands in JSON documents.
+    public enum Code: String, Hashable, Sendable, CaseIterable {
+        /// A BAR has no address.
+        case barUnassigned = "bar-unassigned"
+        /// A BAR has no address and the kernel forgot it: no rescan retries it.
+        case barWiped = "bar-wiped"
+        /// A BAR that had an address lost it to somebody else's assignment.
+        case barLost = "bar-lost"
+        /// A BAR carries an address that the kernel does not hold.
+        case barUnclaimed = "bar-unclaimed"
+        /// A resource lies outside the windows or apertures above it.
+        case outsideWindow = "outside-window"
+        /// Two resources on one bus share addresses.
+        case overlap
+        /// A window is closed, or has no address, above a function that needs it.
+        case windowClosed = "window-closed"
+        /// The ROM has no address.
+        case romUnassigned = "rom-unassigned"
+        /// The block for VF BARs has no address.
+        case vfBARUnassigned = "vf-bar-unassigned"
+        /// A bridge has no bus numbers.
+        case busMissing = "bus-missing"
+        /// A bus range leaves the range above it, or holds the bus that its bridge sits on.
+        case busOutsideParent = "bus-outside-parent"
+        /// Two bridges on one bus share bus numbers.
+        case busOverlap = "bus-overlap"
+        /// A function's bus number is not the one its bridge leads to.
+        case busMismatch = "bus-mismatch"
+        /// The kernel's tree and the registers disagree.
+        case registersDiffer = "registers-differ"
+        /// The function does not answer: its configuration space reads all ones.
+        case notAnswering = "not-answering"
+    }
+
+    /// How bad it is.
+    public enum Severity: String, Hashable, Sendable {
+        /// Something does not work, or will not.
+        case problem
+        /// Nothing is lost in practice.
+        case note
+    }
+
+    /// What it is.
+    public var code: Code
+    /// How bad it is.
+    public var severity: Severity
+    /// The function that it is about.
+    public var address: FunctionAddress
+    /// The resource that it is about, or nil when it is not about one.
+    public var resource: ResourceIndex?
+    /// Other functions that take part, ascending: who pins the space, who overlaps, who lost or took it.
+    public var related: [FunctionAddress]
+    /// One lower-case sentence: what is wrong, with what was expected and found.
+    public var sentence: String
+    /// Why it is so, a sentence each, nearest cause first.
+    public var causes: [String]
+
+    /// Creates a finding.
+    public init(
+        _ code: Code,
+        _ severity: Severity,
+        at address: FunctionAddress,
+        resource: ResourceIndex? = nil,
+        related: [FunctionAddress] = [],
+        _ sentence: String,
+        causes: [String] = []
+    ) {
+        self.code = code
+        self.severity = severity
+        self.address = address
+        self.resource = resource
+        self.related = related.sorted()
+        self.sentence = sentence
+        self.causes = causes
+    }
+}
+
+extension Topology {
+    /// Everything about the tree that a person should know, in the order of the tree (parents first, a function's bus
+    /// numbers before its resources).
+    ///
+    /// Judges only by what was read: an aperture list that is unknown gives no finding about apertures, registers that
+    /// could not be read agree with everything.
+    /// - Complexity: O(n log n) in the number of resources, for trees of bounded depth.
+    public func findings() -> [Finding] {
+        var result: [Finding] = []
+        let offsets = registerOffsets()
+        for h in hostBridges.indices {
+            appendSiblingFindings(among: roots(of: h), to: &result)
+            for root in roots(of: h) {
+                for i in preorder(from: root) {
+                    if functions[i].config.isAllOnes && !functions[i].isVirtual {
+                        result.append(
+                            Finding(
+                                .notAnswering,
+                                .problem,
+                                at: functions[i].address,
+                                "configuration space reads all ones, the function does not answer"
+                            )
+                        )
+                        continue
+                    }
+                    appendBusFindings(of: i, to: &result)
+                    appendResourceFindings(of: i, to: &result)
+                    appendRegisterFindings(of: i, offsets: offsets, to: &result)
+                    if functions[i].isBridge { appendSiblingFindings(among: children(of: i), to: &result) }
+                }
+            }
+        }
+        return result
+    }
+
+    /// The function at index `i` and everything below it, depth first, parents before children, in list order.
+    public func preorder(from i: Int) -> [Int] {
+        var result: [Int] = []
+        var stack = [i]
+        while let next = stack.popLast() {
+            result.append(next)
+            stack.append(contentsOf: children(of: next).reversed())
+        }
+        return result
+    }
+}

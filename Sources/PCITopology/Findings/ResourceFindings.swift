@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+extension Topology {
+    /// Findings about the resources of the function at index `i`: no address, an address nobody forwards, closed windows.
+    func appendResourceFindings(of i: Int, to result: inout [Finding]) {
+        let function = functions[i]
+        guard !function.isVirtual else { return }
+        for resource in function.resources {
+            switch resource.assignment {
+            case .unassigned, .wiped:
+                appendMissing(resource, of: i, to: &result)
+            case .closed:
+                break
+            case .unclaimed(let range):
+                guard resource.index.isBAR, !resource.isFixed else { break }
+                result.append(
+                    Finding(
+                        .barUnclaimed,
+                        .note,
+                        at: function.address,
+                        resource: resource.index,
+                        "\(resource.index) shows \(resource.kernelText), which the kernel does not hold",
+                        causes: isForwarded(range, resource, to: i)
+                            ? [] : ["no window above \(function.address) forwards it"]
+                    )
+                )
+            case .assigned(let range):
+                guard !resource.isFixed, !isForwarded(range, resource, to: i) else { break }
+                let outer =
+                    parent(of: i).map { "windows of \(functions[$0].address)" } ?? "apertures of its host bridge"
+                result.append(
+                    Finding(
+                        .outsideWindow,
+                        .problem,
+                        at: function.address,
+                        resource: resource.index,
+                        related: parent(of: i).map { [functions[$0].address] } ?? [],
+                        "\(resource.index) \(resource.kernelText) lies outside the \(outer)"
+                    )
+                )
+            }
+        }
+        if function.isBridge { appendClosedWindows(of: i, to: &result) }
+    }
+
+    private func appendMissing(_ resource: Resource, of i: Int, to result: inout [Finding]) {
+        let function = functions[i]
+        let what = "\(resource.index) \(resource.kernelText)"
+        if resource.index.isROM {
+            result.append(
+                Finding(
+                    .romUnassigned,
+                    .note,
+                    at: function.address,
+                    resource: resource.index,
+                    "\(what) has no address, drivers rarely need it"
+                )
+            )
+        } else if resource.index.isVFBAR {
+            let room = analyzeRoom(for: resource, of: i)
+            result.append(
+                Finding(
+                    .vfBARUnassigned,
+                    .note,
+                    at: function.address,
+                    resource: resource.index,
+                    related: room.pins,
+                    "\(what) has no address, VFs cannot be enabled",
+                    causes: room.causes
+                )
+            )
+        } else if resource.index.isBAR {
+            result.append(missingBAR(resource, of: i, what: what))
+        }
+    }
+
+    private func missingBAR(_ resource: Resource, of i: Int, what: String) -> Finding {
+        let function = functions[i]
+        let room = analyzeRoom(for: resource, of: i)
+        let (severity, reason) = judge(resource, of: i)
+        if let old = addressInRegister(resource, of: i), old != 0 {
+            let takers = newcomersWithoutAddress(besides: i)
+            var causes = room.causes
+            if !takers.isEmpty {
+                causes.insert("the kernel was making room for \(list(takers.map(\.description)))", at: 0)
+            }
+            return Finding(
+                .barLost,
+                reason == .leftAlone ? .note : .problem,
+                at: function.address,
+                resource: resource.index,
+                related: takers + room.pins.filter { !takers.contains($0) },
+                "\(what) lost its address, the register still holds \(hex(old))",
+                causes: causes
+            )
+        }
+        var sentence = "\(what) has no address"
+        if resource.assignment == .wiped {
+            sentence += ", and the kernel forgot it: only removing and finding the function again retries it"
+        }
+        if let remark = reason.remark { sentence += "; \(remark)" }
+        return Finding(
+            resource.assignment == .wiped ? .barWiped : .barUnassigned,
+            severity,
+            at: function.address,
+            resource: resource.index,
+            related: room.pins,
+            sentence,
+            causes: reason == .leftAlone ? [] : room.causes
+        )
+    }
+
+    private enum Reason {
+        case required
+        case leftAlone
+        case optionalIO
+        case portBAR
+
+        var remark: String? {
+            switch self {
+            case .required: nil
+            case .leftAlone: "the kernel leaves functions of this class as they are"
+            case .optionalIO: "drivers use the memory BARs, I/O is rarely needed"
+            case .portBAR: "the port forwards without it"
+            }
+        }
+    }
+
+    /// How bad a BAR without address is, and why no worse.
+    private func judge(_ resource: Resource, of i: Int) -> (Finding.Severity, Reason) {
+        let function = functions[i]
+        // Functions without class, host bridges and interrupt controllers: `__dev_sort_resources` skips them.
+        if [0x0000, 0x0600, 0x0800].contains(function.identity.classWord) { return (.note, .leftAlone) }
+        if function.isBridge { return (.note, .portBAR) }
+        if resource.kind == .io, function.resources.contains(where: { $0.index.isBAR && $0.kind != .io }) {
+            return (.note, .optionalIO)
+        }
+        return (.problem, .required)
+    }
+
+    /// The address in the BAR's register, without the type bits; nil when it was not read.
+    func addressInRegister(_ resource: Resource, of i: Int) -> UInt64? {
+        guard resource.index.isBAR else { return nil }
+        let config = functions[i].config
+        let offset = 0x10 + 4 * Int(resource.index.rawValue)
+        guard let low = config.long(offset), low != .max else { return nil }
+        if resource.flags.contains(.io) { return UInt64(low & ~3) }
+        guard resource.is64Bit, resource.index.rawValue < 5 else { return UInt64(low & ~0xf) }
+        guard let high = config.long(offset + 4), high != .max else { return nil }
+        return UInt64(high) << 32 | UInt64(low & ~0xf)
+    }
+
+    /// Functions that lack an address and never had one, below the same outermost bridge as the function at index `i`.
+    private func newcomersWithoutAddress(besides i: Int) -> [FunctionAddress] {
+        guard let top = ancestors(of: i).last else { return [] }
+        return subtree(of: top).filter { j in
+            j != i && !functions[j].isBridge && !functions[j].isVirtual
+                && functions[j].resources.contains {
+                    $0.index.isBAR && $0.lacksAddress && addressInRegister($0, of: j) == 0
+                }
+        }
+        .map { functions[$0].address }
+    }
+
+    /// Whether what lies above the function at index `i` forwards `range`; true when that is not known.
+    private func isForwarded(_ range: AddressRange, _ resource: Resource, to i: Int) -> Bool {
+        let isIO = resource.flags.contains(.io)
+        for p in ancestors(of: i) {
+            let windows = functions[p].resources.filter { $0.index.isWindow && $0.flags.contains(.io) == isIO }
+            if windows.contains(where: { $0.shownRange?.contains(range) == true }) { return true }
+            // A bridge whose windows were not read forwards who knows what; a subtractive one forwards the rest.
+            if functions[p].resources.isEmpty && functions[p].bridge?.registers == nil { return true }
+            guard functions[p].bridge?.isSubtractive == true else { return false }
+        }
+        let h = host(of: i)
+        guard h >= 0, hostBridges[h].source == .kernelLog else { return true }
+        let apertures = hostBridges[h].apertures.filter { $0.isIO == isIO }
+        return apertures.isEmpty || apertures.contains { $0.range.contains(range) }
+    }
+
+    private func appendClosedWindows(of i: Int, to result: inout [Finding]) {
+        let bridge = functions[i]
+        for index in [ResourceIndex.ioWindow, .memoryWindow, .prefetchableWindow] {
+            let window = bridge.resource(index)
+            guard window?.shownRange == nil else { continue }
+            var needy: [FunctionAddress] = []
+            var severity = Finding.Severity.note
+            for j in subtree(of: i).dropFirst() where !functions[j].isVirtual {
+                for resource in functions[j].resources where resource.index.isBAR && resource.lacksAddress {
+                    guard resource.kind != nil, carries(index, window, resource, bridge: i) else { continue }
+                    if needy.last != functions[j].address { needy.append(functions[j].address) }
+                    let (judged, reason) = judge(resource, of: j)
+                    let lost = reason != .leftAlone && (addressInRegister(resource, of: j) ?? 0) != 0
+                    if judged == .problem || lost { severity = .problem }
+                }
+            }
+            guard !needy.isEmpty else { continue }
+            let state =
+                window.map { $0.assignment == .closed ? "is closed" : "has no address" } ?? "is not there or closed"
+            result.append(
+                Finding(
+                    .windowClosed,
+                    severity,
+                    at: bridge.address,
+                    resource: index,
+                    related: needy,
+                    "\(index) \(state); \(list(needy.map(\.description))) \(needy.count == 1 ? "needs" : "need") it"
+                )
+            )
+        }
+    }
+
+    private func carries(_ index: ResourceIndex, _ window: Resource?, _ resource: Resource, bridge i: Int) -> Bool {
+        if window != nil { return self.window(ofBridge: i, carrying: resource)?.index == index }
+        // The bridge shows no such window. Prefetchable memory then goes to the memory window.
+        switch index {
+        case .ioWindow: return resource.kind == .io
+        case .memoryWindow: return resource.kind != .io && self.window(ofBridge: i, carrying: resource) == nil
+        default: return false
+        }
+    }
+}
