@@ -69,7 +69,7 @@ demo:
 	@echo; echo '$$ pci-rebalance check --from $(FIXTURE)'
 	@$(DEBUG) check -q --from $(FIXTURE) >/dev/null; [ $$? -eq 3 ]
 	@$(DEBUG) check --from $(FIXTURE) || true
-	@if $(DEBUG) plan --help >/dev/null 2>&1; then \
+	@if $(DEBUG) --help | grep -q '^  plan '; then \
 	    echo; echo '$$ pci-rebalance plan --from $(FIXTURE)'; \
 	    $(DEBUG) plan --from $(FIXTURE); \
 	fi
