@@ -204,7 +204,7 @@ extension Topology {
                     at: bridge.address,
                     resource: index,
                     related: needy,
-                    "\(index) \(state), \(list(needy.map(\.description))) \(needy.count == 1 ? "needs" : "need") it"
+                    "\(index) \(state); \(list(needy.map(\.description))) \(needy.count == 1 ? "needs" : "need") it"
                 )
             )
         }

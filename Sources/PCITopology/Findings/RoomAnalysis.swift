@@ -52,8 +52,8 @@ extension Topology {
                 analysis.causes.append("\(name) \(window.kernelText) has room, \(space.freeBytes) free")
                 return analysis
             }
-            var sentence = "\(name) \(window.kernelText) is \(ByteCount(range.clampedSize)), largest free block "
-            sentence += "\(space.largestFreeBlock)"
+            var sentence = "\(name) \(window.kernelText) is \(ByteCount(range.clampedSize)), "
+            sentence += space.free.isEmpty ? "full" : "largest free block \(space.largestFreeBlock)"
             let holders = leaves(of: space, isIO: resource.kind == .io, below: p)
             let pins = Array(holders.map(\.address).uniqued())
             if !holders.isEmpty, pins != analysis.pins {
@@ -119,6 +119,11 @@ extension Topology {
             }
         }
         return result
+    }
+
+    /// Who in the end holds a window of the bridge at index `p`, up to four of them; empty when nobody does.
+    public func pins(of space: Occupancy, isIO: Bool, below p: Int) -> String {
+        list(leaves(of: space, isIO: isIO, below: p).map(\.text))
     }
 
     /// Up to four names, then how many more there are.

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CPLANEXECUTOR_H
+#define CPLANEXECUTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* How a write in a child process ended. */
+struct deadline_write {
+    /* The errno of the write, 0 when it succeeded, ETIMEDOUT when it has not ended in time. */
+    int32_t error;
+    /* The number of bytes written. */
+    int64_t written;
+    /* The child that is still writing after a timeout, else 0. */
+    pid_t child;
+};
+
+/*
+ * Writes `count` bytes of `bytes` to the open file `fd` (at `offset` when that is not negative) in a child process and
+ * waits at most `milliseconds` for it.
+ *
+ * A write to a sysfs attribute may sleep in the kernel where no signal reaches it. A thread in that state would keep
+ * the whole process from ending; a child does not. After a timeout the child is left alone: the kernel finishes the
+ * write whenever it can, and the child ends by itself.
+ */
+struct deadline_write write_within(int fd, const void *bytes, size_t count, int64_t offset, int milliseconds);
+
+/* Waits at most `milliseconds` for a child that a timeout left behind; 1 when it has ended, else 0. */
+int await_left_child(pid_t child, int milliseconds);
+
+#endif

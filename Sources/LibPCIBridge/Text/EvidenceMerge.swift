@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+extension TextEvidence {
+    /// Adds what `other`, another text of the same machine, tells. Where both speak, this one counts.
+    ///
+    /// Disagreements become findings; the counts of agreeing and disagreeing values are given back.
+    /// - Complexity: O(number of functions + nodes).
+    @discardableResult
+    public mutating func merge(_ other: TextEvidence) -> Agreement {
+        var agreement = Agreement()
+        if kernel.release == nil { kernel.release = other.kernel.release }
+        if kernel.commandLine == nil { kernel.commandLine = other.kernel.commandLine }
+        if kernel.architecture == nil { kernel.architecture = other.kernel.architecture }
+        if machine == nil { machine = other.machine }
+        if roots.isEmpty { roots = other.roots }
+        if messages.isEmpty { messages = other.messages }
+        if iomem.nodes.isEmpty || iomem.isZeroed && !other.iomem.nodes.isEmpty { iomem = other.iomem }
+        if ioports.nodes.isEmpty || ioports.isZeroed && !other.ioports.nodes.isEmpty { ioports = other.ioports }
+        findings.append(contentsOf: other.findings)
+        lineCounts.total += other.lineCounts.total
+        lineCounts.lspci += other.lineCounts.lspci
+        lineCounts.hex += other.lineCounts.hex
+        lineCounts.log += other.lineCounts.log
+        lineCounts.iomem += other.lineCounts.iomem
+        lineCounts.other += other.lineCounts.other
+        let offsets = roots.isEmpty ? other.roots : roots
+        var merged: [FunctionEvidence] = []
+        merged.reserveCapacity(max(functions.count, other.functions.count))
+        var a = 0
+        var b = 0
+        while a < functions.count || b < other.functions.count {
+            if b >= other.functions.count
+                || (a < functions.count && functions[a].address < other.functions[b].address)
+            {
+                merged.append(functions[a])
+                a += 1
+            } else if a >= functions.count || other.functions[b].address < functions[a].address {
+                merged.append(other.functions[b])
+                b += 1
+            } else {
+                var function = functions[a]
+                function.merge(other.functions[b], roots: offsets, agreement: &agreement, findings: &findings)
+                merged.append(function)
+                a += 1
+                b += 1
+            }
+        }
+        functions = merged
+        return agreement
+    }
+
+    /// How many values two texts state alike, and how many differently.
+    public struct Agreement: Hashable, Sendable {
+        /// The number of values that both texts state alike.
+        public var equal = 0
+        /// The number of values that they state differently.
+        public var different = 0
+
+        /// Creates counts of zero.
+        public init() {}
+    }
+}
+
+extension FunctionEvidence {
+    mutating func merge(
+        _ other: FunctionEvidence,
+        roots: [RootEvidence],
+        agreement: inout TextEvidence.Agreement,
+        findings: inout [TextFinding]
+    ) {
+        var notes: [String] = []
+        func take<T: Equatable>(_ mine: inout T?, _ theirs: T?, _ name: String) {
+            guard let theirs else { return }
+            guard let value = mine else {
+                mine = theirs
+                return
+            }
+            if value == theirs {
+                agreement.equal += 1
+            } else {
+                agreement.different += 1
+                notes.append("\(name) is \(value) in one text and \(theirs) in the other")
+            }
+        }
+        take(&vendor, other.vendor, "the vendor id")
+        take(&device, other.device, "the device id")
+        take(&subsystemVendor, other.subsystemVendor, "the subsystem vendor id")
+        take(&subsystemDevice, other.subsystemDevice, "the subsystem id")
+        take(&classWord, other.classWord, "the class")
+        take(&programmingInterface, other.programmingInterface, "the programming interface")
+        take(&revision, other.revision, "the revision")
+        take(&headerLayout, other.headerLayout, "the header layout")
+        if name == nil { name = other.name }
+        if config.count < other.config.count { config = other.config }
+        if decodesIO == nil { decodesIO = other.decodesIO }
+        if decodesMemory == nil { decodesMemory = other.decodesMemory }
+        if driver == nil { driver = other.driver }
+        if numaNode == nil { numaNode = other.numaNode }
+        if iommuGroup == nil { iommuGroup = other.iommuGroup }
+        if slot == nil { slot = other.slot }
+        if showsCapabilities != true { showsCapabilities = other.showsCapabilities ?? showsCapabilities }
+        if capabilities.isEmpty { capabilities = other.capabilities }
+        if extendedCapabilities.isEmpty { extendedCapabilities = other.extendedCapabilities }
+        if resizableBARs.isEmpty { resizableBARs = other.resizableBARs }
+        if resizableVFBARs.isEmpty { resizableVFBARs = other.resizableVFBARs }
+        mergeExpress(other)
+        mergeSRIOV(other)
+        if var mine = bridge, let theirs = other.bridge {
+            take(&mine.primary, theirs.primary, "the primary bus")
+            take(&mine.secondary, theirs.secondary, "the secondary bus")
+            take(&mine.subordinate, theirs.subordinate, "the subordinate bus")
+            take(&mine.isSubtractive, theirs.isSubtractive, "subtractive decoding")
+            for kind in ResourceKind.allCases {
+                mine[kind] = Self.merged(mine[kind], theirs[kind], &agreement) { a, b in
+                    notes.append("the \(kind.word) window is \(a) in one text and \(b) in the other")
+                }
+            }
+            bridge = mine
+        } else if bridge == nil {
+            bridge = other.bridge
+        }
+        for theirs in other.resources {
+            guard var mine = resource(theirs.index) else {
+                set(theirs)
+                continue
+            }
+            // The size of a VF BAR may be one VF's in one text and all VFs' in the other.
+            if mine.vfCount == theirs.vfCount || !theirs.index.isVFBAR {
+                take(&mine.size, theirs.size, "the size of \(theirs.index)")
+            } else if theirs.vfCount != nil {
+                mine.size = theirs.size
+                mine.vfCount = theirs.vfCount
+            }
+            if mine.start != nil, theirs.start != nil {
+                take(&mine.start, theirs.start, "the address of \(theirs.index)")
+            } else if mine.start == nil, mine.state == .placed {
+                mine.start = theirs.start
+            }
+            if mine.flags.intersection(.kindMask).isEmpty { mine.flags = theirs.flags }
+            set(mine)
+        }
+        for note in notes { findings.append(TextFinding(.disagreement, address, note)) }
+    }
+
+    private static func merged(
+        _ mine: WindowEvidence?,
+        _ theirs: WindowEvidence?,
+        _ agreement: inout TextEvidence.Agreement,
+        _ differ: (String, String) -> Void
+    ) -> WindowEvidence? {
+        guard let theirs else { return mine }
+        guard let mine else { return theirs }
+        if mine.range == theirs.range {
+            agreement.equal += 1
+        } else {
+            agreement.different += 1
+            differ(mine.range?.description ?? "closed", theirs.range?.description ?? "closed")
+        }
+        if mine.width == nil, case .open(let range, _) = mine { return .open(range, width: theirs.width) }
+        if mine.width == nil, case .closed = mine { return .closed(width: theirs.width) }
+        return mine
+    }
+
+    private mutating func mergeExpress(_ other: FunctionEvidence) {
+        guard let theirs = other.express else { return }
+        guard var mine = express else {
+            express = theirs
+            return
+        }
+        mine.offset = mine.offset ?? theirs.offset
+        mine.portType = mine.portType ?? theirs.portType
+        mine.hasSlot = mine.hasSlot ?? theirs.hasSlot
+        mine.isHotPlugCapable = mine.isHotPlugCapable ?? theirs.isHotPlugCapable
+        mine.isSurpriseCapable = mine.isSurpriseCapable ?? theirs.isSurpriseCapable
+        mine.hasPowerControl = mine.hasPowerControl ?? theirs.hasPowerControl
+        mine.hasAttentionButton = mine.hasAttentionButton ?? theirs.hasAttentionButton
+        mine.slotNumber = mine.slotNumber ?? theirs.slotNumber
+        mine.isCardPresent = mine.isCardPresent ?? theirs.isCardPresent
+        mine.supportsARIForwarding = mine.supportsARIForwarding ?? theirs.supportsARIForwarding
+        mine.isARIForwardingEnabled = mine.isARIForwardingEnabled ?? theirs.isARIForwardingEnabled
+        express = mine
+    }
+
+    private mutating func mergeSRIOV(_ other: FunctionEvidence) {
+        guard let theirs = other.sriov else { return }
+        guard var mine = sriov else {
+            sriov = theirs
+            return
+        }
+        mine.offset = mine.offset ?? theirs.offset
+        mine.isEnabled = mine.isEnabled ?? theirs.isEnabled
+        mine.isARICapableHierarchy = mine.isARICapableHierarchy ?? theirs.isARICapableHierarchy
+        mine.initialVFs = mine.initialVFs ?? theirs.initialVFs
+        mine.totalVFs = mine.totalVFs ?? theirs.totalVFs
+        mine.numVFs = mine.numVFs ?? theirs.numVFs
+        mine.firstOffset = mine.firstOffset ?? theirs.firstOffset
+        mine.stride = mine.stride ?? theirs.stride
+        mine.deviceID = mine.deviceID ?? theirs.deviceID
+        mine.systemPageSize = mine.systemPageSize ?? theirs.systemPageSize
+        sriov = mine
+    }
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+extension KernelLogReader {
+    /// Reads a message about one function into the last known state.
+    mutating func readFunctionMessage(_ text: TextBytes, of address: FunctionAddress) {
+        guard let first = text.first else { return }
+        switch first {
+        case UInt8(ascii: "["): readIdentity(text, of: address)
+        case UInt8(ascii: "r"): readRegister(text, of: address)
+        case UInt8(ascii: "B"), UInt8(ascii: "R"), UInt8(ascii: "V"): readResource(text, of: address)
+        case UInt8(ascii: "P"): readBridge(text, of: address)
+        case UInt8(ascii: " "), UInt8(ascii: "b"): readWindow(text, of: address)
+        case UInt8(ascii: "c"):
+            if text.starts("can't claim BAR ") { readOldClaim(text, of: address) }
+            if text.starts("config space:") { beginDump(of: address) }
+        case UInt8(ascii: "p"):
+            if var rest = text.after("pciehp: Slot #") { readSlot(&rest, of: address) }
+        default: break
+        }
+    }
+
+    // MARK: Identity
+
+    /// Reads `[8086:1901] type 01 class 0x060400 PCIe Root Port`.
+    private mutating func readIdentity(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        guard rest.take("["), let vendor = rest.takeHex(), rest.take(":"), let device = rest.takeHex(), rest.take("]"),
+            vendor <= 0xffff, device <= 0xffff, rest.take(" type "), let layout = rest.takeHex(), layout <= 0xff,
+            rest.take(" class "), let number = rest.takePrefixedHex(), number <= 0xff_ffff
+        else { return }
+        // A function that is found again starts from nothing.
+        var function = FunctionEvidence(address: address)
+        function.vendor = UInt16(vendor)
+        function.device = UInt16(device)
+        function.headerLayout = UInt8(layout & 0x7f)
+        if number > 0x1ff && number <= 0xffff {
+            // Kernels before 2.6.39 print the class word alone.
+            function.classWord = UInt16(number)
+        } else {
+            function.classWord = UInt16(number >> 8)
+            function.programmingInterface = UInt8(number & 0xff)
+        }
+        rest.skipBlanks()
+        if let type = Self.portType(rest) {
+            var express = ExpressEvidence()
+            express.portType = type
+            function.express = express
+        }
+        if layout & 0x7f == 1 {
+            var bridge = BridgeEvidence()
+            if function.programmingInterface == 1 { bridge.isSubtractive = true }
+            function.bridge = bridge
+        }
+        replace(address, with: function)
+    }
+
+    private static func portType(_ text: TextBytes) -> ExpressPortType? {
+        guard text.starts("PCIe ") else { return nil }
+        if text.starts("PCIe Root Port") { return .rootPort }
+        if text.starts("PCIe Switch Upstream") { return .upstreamPort }
+        if text.starts("PCIe Switch Downstream") { return .downstreamPort }
+        if text.starts("PCIe Legacy Endpoint") { return .legacyEndpoint }
+        if text.starts("PCIe Root Complex Integrated") { return .integratedEndpoint }
+        if text.starts("PCIe Root Complex Event") { return .eventCollector }
+        if text.starts("PCIe to PCI/PCI-X") { return .bridgeToPCI }
+        if text.starts("PCI/PCI-X to PCIe") { return .bridgeToExpress }
+        if text.starts("PCIe Endpoint") { return .endpoint }
+        return nil
+    }
+
+    // MARK: BARs
+
+    /// Reads `reg 0x10: [mem …]`, `reg 10: […]`, and `reg 0x184: […]` of a VF BAR.
+    private mutating func readRegister(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        guard rest.take("reg ") else { return }
+        _ = rest.take("0x")
+        guard let offset = rest.takeHex(), rest.take(": "), let resource = RangeText.take(&rest) else { return }
+        let index: ResourceIndex?
+        switch offset {
+        case 0x10...0x24: index = ResourceIndex.bar(Int(offset - 0x10) / 4)
+        case 0x30, 0x38: index = .rom
+        // The register lies in the SR-IOV capability, VF BAR0 at 0x24 of it; capabilities are aligned to four bytes,
+        // so only the running number among the VF BARs of this function tells which one it is.
+        case 0x100...0xfff: index = nil
+        default: return
+        }
+        if let index {
+            note(resource, index: index, state: nil, of: address)
+            return
+        }
+        change(address) { function in
+            // VF BAR lines come in ascending order; sizes are one VF's until `contains BARn for N VFs` follows.
+            var sriov = function.sriov ?? SRIOVEvidence()
+            let base = sriov.offset ?? UInt16(offset) &- 0x24  // Offsets start at 0x100, so this does not wrap.
+            sriov.offset = base
+            function.sriov = sriov
+            let number = (Int(offset) - Int(base) - 0x24) / 4
+            guard let index = ResourceIndex.vfBAR(number) else { return }
+            function.set(
+                ResourceEvidence(
+                    index: index,
+                    flags: resource.flags,
+                    start: resource.range?.first,
+                    size: resource.size,
+                    state: resource.range == nil ? .unassigned : .placed
+                )
+            )
+        }
+    }
+
+    /// Reads `BAR 2 […]`, `BAR 14: assigned […]`, `ROM […]: failed to assign`, `VF BAR 0 […]: contains BAR 0 for 7 VFs` and kin.
+    private mutating func readResource(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        if rest.take("VF(") {
+            readOldVF(rest, of: address)
+            return
+        }
+        let index: ResourceIndex?
+        var isOldNumber = false
+        if rest.take("VF BAR ") {
+            index = rest.takeDecimal().flatMap { Int(exactly: $0) }.flatMap(ResourceIndex.vfBAR)
+        } else if rest.take("BAR ") {
+            guard let number = rest.takeDecimal(), number <= 16 else { return }
+            index = ResourceIndex(Int(number))
+            isOldNumber = number > 5
+        } else if rest.take("ROM") {
+            index = .rom
+        } else {
+            return
+        }
+        guard var index else { return }
+        if rest.take(" ") {
+            // From 6.9: the resource, then what happened.
+            guard let resource = RangeText.take(&rest) else { return }
+            let verdict: TextBytes = rest.take(": ") ? rest : rest.suffix(0)
+            apply(verdict, resource, index: index, of: address)
+        } else if rest.take(": ") {
+            // Up to 6.8: what happened, then the resource.
+            let verdict = rest.before("[")
+            guard let open = rest.firstIndex(of: 0x5b) else { return }
+            rest = rest[open...]
+            guard let resource = RangeText.take(&rest) else { return }
+            if isOldNumber { index = window(index, resource, of: address) ?? index }
+            if let kind = Self.windowKind(index) {
+                applyToWindow(verdict, resource, kind: kind, of: address)
+            } else {
+                apply(verdict, resource, index: index, of: address)
+            }
+        }
+    }
+
+    /// Which window an old number means: 13-15, or 7-9 for kernels without CONFIG_PCI_IOV when the function is a bridge.
+    private func window(_ index: ResourceIndex, _ resource: RangeText, of address: FunctionAddress) -> ResourceIndex? {
+        guard index.isVFBAR, index.rawValue <= 9, functions[address]?.bridge != nil else { return nil }
+        switch index.rawValue {
+        case 7: return resource.kind == .io ? .ioWindow : nil
+        case 8: return resource.kind == .memory ? .memoryWindow : nil
+        default: return resource.kind == .prefetchable ? .prefetchableWindow : nil
+        }
+    }
+
+    private static func windowKind(_ index: ResourceIndex) -> ResourceKind? {
+        switch index.rawValue {
+        case 13: .io
+        case 14: .memory
+        case 15: .prefetchable
+        default: nil
+        }
+    }
+
+    private mutating func apply(
+        _ verdict: TextBytes,
+        _ resource: RangeText,
+        index: ResourceIndex,
+        of address: FunctionAddress
+    ) {
+        if verdict.starts("contains BAR") {
+            let count = verdict.after(" for ").flatMap { text -> Int? in
+                var rest = text
+                return rest.takeDecimal().flatMap { Int(exactly: $0) }
+            }
+            note(resource, index: index, state: nil, vfCount: count, of: address)
+        } else if verdict.isEmpty || verdict.starts("assigned") || verdict.starts("old value restored")
+            || verdict.starts("set to") || verdict.starts("trying firmware assignment")
+        {
+            note(resource, index: index, state: nil, of: address)
+        } else if verdict.starts("can't claim") {
+            note(resource, index: index, state: .unclaimed, of: address)
+        } else if verdict.starts("releasing") || verdict.starts("can't assign") || verdict.starts("no space for")
+            || verdict.starts("failed to assign") || verdict.starts("ignoring failure")
+        {
+            note(resource, index: index, state: .unassigned, of: address)
+        }
+    }
+
+    private mutating func note(
+        _ resource: RangeText,
+        index: ResourceIndex,
+        state: ResourceEvidence.State?,
+        vfCount: Int? = nil,
+        of address: FunctionAddress
+    ) {
+        change(address) { function in
+            let old = function.resource(index)
+            var flags = resource.flags
+            flags.remove(.disabled)
+            let placed = state ?? (resource.range == nil ? .unassigned : .placed)
+            let keepsAddress = placed == .placed || placed == .unclaimed
+            function.set(
+                ResourceEvidence(
+                    index: index,
+                    flags: flags,
+                    start: keepsAddress ? resource.range?.first : nil,
+                    size: resource.size ?? old?.size,
+                    vfCount: vfCount ?? old?.vfCount,
+                    state: placed
+                )
+            )
+            if let vfCount, index.isVFBAR {
+                var sriov = function.sriov ?? SRIOVEvidence()
+                sriov.totalVFs = vfCount
+                function.sriov = sriov
+            }
+        }
+    }
+
+    /// Reads `VF(n) BAR0 space: [mem …] (contains BAR0 for 7 VFs)`, of which `VF(` is taken.
+    private mutating func readOldVF(_ text: TextBytes, of address: FunctionAddress) {
+        guard var rest = text.after(") BAR"), let number = rest.takeDecimal(), number < 6,
+            let index = ResourceIndex.vfBAR(Int(number)), let open = rest.firstIndex(of: 0x5b)
+        else { return }
+        rest = rest[open...]
+        guard let resource = RangeText.take(&rest) else { return }
+        apply(rest.after("(") ?? rest.suffix(0), resource, index: index, of: address)
+    }
+
+    /// Reads `can't claim BAR 6 [mem …]: no compatible bridge window`.
+    private mutating func readOldClaim(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        guard rest.take("can't claim BAR "), let number = rest.takeDecimal(), number <= 16, rest.take(" "),
+            let resource = RangeText.take(&rest), let index = ResourceIndex(Int(number))
+        else { return }
+        let meant = window(index, resource, of: address) ?? index
+        guard Self.windowKind(meant) == nil else { return }
+        note(resource, index: meant, state: .unclaimed, of: address)
+    }
+
+    // MARK: Bridges
+
+    /// Reads `PCI bridge to [bus 02-11]`.
+    private mutating func readBridge(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        guard rest.take("PCI bridge to "), let buses = RangeText.takeBuses(&rest) else { return }
+        change(address) { function in
+            var bridge = function.bridge ?? BridgeEvidence()
+            bridge.primary = address.bus
+            bridge.secondary = BusNumber(buses.first)
+            bridge.subordinate = BusNumber(buses.last)
+            // The windows that are open follow; what was known is from an earlier moment.
+            bridge.io = Self.closedUnlessUnassigned(bridge.io)
+            bridge.memory = Self.closedUnlessUnassigned(bridge.memory)
+            bridge.prefetchable = Self.closedUnlessUnassigned(bridge.prefetchable)
+            if rest.starts(" (subtractive decode)") { bridge.isSubtractive = true }
+            function.bridge = bridge
+            if function.headerLayout == nil { function.headerLayout = 1 }
+        }
+    }
+
+    private static func closedUnlessUnassigned(_ window: WindowEvidence?) -> WindowEvidence? {
+        if case .open(_, let width) = window { return .closed(width: width) }
+        return window
+    }
+
+    /// Reads `  bridge window […]` and `bridge window […]: assigned`, `: can't assign; no space` and kin.
+    private mutating func readWindow(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        rest.skipBlanks()
+        guard rest.take("bridge window "), let resource = RangeText.take(&rest), let kind = resource.kind else {
+            return
+        }
+        // A subtractive bridge lists the windows of the bus above it as its own.
+        guard !rest.starts(" (subtractive decode)"), !resource.flags.contains(.window) else { return }
+        if rest.starts(" to [bus") { return }
+        let verdict: TextBytes = rest.take(": ") ? rest : rest.suffix(0)
+        applyToWindow(verdict, resource, kind: kind, of: address)
+    }
+
+    private mutating func applyToWindow(
+        _ verdict: TextBytes,
+        _ resource: RangeText,
+        kind: ResourceKind,
+        of address: FunctionAddress
+    ) {
+        let width = kind == .io ? nil : kind == .memory ? 32 : resource.flags.contains(.memory64) ? 64 : 32
+        change(address) { function in
+            var bridge = function.bridge ?? BridgeEvidence()
+            if verdict.starts("releasing") || verdict.starts("disabling") {
+                bridge[kind] = .closed(width: width)
+            } else if verdict.starts("can't assign") || verdict.starts("no space for")
+                || verdict.starts("failed to assign")
+            {
+                bridge[kind] = resource.size.map { .unassigned($0, width: width) } ?? .closed(width: width)
+            } else if verdict.starts("was not released") || verdict.starts("can't claim")
+                || verdict.starts("failed to") || verdict.starts("claiming") || verdict.starts("error updating")
+            {
+                return
+            } else if resource.flags.contains(.disabled) {
+                bridge[kind] = .closed(width: width)
+            } else if let range = resource.range {
+                bridge[kind] = .open(range, width: width)
+            }
+            function.bridge = bridge
+            if function.headerLayout == nil { function.headerLayout = 1 }
+        }
+    }
+
+    /// Reads the slot's capabilities from pciehp's line, of which `Slot #` is taken.
+    private mutating func readSlot(_ rest: inout TextBytes, of address: FunctionAddress) {
+        let number = rest.takeDecimal().flatMap { Int(exactly: $0) }
+        let flags = rest
+        change(address) { function in
+            var express = function.express ?? ExpressEvidence()
+            express.slotNumber = number
+            express.hasSlot = true
+            express.isHotPlugCapable = LspciReader.sign(flags, after: "HotPlug")
+            express.isSurpriseCapable = LspciReader.sign(flags, after: "Surprise")
+            express.hasPowerControl = LspciReader.sign(flags, after: "PwrCtrl")
+            express.hasAttentionButton = LspciReader.sign(flags, after: "AttnBtn")
+            function.express = express
+        }
+    }
+}

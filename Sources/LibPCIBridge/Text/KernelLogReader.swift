@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// Reads the kernel's messages about PCI into the last state that they tell, line by line.
+///
+/// Both generations of messages are known: `BAR 14: no space for [mem size 0x200000]` (up to 6.8; window numbers 13-15,
+/// or 7-9 without CONFIG_PCI_IOV) and `bridge window [mem size 0x200000]: can't assign; no space` (from 6.9).
+struct KernelLogReader {
+    /// The functions that exist at the end of the log, in no order.
+    private(set) var functions: [FunctionAddress: FunctionEvidence] = [:]
+    /// The root buses in the order of the log.
+    private(set) var roots: [RootEvidence] = []
+    /// The messages that matter.
+    private(set) var messages: [KernelMessage] = []
+    /// Damage and oddities.
+    private(set) var findings: [TextFinding] = []
+    /// The kernel's identity.
+    private(set) var kernel = KernelIdentity()
+    /// The machine's name.
+    private(set) var machine: String?
+
+    private var boots = 0
+    private var dump: (address: FunctionAddress, bytes: [UInt8])?
+    private var lastBridge: FunctionAddress?
+    private var pending: (time: UInt64?, bytes: [UInt8])?
+
+    init() {}
+
+    /// Whether a message waits for the rest that mail software put on the next line.
+    var isWaiting: Bool { pending != nil }
+
+    /// Reads one line of which the prefix has been taken off; gives whether it matters here.
+    mutating func read(_ line: KernelLogLine) -> Bool {
+        flush()
+        let message = line.message
+        if Self.isCut(message), Self.matters(message) {
+            pending = (line.time, Array(message))
+            return true
+        }
+        return take(message, at: line.time)
+    }
+
+    /// Reads the rest of a message whose line was broken.
+    mutating func readRest(_ text: TextBytes) {
+        guard var waiting = pending else { return }
+        waiting.bytes.append(0x20)
+        waiting.bytes.append(contentsOf: text.trimmed)
+        pending = nil
+        if Self.isCut(waiting.bytes[...]), waiting.bytes.count < 400 {
+            pending = waiting
+        } else {
+            _ = take(waiting.bytes[...], at: waiting.time)
+        }
+    }
+
+    /// Reads what still waits for its rest, as it is.
+    mutating func flush() {
+        guard let waiting = pending else { return }
+        pending = nil
+        _ = take(waiting.bytes[...], at: waiting.time)
+    }
+
+    /// Ends the log.
+    mutating func finish() {
+        flush()
+        endDump()
+        if boots > 1 {
+            findings.append(TextFinding(.severalBoots, nil, "the log holds \(boots) boots; the last one counts"))
+        }
+    }
+
+    /// Whether a message ends inside brackets, or in a word after which more must come.
+    private static func isCut(_ text: TextBytes) -> Bool {
+        guard text.count > 20 else { return false }
+        var depth = 0
+        for byte in text {
+            if byte == 0x5b || byte == 0x28 { depth += 1 }
+            if byte == 0x5d || byte == 0x29 { depth -= 1 }
+        }
+        if depth > 0 { return true }
+        let end = text.trimmed
+        return end.ends(": no") || end.ends(": address") || end.ends(" conflicts with") || end.ends("]: can't")
+            || end.ends("]:") && !end.ends("kernel]:")
+    }
+
+    /// Whether a message can concern PCI at all; cheap, for the many that do not.
+    static func matters(_ text: TextBytes) -> Bool {
+        guard let first = text.first else { return false }
+        switch first {
+        case UInt8(ascii: "p"): return text.starts("pci")
+        case UInt8(ascii: "P"): return text.starts("PCI")
+        default: return takeSubject(text) != nil
+        }
+    }
+
+    /// The driver's name and the function that a message begins with, and what follows.
+    static func takeSubject(_ text: TextBytes) -> (address: FunctionAddress, rest: TextBytes)? {
+        let head = text.prefix(64)
+        guard let blank = head.firstIndex(of: 0x20), blank > head.startIndex else { return nil }
+        var rest = text[(blank + 1)...]
+        guard let first = rest.first, hexDigit(first) != nil, let address = takeAddress(&rest), rest.take(": ") else {
+            return nil
+        }
+        return (address, rest)
+    }
+
+    // MARK: Messages
+
+    private mutating func take(_ message: TextBytes, at time: UInt64?) -> Bool {
+        if dump != nil, readDumpRow(message) { return true }
+        endDump()
+        guard readMessage(message) else { return false }
+        messages.append(KernelMessage(time: time, text: message.string))
+        return true
+    }
+
+    private mutating func readMessage(_ text: TextBytes) -> Bool {
+        if let subject = Self.takeSubject(text) {
+            readFunctionMessage(subject.rest, of: subject.address)
+            return true
+        }
+        guard let first = text.first else { return false }
+        switch first {
+        case UInt8(ascii: "p"):
+            var rest = text
+            if rest.take("pci_bus "), let bus = takeBus(&rest), rest.take(": ") {
+                readBusMessage(rest, segment: bus.segment, bus: bus.bus)
+                return true
+            }
+            return text.starts("pci") || text.starts("pnp ")
+        case UInt8(ascii: "P"):
+            if var rest = text.after("PCI host bridge to bus "), let bus = takeBus(&rest) {
+                root(segment: bus.segment, bus: bus.bus)
+                return true
+            }
+            return text.starts("PCI")
+        case UInt8(ascii: "L"):
+            var rest = text
+            guard rest.take("Linux version ") else { return false }
+            startBoot(release: rest.before(" ").string)
+            return true
+        case UInt8(ascii: "C"), UInt8(ascii: "K"):
+            if let words = text.after("ommand line: "), text.starts("C") || text.starts("Kernel c") {
+                kernel.commandLine = words.trimmed.string
+                return true
+            }
+            return false
+        case UInt8(ascii: "D"), UInt8(ascii: "M"), UInt8(ascii: "H"):
+            for word: StaticString in ["DMI: ", "Machine model: ", "Hardware name: "] {
+                var rest = text
+                if rest.take(word) {
+                    machine = machine ?? rest.trimmed.string
+                    return true
+                }
+            }
+            return false
+        case UInt8(ascii: "A"):
+            if var rest = text.after("PCI Root Bridge ["), text.starts("ACPI: ") {
+                readRootBridge(&rest)
+                return true
+            }
+            return text.starts("ACPI: MCFG") || text.starts("ACPI: bus type PCI")
+        case UInt8(ascii: "B"): return text.starts("BIOS-e820: ")
+        case UInt8(ascii: "["):
+            // `[mem 0x…-0x…] available for PCI devices`
+            return text.has("available for PCI devices")
+        case UInt8(ascii: "a"): return text.starts("acpi PNP0A0")
+        case UInt8(ascii: "e"): return text.starts("e820: ") || text.starts("efi: Remove mem")
+        default: return false
+        }
+    }
+
+    private mutating func startBoot(release: String) {
+        boots += 1
+        // A second banner soon after the first is the same boot printed twice; with functions it is a new boot.
+        guard boots > 1, !functions.isEmpty || !roots.isEmpty else {
+            boots = 1
+            kernel.release = release
+            return
+        }
+        functions = [:]
+        roots = []
+        messages = []
+        kernel = KernelIdentity(release: release)
+        machine = nil
+    }
+
+    // MARK: Root buses
+
+    @discardableResult
+    private mutating func root(segment: UInt32, bus: BusNumber) -> Int {
+        if let i = roots.firstIndex(where: { $0.segment == segment && $0.bus == bus }) { return i }
+        roots.append(RootEvidence(segment: segment, bus: bus))
+        return roots.count - 1
+    }
+
+    private mutating func readRootBridge(_ rest: inout TextBytes) {
+        guard var domain = rest.after("(domain "), let segment = domain.takeHex(), segment <= UInt64(UInt32.max),
+            domain.take(" "), let buses = RangeText.takeBuses(&domain),
+            let range = BusRange(first: BusNumber(buses.first), last: BusNumber(buses.last))
+        else { return }
+        let i = root(segment: UInt32(segment), bus: range.first)
+        roots[i].busRange = range
+    }
+
+    private mutating func readBusMessage(_ text: TextBytes, segment: UInt32, bus: BusNumber) {
+        var rest = text
+        if rest.take("root bus resource ") {
+            let i = root(segment: segment, bus: bus)
+            if let buses = RangeText.takeBuses(&rest) {
+                roots[i].busRange = BusRange(first: BusNumber(buses.first), last: BusNumber(buses.last))
+                return
+            }
+            guard let resource = RangeText.take(&rest), let range = resource.range else { return }
+            var offset: Int64 = 0
+            if var translated = rest.after("(bus address [0x"), let start = translated.takeHex() {
+                offset = Int64(bitPattern: range.first &- start)  // Two's complement: the difference is taken modulo 2^64.
+            }
+            var flags = resource.flags
+            flags.remove(.disabled)
+            let aperture = Aperture(range: range, flags: flags, offset: offset)
+            if !roots[i].apertures.contains(aperture) { roots[i].apertures.append(aperture) }
+        } else if rest.take("busn_res: ") {
+            guard let buses = RangeText.takeBuses(&rest) else { return }
+            if rest.starts(" is released") {
+                removeBus(segment: segment, bus: bus)
+            } else if var end = rest.after("end is updated to "), let last = end.takeHex(), last <= 0xff,
+                let i = roots.firstIndex(where: { $0.segment == segment && $0.bus == bus })
+            {
+                // Of a root bus only: a bridge's subordinate number is printed with its windows.
+                roots[i].busRange = BusRange(first: BusNumber(buses.first), last: BusNumber(UInt8(last)))
+            }
+        }
+    }
+
+    private mutating func removeBus(segment: UInt32, bus: BusNumber) {
+        for address in functions.keys where address.segment == segment && address.bus == bus {
+            functions[address] = nil
+        }
+    }
+
+    // MARK: Early dump
+
+    private mutating func readDumpRow(_ text: TextBytes) -> Bool {
+        guard var open = dump else { return false }
+        var rest = text
+        let start = rest.startIndex
+        guard let offset = rest.takeHex(), rest.startIndex - start == 8, rest.take(": "),
+            Int(offset) == open.bytes.count
+        else { return false }
+        for word in rest.words() {
+            guard word.count == 2, let value = word.hexValue else { return false }
+            open.bytes.append(UInt8(value))
+        }
+        dump = open
+        if open.bytes.count >= 256 { endDump() }
+        return true
+    }
+
+    private mutating func endDump() {
+        guard let done = dump else { return }
+        dump = nil
+        guard done.bytes.count >= 64 else { return }
+        // The state that firmware left, before the kernel touched it: kept only while nothing else is known.
+        firmwareDumps[done.address] = done.bytes
+    }
+
+    /// What `pci=earlydump` printed: configuration spaces as firmware left them.
+    private(set) var firmwareDumps: [FunctionAddress: [UInt8]] = [:]
+
+    mutating func beginDump(of address: FunctionAddress) { dump = (address, []) }
+
+    mutating func change(_ address: FunctionAddress, _ body: (inout FunctionEvidence) -> Void) {
+        body(&functions[address, default: FunctionEvidence(address: address)])
+    }
+
+    mutating func replace(_ address: FunctionAddress, with function: FunctionEvidence) { functions[address] = function }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// A resource as kernel messages print it: `[mem 0xfe800000-0xfe9fffff 64bit pref]`, `[io  size 0x1000]`.
+///
+/// Source: the `%pR` and `%pr` formats of lib/vsprintf.c.
+public struct RangeText: Hashable, Sendable {
+    /// I/O, memory, prefetchable, 64-bit, window and disabled, as far as the text says.
+    public var flags: ResourceFlags
+    /// The addresses, or nil when only a size is printed.
+    public var range: AddressRange?
+    /// The size; nil when neither range nor size is printed, or the range is the whole space.
+    public var size: ByteCount?
+
+    /// Takes a resource in brackets off the front of `text`; nil, and nothing taken, for another form.
+    static func take(_ text: inout TextBytes) -> RangeText? {
+        var rest = text
+        guard rest.take("[") else { return nil }
+        var flags: ResourceFlags
+        if rest.take("io ") || rest.take("port ") {
+            flags = .io
+        } else if rest.take("mem ") {
+            flags = .memory
+        } else if rest.take("??? ") {
+            flags = []
+        } else if rest.starts("0x") {
+            // Kernels before 2.6.34 print the space in front of the bracket.
+            flags = []
+        } else {
+            return nil
+        }
+        rest.skipBlanks()
+        var range: AddressRange?
+        var size: ByteCount?
+        if rest.take("size ") {
+            guard let value = rest.takePrefixedHex() else { return nil }
+            size = ByteCount(value)
+        } else if let first = rest.takePrefixedHex() {
+            if rest.take("-") {
+                guard let last = rest.takePrefixedHex() else { return nil }
+                range = AddressRange(first: first, last: last)
+                size = range?.size.map { ByteCount($0) }
+                // A range that ends one below its start is how a closed window and an empty resource print.
+                if range == nil { flags.insert(.disabled) }
+            }
+        } else if rest.take("disabled") {
+            flags.insert(.disabled)
+        } else {
+            return nil
+        }
+        while true {
+            rest.skipBlanks()
+            if rest.take("]") { break }
+            if rest.take("64bit") {
+                flags.insert(.memory64)
+            } else if rest.take("pref") {
+                flags.insert(.prefetchable)
+            } else if rest.take("window") {
+                flags.insert(.window)
+            } else if rest.take("disabled") {
+                flags.insert(.disabled)
+            } else if rest.take("flags ") {
+                guard let word = rest.takePrefixedHex() else { return nil }
+                flags = ResourceFlags(rawValue: word)
+            } else {
+                return nil
+            }
+        }
+        text = rest
+        return RangeText(flags: flags, range: range, size: size)
+    }
+
+    /// Takes `[bus 02-11]` or `[bus 02]` off the front; the numbers may be in descending order (an invalid bridge).
+    static func takeBuses(_ text: inout TextBytes) -> (first: UInt8, last: UInt8)? {
+        var rest = text
+        guard rest.take("[bus ") else { return nil }
+        guard let first = rest.takeHex(), first <= 0xff else { return nil }
+        var last = first
+        if rest.take("-") {
+            guard let value = rest.takeHex(), value <= 0xff else { return nil }
+            last = value
+        }
+        guard rest.take("]") else { return nil }
+        text = rest
+        return (UInt8(first), UInt8(last))
+    }
+
+    /// The kind, or nil when the text names no space.
+    public var kind: ResourceKind? { ResourceKind(flags) }
+}
+
+/// Takes `DDDD:BB:DD.F` (or `BB:DD.F`) off the front; nil, and nothing taken, for another form.
+func takeAddress(_ text: inout TextBytes) -> FunctionAddress? {
+    var rest = text
+    guard let a = rest.takeHex(), rest.take(":") else { return nil }
+    let wasShort = rest.startIndex - text.startIndex == 3
+    guard let b = rest.takeHex() else { return nil }
+    var segment: UInt64 = 0
+    var bus = a
+    var device = b
+    if rest.take(":") {
+        guard let c = rest.takeHex() else { return nil }
+        segment = a
+        bus = b
+        device = c
+    } else if !wasShort {
+        return nil
+    }
+    guard rest.take("."), let function = rest.first.flatMap(hexDigit), function < 8 else { return nil }
+    rest = rest.dropFirst()
+    if let next = rest.first, hexDigit(next) != nil { return nil }
+    guard segment <= UInt64(UInt32.max), bus <= 0xff, device < 32 else { return nil }
+    text = rest
+    return FunctionAddress(
+        segment: UInt32(segment),
+        bus: BusNumber(UInt8(bus)),
+        devfn: UInt8(device) << 3 | function
+    )
+}
+
+/// Takes `DDDD:BB` off the front; nil, and nothing taken, for another form.
+func takeBus(_ text: inout TextBytes) -> (segment: UInt32, bus: BusNumber)? {
+    var rest = text
+    guard let segment = rest.takeHex(), segment <= UInt64(UInt32.max), rest.take(":"), let bus = rest.takeHex(),
+        bus <= 0xff
+    else { return nil }
+    text = rest
+    return (UInt32(segment), BusNumber(UInt8(bus)))
+}

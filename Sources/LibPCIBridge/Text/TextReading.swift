@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+extension TextEvidence {
+    /// Reads `text`: any mixture of lspci output, kernel log, /proc/iomem and /proc/ioports, recognised line by line.
+    /// - Complexity: O(number of bytes).
+    public init(_ text: String) { self.init(bytes: Array(text.utf8)) }
+
+    /// Reads the bytes of a text: any mixture of lspci output, kernel log, /proc/iomem and /proc/ioports.
+    ///
+    /// Never fails: what is not recognised is counted in `lineCounts.other`, what is damaged is named in `findings`.
+    /// - Complexity: O(number of bytes).
+    public init(bytes: [UInt8]) {
+        self.init()
+        var lspci = LspciReader()
+        var log = KernelLogReader()
+        var memory = ProcSection()
+        var io = ProcSection()
+        for line in TextLines(bytes) {
+            lineCounts.total += 1
+            guard let first = line.first else { continue }
+            // A line of lspci: a title, an indented line, a row of hex.
+            switch lspci.read(line) {
+            case .text:
+                lineCounts.lspci += 1
+                continue
+            case .hex:
+                lineCounts.hex += 1
+                continue
+            case .none: break
+            }
+            // A line of /proc/iomem or /proc/ioports.
+            if hexDigit(first) != nil || first == 0x20, let node = IomemText.parse(line) {
+                lspci.finishFunction()
+                lineCounts.iomem += 1
+                if node.digits == 4 { io.add(node) } else { memory.add(node) }
+                continue
+            }
+            // A message of the kernel.
+            if let message = KernelLogLine(line) {
+                let known = message.isMarked || KernelLogReader.matters(message.message)
+                if known {
+                    lspci.finishFunction()
+                    lineCounts.log += 1
+                    _ = log.read(message)
+                    continue
+                }
+                if log.isWaiting {
+                    log.readRest(line)
+                    lineCounts.log += 1
+                    continue
+                }
+                if !line.trimmed.isEmpty {
+                    if log.read(message) { lineCounts.log += 1 } else { lineCounts.other += 1 }
+                }
+            } else {
+                lineCounts.log += 1
+            }
+        }
+        lspci.finishFunction()
+        log.finish()
+        take(lspci: lspci, log: log, memory: memory, io: io)
+    }
+
+    private mutating func take(lspci: LspciReader, log: KernelLogReader, memory: ProcSection, io: ProcSection) {
+        kernel = log.kernel
+        machine = log.machine
+        roots = log.roots
+        messages = log.messages
+        iomem = memory.finished()
+        ioports = io.finished()
+        findings = lspci.findings + log.findings
+        if iomem.isZeroed {
+            findings.append(
+                TextFinding(.zeroedIomem, nil, "every address of /proc/iomem is zero: it was read without privilege")
+            )
+        }
+        functions = lspci.functions.sorted { $0.address < $1.address }
+        let logged = log.functions.values.sorted { $0.address < $1.address }
+        guard functions.isEmpty else {
+            var other = TextEvidence()
+            other.functions = logged
+            merge(other)
+            return
+        }
+        functions = logged
+        for address in log.firmwareDumps.keys.sorted() where self[address] == nil {
+            var function = FunctionEvidence(address: address)
+            function.config = ConfigSpace(log.firmwareDumps[address] ?? [])
+            function.takeFacts(from: function.config)
+            functions.append(function)
+        }
+        functions.sort { $0.address < $1.address }
+    }
+
+    /// One of the /proc files in a text that may hold several; the last whole one counts.
+    private struct ProcSection {
+        private var text = IomemText()
+        private var builder = IomemText.Builder()
+        private var lastTop: UInt64 = 0
+
+        mutating func add(_ line: IomemText.Line) {
+            if line.indent == 0 {
+                if line.range.first < lastTop {
+                    text = IomemText()
+                    builder = IomemText.Builder()
+                }
+                lastTop = line.range.first
+            }
+            text.append(line, with: &builder)
+        }
+
+        func finished() -> IomemText {
+            var copy = text
+            copy.noteZeroed()
+            return copy
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+
+/// The findings as a document of schema `pci-rebalance.check/1`; keys in sorted order.
+func checkJSON(_ topology: Topology, findings: [Finding]) -> [UInt8] {
+    var json = JSONWriter(.indented)
+    let problems = findings.count { $0.severity == .problem }
+    json.object { json in
+        json.array("findings") { json in
+            for finding in findings { write(finding, to: &json) }
+        }
+        write(gaps: topology.gaps, to: &json)
+        write(topology.kernel, to: &json)
+        json.field("notes", findings.count - problems)
+        json.field("problems", problems)
+        json.field("schema", "pci-rebalance.check/1")
+        json.field("verdict", problems == 0 ? "healthy" : "problems")
+    }
+    return json.document
+}
+
+private func write(_ finding: Finding, to json: inout JSONWriter) {
+    json.object { json in
+        json.field("address", finding.address.description)
+        json.field("causes", finding.causes)
+        json.field("code", finding.code.rawValue)
+        json.field("related", finding.related.map(\.description))
+        json.field("resource", finding.resource.map { Int($0.rawValue) })
+        json.field("sentence", finding.sentence)
+        json.field("severity", finding.severity.rawValue)
+    }
+}
+
+/// Writes the field `gaps`.
+func write(gaps: [ReadingGap], to json: inout JSONWriter) {
+    json.array("gaps") { json in
+        for gap in gaps {
+            json.object { json in
+                json.field("code", gap.code)
+                json.field("detail", gap.detail)
+            }
+        }
+    }
+}
+
+/// Writes the field `kernel`.
+func write(_ kernel: KernelIdentity, to json: inout JSONWriter) {
+    json.object("kernel") { json in
+        json.field("architecture", kernel.architecture)
+        json.field("commandLine", kernel.commandLine)
+        json.field("release", kernel.release)
+    }
+}

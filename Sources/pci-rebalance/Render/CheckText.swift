@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+
+/// The findings as text: problems with their causes, then one line of verdict.
+struct CheckText {
+    let topology: Topology
+    let findings: [Finding]
+    var verbosity: Int
+    var style: Style
+    var columns: Int
+
+    /// The text.
+    func render() -> String {
+        var page = TextPage(columns: columns)
+        let problems = findings.filter { $0.severity == .problem }
+        let notes = findings.filter { $0.severity == .note }
+        for finding in problems { write(finding, to: &page) }
+        if verbosity > 0 {
+            for finding in notes { write(finding, to: &page) }
+        }
+        if verbosity > 0 {
+            for gap in topology.gaps { page.paragraph("not read: \(gap.detail)", indent: 0, hanging: 4) }
+        }
+        let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
+        let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"
+        let functions = number(topology.functions.count, "function")
+        if problems.isEmpty {
+            page.line(
+                [Piece("healthy:", style: style.good), Piece("\(functions), \(counts)", gap: 1)],
+                indent: 0,
+                hanging: 4
+            )
+        } else {
+            page.line(
+                [Piece("not healthy:", style: style.problem), Piece("\(functions), \(counts)", gap: 1)],
+                indent: 0,
+                hanging: 4
+            )
+        }
+        return page.text
+    }
+
+    private func write(_ finding: Finding, to page: inout TextPage) {
+        let head = finding.severity == .problem ? "problem" : "note"
+        let name = topology.position(of: finding.address).map { describe(topology.functions[$0]) } ?? ""
+        page.line(
+            [
+                Piece("\(head):", style: finding.severity == .problem ? style.problem : style.faint),
+                Piece(finding.address.description, gap: 1, style: style.name),
+                Piece("(\(name))", gap: 1),
+                Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint),
+            ],
+            indent: 0,
+            hanging: 4
+        )
+        page.paragraph(finding.sentence, indent: 4)
+        guard finding.severity == .problem || verbosity > 1 else { return }
+        for cause in finding.causes { page.paragraph("- \(cause)", indent: 4, hanging: 6) }
+    }
+
+    private func describe(_ function: Function) -> String {
+        let what =
+            function.isBridge
+            ? function.roleText
+            : "\(function.isVirtual ? "VF " : "")\(function.identity.name ?? function.identity.className)"
+        return function.use.driver.map { "\(what), \($0)" } ?? what
+    }
+
+    private func number(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+}

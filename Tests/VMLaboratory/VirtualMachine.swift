@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import Foundation
+
+/// A running guest: one emulated q35 machine with one of the kernels, a command channel and QEMU's monitor.
+///
+/// All calls block until they are done or time out. A machine belongs to whoever made it; any number of machines
+/// run side by side. The machine ends when it is stopped, when the last reference goes, or when the process that
+/// made it ends for any reason.
+public final class VirtualMachine {
+    /// How a machine is started.
+    public struct Options: Sendable {
+        /// Files that the guest finds in /usr/bin, with the libraries they need; the built tool by default.
+        public var files: [String]
+        /// The form of the kernel image.
+        public var image: Kernel.Image
+        /// Kernel parameters beside the topology's.
+        public var kernelArguments: [String]
+        /// QEMU arguments beside the topology's.
+        public var machineArguments: [String]
+        /// The longest time that a boot may take.
+        public var bootTimeout: Duration
+
+        /// Options with the given differences from the usual.
+        public init(
+            files: [String] = Initramfs.builtTool,
+            image: Kernel.Image = .decompressed,
+            kernelArguments: [String] = [],
+            machineArguments: [String] = [],
+            bootTimeout: Duration = .seconds(120)
+        ) {
+            self.files = files
+            self.image = image
+            self.kernelArguments = kernelArguments
+            self.machineArguments = machineArguments
+            self.bootTimeout = bootTimeout
+        }
+    }
+
+    /// The kernel family that runs.
+    public let kernel: Kernel
+    /// The machine's description.
+    public let topology: MachineTopology
+    /// The kernel's release as the guest reports it.
+    public private(set) var release = ""
+    /// The time from starting QEMU to the guest's first word.
+    public private(set) var bootDuration: Duration = .zero
+
+    private let process: QemuProcess
+    private var requests = 0
+    private var console: [UInt8] = []
+    private var events: [(name: String, data: JSONValue)] = []
+
+    /// Boots a guest and waits until it takes commands.
+    ///
+    /// - Throws: ``LaboratoryError`` if the kernel cannot be had, QEMU refuses the topology, or the guest does not
+    ///   come up in time; the description then ends with the console's last lines.
+    public init(_ topology: MachineTopology, kernel: Kernel, options: Options = Options()) throws {
+        let command = try VirtualMachine.command(topology, kernel: kernel, options: options)
+        self.kernel = kernel
+        self.topology = topology
+        let started = ContinuousClock.now
+        let deadline = started + options.bootTimeout
+        process = try QemuProcess(
+            program: command[0],
+            arguments: Array(command[1...]) + [
+                "-chardev", "socket,id=console,fd=\(QemuProcess.Stream.console.rawValue)", "-serial", "chardev:console",
+                "-chardev", "socket,id=agent,fd=\(QemuProcess.Stream.agent.rawValue)", "-serial", "chardev:agent",
+                "-chardev", "socket,id=monitor,fd=\(QemuProcess.Stream.monitor.rawValue)",
+                "-mon", "chardev=monitor,mode=control",
+            ]
+        )
+        try greet(deadline)
+        try awaitReady(deadline)
+        bootDuration = ContinuousClock.now - started
+    }
+
+    /// The program and arguments that boot a guest, without its serial ports and monitor.
+    public static func command(_ topology: MachineTopology, kernel: Kernel, options: Options) throws -> [String] {
+        let files = try kernel.files(options.image)
+        let archive = try Initramfs.pack(options.files, for: kernel)
+        let parameters =
+            ["console=ttyS0", "quiet", "panic=-1", "tsc=reliable"] + topology.kernelArguments + options.kernelArguments
+        let program = ProcessInfo.processInfo.environment["PCI_REBALANCE_QEMU"] ?? "qemu-system-x86_64"
+        return [
+            program, "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-nodefaults", "-display", "none", "-no-reboot",
+            "-kernel", files.image, "-initrd", archive, "-append", parameters.joined(separator: " "),
+        ] + (try topology.arguments()) + options.machineArguments
+    }
+
+    /// Why no guest can be booted here without a download, or nil if one can: a line to skip a test with.
+    public static func unavailableReason(_ kernel: Kernel) -> String? {
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
+        let program = ProcessInfo.processInfo.environment["PCI_REBALANCE_QEMU"] ?? "qemu-system-x86_64"
+        let places = program.contains("/") ? [program] : path.split(separator: ":").map { "\($0)/\(program)" }
+        guard places.contains(where: { FileManager.default.isExecutableFile(atPath: $0) }) else {
+            return "\(program) is not installed"
+        }
+        return kernel.isCached ? nil : "kernel \(kernel) is not in the cache; run fetch-kernels \(kernel)"
+    }
+
+    // MARK: - Commands in the guest
+
+    /// Runs a shell script in the guest.
+    ///
+    /// - Parameters:
+    ///   - script: The script for busybox sh; a non-zero status is a result, not an error.
+    ///   - input: What the script reads from its standard input.
+    ///   - timeout: After this time the script and all that it started in its session are killed.
+    /// - Throws: ``LaboratoryError`` if the guest itself does not answer, with the console's last lines.
+    public func run(
+        _ script: String,
+        input: [UInt8] = [],
+        timeout: Duration = .seconds(60)
+    ) throws -> CommandResult {
+        requests += 1
+        let started = ContinuousClock.now
+        let deadline = started + timeout + .seconds(10)
+        let script = Array(script.utf8)
+        let seconds = max(1, Int((timeout / .seconds(1)).rounded(.up)))
+        let header = "\(requests) \(seconds) \(script.count) \(input.count)\n"
+        try process.send(Array(header.utf8) + script + input, to: .agent, deadline: deadline)
+        let answer = String(decoding: try awaitLine(.agent, deadline, "the answer to a command"), as: UTF8.self)
+        let words = answer.split(separator: " ").compactMap { Int($0) }
+        guard words.count == 4, words[0] == requests, words[2] >= 0, words[3] >= 0 else {
+            throw LaboratoryError(.protocol, "expected the answer to request \(requests), found '\(answer)'")
+        }
+        let output = try awaitBytes(words[2], deadline)
+        let errors = try awaitBytes(words[3], deadline)
+        return CommandResult(
+            status: words[1],
+            standardOutput: output,
+            standardError: errors,
+            duration: ContinuousClock.now - started
+        )
+    }
+
+    /// Runs a script that has to succeed and returns its output.
+    @discardableResult
+    public func output(_ script: String, timeout: Duration = .seconds(60)) throws -> String {
+        try run(script, timeout: timeout).checked().output
+    }
+
+    /// Writes a file in the guest, about 0.4 MB/s; a new build of a large program is better packed and booted.
+    public func pushFile(_ contents: [UInt8], to path: String, executable: Bool = false) throws {
+        let quoted = VirtualMachine.quoted(path)
+        let chunk = 32768
+        try run(": >\(quoted)").checked()
+        for start in stride(from: 0, to: contents.count, by: chunk) {
+            try run("cat >>\(quoted)", input: Array(contents[start..<min(start + chunk, contents.count)])).checked()
+        }
+        if executable { try run("chmod 755 \(quoted)").checked() }
+    }
+
+    /// Reads a file of the guest.
+    public func pullFile(_ path: String) throws -> [UInt8] {
+        try run("cat \(VirtualMachine.quoted(path))").checked().standardOutput
+    }
+
+    /// The kernel's log, one line each, with its time stamps.
+    public func kernelLog() throws -> [String] {
+        try run("dmesg").checked().lines
+    }
+
+    /// A gzipped tar of everything that user space can read about the PCI tree: sys/, proc/, dmesg.txt and
+    /// lspci-xxxx.txt.
+    public func record() throws -> [UInt8] {
+        try run("record").checked().standardOutput
+    }
+
+    /// What the guest has written to its console so far.
+    public func consoleText() throws -> String {
+        while try process.pump(until: .now), process.pendingCount(.console) > 0 { console += process.takeAll(.console) }
+        return String(decoding: console, as: UTF8.self)
+    }
+
+    private static func quoted(_ path: String) -> String {
+        "'" + path.replacing("'", with: "'\\''") + "'"
+    }
+
+    // MARK: - The monitor
+
+    /// Executes a command of QEMU's monitor protocol and returns its result.
+    ///
+    /// - Throws: ``LaboratoryError`` with QEMU's own words if it refuses.
+    @discardableResult
+    public func qmp(_ command: String, _ arguments: [String: JSONValue] = [:]) throws -> JSONValue {
+        requests += 1
+        let deadline = ContinuousClock.now + .seconds(60)
+        let identifier = JSONValue.integer(Int64(requests))
+        let request = JSONValue.object([
+            "execute": .string(command), "arguments": .object(arguments), "id": identifier,
+        ])
+        try process.send(Array((try request.line() + "\n").utf8), to: .monitor, deadline: deadline)
+        while true {
+            let answer = try JSONValue.parse(try awaitLine(.monitor, deadline, "an answer of the monitor"))
+            if let name = answer["event"]?.text {
+                events.append((name, answer["data"] ?? .null))
+            } else if answer["id"] == identifier {
+                if let error = answer["error"] {
+                    throw LaboratoryError(.monitor, "\(command): \(error["desc"]?.text ?? "refused")")
+                }
+                return answer["return"] ?? .null
+            }
+        }
+    }
+
+    /// Plugs a device into a bus of the running machine; the guest is told, nothing is waited for.
+    public func deviceAdd(_ device: Device, behind bus: String) throws {
+        for support in device.support {
+            guard case .object(let type, let identifier, let properties) = support else {
+                throw LaboratoryError(.topology, "\(device.driver) with \(support) cannot be plugged, only booted with")
+            }
+            try qmp("object-add", fields(properties, ["qom-type": .string(type), "id": .string(identifier)]))
+        }
+        var words: [String: JSONValue] = [
+            "driver": .string(device.driver), "id": .string(device.identifier), "bus": .string(bus),
+        ]
+        if let address = device.address { words["addr"] = .string(address) }
+        try qmp("device_add", fields(device.properties, words))
+    }
+
+    private func fields(_ properties: [Device.Property], _ words: [String: JSONValue]) -> [String: JSONValue] {
+        words.merging(properties.map { ($0.name, $0.value.inMonitor) }) { first, _ in first }
+    }
+
+    /// Asks the guest to let a device go and waits until QEMU has taken it out.
+    ///
+    /// With native hot-plug this presses the slot's attention button; the kernel waits five seconds by design.
+    public func deviceDel(_ identifier: String, timeout: Duration = .seconds(30)) throws {
+        events.removeAll { $0.name == "DEVICE_DELETED" && $0.data["device"]?.text == identifier }
+        try qmp("device_del", ["id": .string(identifier)])
+        let deadline = ContinuousClock.now + timeout
+        while !events.contains(where: { $0.name == "DEVICE_DELETED" && $0.data["device"]?.text == identifier }) {
+            let event = try JSONValue.parse(try awaitLine(.monitor, deadline, "\(identifier) to be unplugged"))
+            if let name = event["event"]?.text { events.append((name, event["data"] ?? .null)) }
+        }
+    }
+
+    /// Plugs a device and waits until the guest is done with it, whether it fitted or not.
+    public func hotPlug(_ device: Device, behind bus: String) throws {
+        try deviceAdd(device, behind: bus)
+        try waitUntilQuiet()
+    }
+
+    // MARK: - Waiting
+
+    /// Waits until a condition holds, looking again every 50 ms.
+    ///
+    /// - Throws: ``LaboratoryError`` naming `what` if it does not hold in time.
+    public func waitUntil(
+        _ what: String,
+        timeout: Duration = .seconds(30),
+        _ condition: (VirtualMachine) throws -> Bool
+    ) throws {
+        let deadline = ContinuousClock.now + timeout
+        while try !condition(self) {
+            guard ContinuousClock.now < deadline else { throw late(what) }
+            _ = try process.pump(until: .now + .milliseconds(50))
+        }
+    }
+
+    /// Waits until the PCI tree and the kernel log have not changed for `settle` and no slot is being powered.
+    public func waitUntilQuiet(settle: Duration = .milliseconds(300), timeout: Duration = .seconds(60)) throws {
+        let deadline = ContinuousClock.now + timeout
+        var last: [UInt8]?
+        var since = ContinuousClock.now
+        while true {
+            let asked = ContinuousClock.now
+            let result = try run("fingerprint").checked()
+            let isBusy = result.lines.contains { $0.hasPrefix("busy ") }
+            if isBusy || result.standardOutput != last {
+                last = result.standardOutput
+                since = asked
+            }
+            if !isBusy, ContinuousClock.now - since >= settle { return }
+            guard ContinuousClock.now < deadline else { throw late("the PCI tree to become quiet") }
+            _ = try process.pump(until: .now + .milliseconds(50))
+        }
+    }
+
+    private func late(_ what: String) -> LaboratoryError {
+        let tail = ((try? consoleText()) ?? "").suffix(2000)
+        return LaboratoryError(.timeout, "expected \(what) in time; the console's last lines:\n\(tail)")
+    }
+
+    private func awaitLine(
+        _ stream: QemuProcess.Stream,
+        _ deadline: ContinuousClock.Instant,
+        _ what: String
+    ) throws -> [UInt8] {
+        while true {
+            if let line = process.takeLine(from: stream) { return line }
+            console += process.takeAll(.console)
+            guard try process.pump(until: deadline) else { throw late(what) }
+        }
+    }
+
+    private func awaitBytes(_ count: Int, _ deadline: ContinuousClock.Instant) throws -> [UInt8] {
+        while true {
+            if let bytes = process.take(count, from: .agent) { return bytes }
+            guard try process.pump(until: deadline) else { throw late("\(count) bytes from the guest") }
+        }
+    }
+
+    // MARK: - Beginning and end
+
+    private func greet(_ deadline: ContinuousClock.Instant) throws {
+        _ = try awaitLine(.monitor, deadline, "the monitor's greeting")
+        try qmp("qmp_capabilities")
+    }
+
+    private func awaitReady(_ deadline: ContinuousClock.Instant) throws {
+        while true {
+            let line = String(decoding: try awaitLine(.agent, deadline, "the guest to come up"), as: UTF8.self)
+            let words = line.split(separator: " ")
+            guard words.first == "READY", words.count == 3 else { continue }
+            release = String(words[2])
+            return
+        }
+    }
+
+    /// Resets the machine, as its reset button does, and waits until it is up again.
+    ///
+    /// Devices that were plugged stay plugged; nothing else survives.
+    public func reset(timeout: Duration = .seconds(120)) throws {
+        let started = ContinuousClock.now
+        try qmp("set-action", ["reboot": "reset"])
+        _ = process.takeAll(.agent)
+        try qmp("system_reset")
+        try awaitReady(started + timeout)
+        try qmp("set-action", ["reboot": "shutdown"])
+        bootDuration = ContinuousClock.now - started
+    }
+
+    /// Ends the machine.
+    public func stop() {
+        process.end()
+    }
+}
