@@ -21,7 +21,7 @@ struct TwinSimulation: Simulator {
 
     mutating func perform(_ writes: [SystemWrite]) -> Bool {
         for write in writes {
-            guard let operation = Self.operation(write) else { return false }
+            guard let operation = operation(write) else { return false }
             do {
                 _ = try twin.perform(operation)
             } catch {
@@ -32,20 +32,45 @@ struct TwinSimulation: Simulator {
     }
 
     /// The twin's operation for a write; nil for writes that the twin does not model.
-    private static func operation(_ write: SystemWrite) -> TwinOperation? {
+    private func operation(_ write: SystemWrite) -> TwinOperation? {
         switch write {
         case .remove(let x): .remove(x)
         case .rescanBus(let segment, let bus): .rescanBus(segment: segment, bus: bus)
         case .rescanDevice(let x): .rescanDevice(x)
         case .rescanAll: .rescan
         case .config(let x, let offset, let width, let mask, let value):
-            .writeConfig(x, offset: offset, width: width, mask: mask, value: value)
+            configWrite(x, offset: offset, width: width, mask: mask, value: value)
         case .resizeBAR(let x, let bar, let exponent): .resizeBAR(x, bar: bar, exponent: exponent)
         case .resourceAlignment(let text): .resourceAlignment(text)
-        case .sriovNumVFs(let x, let count): .sriovNumVFs(x, count: count)
-        case .unbindDriver(let x): .unbindDriver(x)
-        case .probeDriver(let x): .bindDriver(x)
+        case .sriovNumVFs(let x, let count): .setVFs(x, count)
+        case .unbindDriver(let x): .unbind(x)
+        case .probeDriver(let x): .bind(x)
         case .slotPower: nil
         }
+    }
+
+    /// A masked write; the bits outside the mask are those that the function holds at that moment.
+    private func configWrite(
+        _ x: FunctionAddress, offset: Int, width: Int, mask: UInt32, value: UInt32
+    ) -> TwinOperation? {
+        if offset == 0x18, width == 4, mask == 0x00ff_ffff {
+            return .setBusNumbers(
+                x,
+                primary: BusNumber(UInt8(value & 0xff)),
+                secondary: BusNumber(UInt8(value >> 8 & 0xff)),
+                subordinate: BusNumber(UInt8(value >> 16 & 0xff))
+            )
+        }
+        let full: UInt32 = width == 4 ? .max : width == 2 ? 0xffff : 0xff
+        guard mask & full != full else { return .writeConfig(x, offset: offset, width: width, value: value) }
+        guard let config = try? twin.topology()[x]?.config else { return nil }
+        let present: UInt32? =
+            switch width {
+            case 1: config.byte(offset).map(UInt32.init)
+            case 2: config.word(offset).map(UInt32.init)
+            default: config.long(offset)
+            }
+        guard let present else { return nil }
+        return .writeConfig(x, offset: offset, width: width, value: present & ~mask | value & mask)
     }
 }
