@@ -128,7 +128,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["PCITopology", "LibPCIBridge", "TestSupport", "pci-rebalance"],
+            dependencies: ["PCITopology", "LibPCIBridge", "RebalancePlanner", "TestSupport", "pci-rebalance"],
             exclude: ["Golden"],
             swiftSettings: swift
         ),

@@ -76,9 +76,28 @@ struct TestTree {
                     source: .kernelLog
                 )
             ],
-            functions: functions,
+            functions: functions.map(Self.withLines),
             blockers: blockers
         )
+    }
+
+    /// The function with the lines that its resources show in sysfs.
+    private static func withLines(_ function: Function) -> Function {
+        var function = function
+        let count = function.bridge?.busRange == nil ? 13 : 17
+        function.lines = Array(repeating: .zero, count: count)
+        for resource in function.resources where Int(resource.index.rawValue) < count {
+            let line: ResourceLine
+            switch resource.assignment {
+            case .assigned(let range), .unclaimed(let range):
+                line = ResourceLine(start: range.first, end: range.last, flags: resource.flags)
+            case .unassigned:
+                line = ResourceLine(start: 0, end: (resource.size?.rawValue ?? 1) - 1, flags: resource.flags)
+            case .wiped, .closed: line = .zero
+            }
+            function.lines[Int(resource.index.rawValue)] = line
+        }
+        return function
     }
 
     private func parse(_ text: String) -> FunctionAddress {

@@ -26,6 +26,7 @@ enum ChildProcess {
     ///   - descriptors: Pairs of the number in the child and the descriptor here; 0, 1 and 2 are inherited
     ///     unless they are named, all others are closed if they were opened close-on-exec.
     /// - Returns: The process id.
+    /// - Throws: ``LaboratoryError`` if the program cannot be started.
     static func spawn(_ command: [String], descriptors: [(child: CInt, here: CInt)]) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

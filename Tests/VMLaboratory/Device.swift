@@ -173,7 +173,8 @@ extension Device {
 extension Device {
     /// A device without a driver: BAR 0 of 4 KiB memory, BAR 1 of 256 bytes I/O and, if `memory` is given, a
     /// 64-bit prefetchable BAR 2 of that size.
-    public static func testDevice(_ identifier: String, memory: MemorySize? = nil, at address: String? = nil) -> Device {
+    public static func testDevice(_ identifier: String, memory: MemorySize? = nil, at address: String? = nil) -> Device
+    {
         let size = memory.map { [Property("membar", .number($0.bytes))] } ?? []
         return Device("pci-testdev", identifier, at: address, properties: size)
     }

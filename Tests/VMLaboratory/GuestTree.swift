@@ -67,8 +67,8 @@ extension VirtualMachine {
     /// Writes bytes into a function's configuration space.
     public func writeConfiguration(of address: String, at offset: Int, _ bytes: [UInt8]) throws {
         let file = "/sys/bus/pci/devices/\(address)/config"
-        try run("dd of=\(file) bs=\(bytes.count) seek=\(offset) oflag=seek_bytes conv=notrunc 2>/dev/null", input: bytes)
-            .checked()
+        let script = "dd of=\(file) bs=\(bytes.count) seek=\(offset) oflag=seek_bytes conv=notrunc"
+        try run(script, input: bytes).checked()
     }
 
     /// Removes a function and all below it (`echo 1 > remove`).

@@ -20,6 +20,7 @@ public enum Initramfs {
     ///   - files: Paths of files that go to /usr/bin, with the shared libraries they need.
     ///   - kernel: The kernel whose modules are added.
     /// - Returns: The path of the archive in the cache.
+    /// - Throws: ``LaboratoryError`` with the script's own words if a file, a library or busybox is missing.
     public static func pack(_ files: [String], for kernel: Kernel) throws -> String {
         try Script.run("pack-initramfs", [kernel.files(.packaged).modules] + files)
     }

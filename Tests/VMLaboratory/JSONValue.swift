@@ -70,7 +70,8 @@ public enum JSONValue: Sendable, Hashable, Codable {
         do {
             return try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
         } catch {
-            throw LaboratoryError(.protocol, "expected a JSON document, found \(String(decoding: bytes, as: UTF8.self))")
+            let text = String(decoding: bytes, as: UTF8.self)
+            throw LaboratoryError(.protocol, "expected a JSON document, found '\(text)'")
         }
     }
 

@@ -67,7 +67,7 @@ public struct MachineTopology: Sendable, Hashable {
 
         mutating func claim(_ identifier: String) throws {
             guard !identifiers.contains(identifier) else {
-                throw LaboratoryError(.topology, "expected every device to have its own name, found \(identifier) twice")
+                throw LaboratoryError(.topology, "expected every device to have its own name, two are \(identifier)")
             }
             identifiers.append(identifier)
         }

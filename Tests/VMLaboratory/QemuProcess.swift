@@ -3,8 +3,9 @@
 internal import Foundation
 internal import Glibc
 
-/// A running QEMU and the streams to it. Everything is single-threaded: whoever waits for one stream drains all.
+/// A running QEMU and the streams to it.
 ///
+/// Everything is single-threaded: whoever waits for one stream drains all.
 /// QEMU inherits connected sockets, so there are no paths to collide or to clean up. It hangs on a leash: a
 /// connection whose other end only this process holds. When this process ends, however it ends, the shell at the leash's end
 /// kills QEMU.

@@ -76,7 +76,8 @@ struct ExecCommand: ParsableCommand {
         write(result.standardOutput, to: STDOUT_FILENO)
         write(result.standardError, to: STDERR_FILENO)
         if verbose {
-            write(Array("\(guest.release): boot \(guest.bootDuration), script \(result.duration)\n".utf8), to: STDERR_FILENO)
+            let times = "\(guest.release): boot \(guest.bootDuration), script \(result.duration)\n"
+            write(Array(times.utf8), to: STDERR_FILENO)
         }
         guest.stop()
         throw ExitCode(CInt(truncatingIfNeeded: result.status))

@@ -2,7 +2,7 @@
 
 internal import PCITopology
 
-extension FunctionEvidence {
+extension FunctionFacts {
     /// Fills in what the header registers say and no text has said yet. Addresses stay in `config`: they are bus addresses.
     mutating func takeFacts(from config: ConfigSpace) {
         guard config.count >= 16 else { return }
@@ -21,7 +21,7 @@ extension FunctionEvidence {
             subsystemDevice = config.word(0x2e) ?? subsystemDevice
         }
         guard let registers = BridgeRegisters(config) else { return }
-        var facts = bridge ?? BridgeEvidence()
+        var facts = bridge ?? BridgeFacts()
         facts.primary = registers.primary
         facts.secondary = registers.secondary
         facts.subordinate = registers.subordinate

@@ -26,7 +26,7 @@ extension TextEvidence {
         lineCounts.iomem += other.lineCounts.iomem
         lineCounts.other += other.lineCounts.other
         let offsets = roots.isEmpty ? other.roots : roots
-        var merged: [FunctionEvidence] = []
+        var merged: [FunctionFacts] = []
         merged.reserveCapacity(max(functions.count, other.functions.count))
         var a = 0
         var b = 0
@@ -63,10 +63,10 @@ extension TextEvidence {
     }
 }
 
-extension FunctionEvidence {
+extension FunctionFacts {
     mutating func merge(
-        _ other: FunctionEvidence,
-        roots: [RootEvidence],
+        _ other: FunctionFacts,
+        roots: [RootFacts],
         agreement: inout TextEvidence.Agreement,
         findings: inout [TextFinding]
     ) {
@@ -145,11 +145,11 @@ extension FunctionEvidence {
     }
 
     private static func merged(
-        _ mine: WindowEvidence?,
-        _ theirs: WindowEvidence?,
+        _ mine: WindowFacts?,
+        _ theirs: WindowFacts?,
         _ agreement: inout TextEvidence.Agreement,
         _ differ: (String, String) -> Void
-    ) -> WindowEvidence? {
+    ) -> WindowFacts? {
         guard let theirs else { return mine }
         guard let mine else { return theirs }
         if mine.range == theirs.range {
@@ -163,7 +163,7 @@ extension FunctionEvidence {
         return mine
     }
 
-    private mutating func mergeExpress(_ other: FunctionEvidence) {
+    private mutating func mergeExpress(_ other: FunctionFacts) {
         guard let theirs = other.express else { return }
         guard var mine = express else {
             express = theirs
@@ -183,7 +183,7 @@ extension FunctionEvidence {
         express = mine
     }
 
-    private mutating func mergeSRIOV(_ other: FunctionEvidence) {
+    private mutating func mergeSRIOV(_ other: FunctionFacts) {
         guard let theirs = other.sriov else { return }
         guard var mine = sriov else {
             sriov = theirs

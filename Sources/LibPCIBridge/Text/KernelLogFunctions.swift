@@ -31,7 +31,7 @@ extension KernelLogReader {
             rest.take(" class "), let number = rest.takePrefixedHex(), number <= 0xff_ffff
         else { return }
         // A function that is found again starts from nothing.
-        var function = FunctionEvidence(address: address)
+        var function = FunctionFacts(address: address)
         function.vendor = UInt16(vendor)
         function.device = UInt16(device)
         function.headerLayout = UInt8(layout & 0x7f)
@@ -44,12 +44,12 @@ extension KernelLogReader {
         }
         rest.skipBlanks()
         if let type = Self.portType(rest) {
-            var express = ExpressEvidence()
+            var express = ExpressFacts()
             express.portType = type
             function.express = express
         }
         if layout & 0x7f == 1 {
-            var bridge = BridgeEvidence()
+            var bridge = BridgeFacts()
             if function.programmingInterface == 1 { bridge.isSubtractive = true }
             function.bridge = bridge
         }
@@ -93,14 +93,14 @@ extension KernelLogReader {
         }
         change(address) { function in
             // VF BAR lines come in ascending order; sizes are one VF's until `contains BARn for N VFs` follows.
-            var sriov = function.sriov ?? SRIOVEvidence()
+            var sriov = function.sriov ?? SRIOVFacts()
             let base = sriov.offset ?? UInt16(offset) &- 0x24  // Offsets start at 0x100, so this does not wrap.
             sriov.offset = base
             function.sriov = sriov
             let number = (Int(offset) - Int(base) - 0x24) / 4
             guard let index = ResourceIndex.vfBAR(number) else { return }
             function.set(
-                ResourceEvidence(
+                ResourceFacts(
                     index: index,
                     flags: resource.flags,
                     start: resource.range?.first,
@@ -199,7 +199,7 @@ extension KernelLogReader {
     private mutating func note(
         _ resource: RangeText,
         index: ResourceIndex,
-        state: ResourceEvidence.State?,
+        state: ResourceFacts.State?,
         vfCount: Int? = nil,
         of address: FunctionAddress
     ) {
@@ -210,7 +210,7 @@ extension KernelLogReader {
             let placed = state ?? (resource.range == nil ? .unassigned : .placed)
             let keepsAddress = placed == .placed || placed == .unclaimed
             function.set(
-                ResourceEvidence(
+                ResourceFacts(
                     index: index,
                     flags: flags,
                     start: keepsAddress ? resource.range?.first : nil,
@@ -220,7 +220,7 @@ extension KernelLogReader {
                 )
             )
             if let vfCount, index.isVFBAR {
-                var sriov = function.sriov ?? SRIOVEvidence()
+                var sriov = function.sriov ?? SRIOVFacts()
                 sriov.totalVFs = vfCount
                 function.sriov = sriov
             }
@@ -255,7 +255,7 @@ extension KernelLogReader {
         var rest = text
         guard rest.take("PCI bridge to "), let buses = RangeText.takeBuses(&rest) else { return }
         change(address) { function in
-            var bridge = function.bridge ?? BridgeEvidence()
+            var bridge = function.bridge ?? BridgeFacts()
             bridge.primary = address.bus
             bridge.secondary = BusNumber(buses.first)
             bridge.subordinate = BusNumber(buses.last)
@@ -269,7 +269,7 @@ extension KernelLogReader {
         }
     }
 
-    private static func closedUnlessUnassigned(_ window: WindowEvidence?) -> WindowEvidence? {
+    private static func closedUnlessUnassigned(_ window: WindowFacts?) -> WindowFacts? {
         if case .open(_, let width) = window { return .closed(width: width) }
         return window
     }
@@ -296,9 +296,10 @@ extension KernelLogReader {
     ) {
         let width = kind == .io ? nil : kind == .memory ? 32 : resource.flags.contains(.memory64) ? 64 : 32
         change(address) { function in
-            var bridge = function.bridge ?? BridgeEvidence()
-            if verdict.starts("releasing") || verdict.starts("disabling") {
-                bridge[kind] = .closed(width: width)
+            var bridge = function.bridge ?? BridgeFacts()
+            if verdict.starts("releasing") {
+                // What follows may be a new place, or silently the old one; until the log says so it is not known.
+                bridge[kind] = nil
             } else if verdict.starts("can't assign") || verdict.starts("no space for")
                 || verdict.starts("failed to assign")
             {
@@ -322,7 +323,7 @@ extension KernelLogReader {
         let number = rest.takeDecimal().flatMap { Int(exactly: $0) }
         let flags = rest
         change(address) { function in
-            var express = function.express ?? ExpressEvidence()
+            var express = function.express ?? ExpressFacts()
             express.slotNumber = number
             express.hasSlot = true
             express.isHotPlugCapable = LspciReader.sign(flags, after: "HotPlug")

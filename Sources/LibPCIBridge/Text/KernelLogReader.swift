@@ -8,9 +8,9 @@ internal import PCITopology
 /// or 7-9 without CONFIG_PCI_IOV) and `bridge window [mem size 0x200000]: can't assign; no space` (from 6.9).
 struct KernelLogReader {
     /// The functions that exist at the end of the log, in no order.
-    private(set) var functions: [FunctionAddress: FunctionEvidence] = [:]
+    private(set) var functions: [FunctionAddress: FunctionFacts] = [:]
     /// The root buses in the order of the log.
-    private(set) var roots: [RootEvidence] = []
+    private(set) var roots: [RootFacts] = []
     /// The messages that matter.
     private(set) var messages: [KernelMessage] = []
     /// Damage and oddities.
@@ -191,7 +191,7 @@ struct KernelLogReader {
     @discardableResult
     private mutating func root(segment: UInt32, bus: BusNumber) -> Int {
         if let i = roots.firstIndex(where: { $0.segment == segment && $0.bus == bus }) { return i }
-        roots.append(RootEvidence(segment: segment, bus: bus))
+        roots.append(RootFacts(segment: segment, bus: bus))
         return roots.count - 1
     }
 
@@ -271,9 +271,9 @@ struct KernelLogReader {
 
     mutating func beginDump(of address: FunctionAddress) { dump = (address, []) }
 
-    mutating func change(_ address: FunctionAddress, _ body: (inout FunctionEvidence) -> Void) {
-        body(&functions[address, default: FunctionEvidence(address: address)])
+    mutating func change(_ address: FunctionAddress, _ body: (inout FunctionFacts) -> Void) {
+        body(&functions[address, default: FunctionFacts(address: address)])
     }
 
-    mutating func replace(_ address: FunctionAddress, with function: FunctionEvidence) { functions[address] = function }
+    mutating func replace(_ address: FunctionAddress, with function: FunctionFacts) { functions[address] = function }
 }

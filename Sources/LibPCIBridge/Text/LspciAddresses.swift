@@ -7,7 +7,7 @@ extension LspciReader {
 
     /// Reads lines of `Region N:`, `Memory at`, `I/O ports at`, `Expansion ROM at`, `… behind bridge:` and the SR-IOV block's
     /// lines that begin with the same letters.
-    mutating func readAddresses(_ text: TextBytes, of function: inout FunctionEvidence) {
+    mutating func readAddresses(_ text: TextBytes, of function: inout FunctionFacts) {
         var rest = text
         if rest.take("Region ") {
             guard let number = rest.takeDecimal(), number < 6, rest.take(": ") else { return }
@@ -41,7 +41,7 @@ extension LspciReader {
         }
     }
 
-    private func readVFCounts(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readVFCounts(_ text: TextBytes, of function: inout FunctionFacts) {
         guard part == .sriov else { return }
         func number(_ word: StaticString) -> Int? {
             guard var rest = text.after(word) else { return nil }
@@ -53,11 +53,11 @@ extension LspciReader {
     }
 
     /// Reads `Memory at fe000000 (64-bit, prefetchable) [disabled] [size=16M]` and `I/O ports at e000 [size=128]`.
-    private func readBAR(_ text: TextBytes, number: Int, of function: inout FunctionEvidence) {
+    private func readBAR(_ text: TextBytes, number: Int, of function: inout FunctionFacts) {
         let isVF = part == .sriov
         guard let index = isVF ? ResourceIndex.vfBAR(number) : ResourceIndex.bar(number) else { return }
         var rest = text
-        var state = ResourceEvidence.State.placed
+        var state = ResourceFacts.State.placed
         if rest.take("[virtual] ") { state = .virtual }
         var flags: ResourceFlags
         if rest.take("Memory at ") {
@@ -75,18 +75,18 @@ extension LspciReader {
         }
         if rest.has("[virtual]") { state = .virtual }
         function.set(
-            ResourceEvidence(index: index, flags: flags, start: start, size: Self.size(rest), state: state)
+            ResourceFacts(index: index, flags: flags, start: start, size: Self.size(rest), state: state)
         )
     }
 
-    private func readROM(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readROM(_ text: TextBytes, of function: inout FunctionFacts) {
         var rest = text
-        var state = ResourceEvidence.State.placed
+        var state = ResourceFacts.State.placed
         if rest.take("[virtual] ") { state = .virtual }
         let start = Self.takeStart(&rest, state: &state)
         if rest.has("[virtual]") { state = .virtual }
         function.set(
-            ResourceEvidence(
+            ResourceFacts(
                 index: .rom,
                 flags: [.memory, .prefetchable, .readOnly],
                 start: start,
@@ -97,7 +97,7 @@ extension LspciReader {
     }
 
     /// Takes an address, `<unassigned>`, `<ignored>` or `<invalid-…>` off the front.
-    private static func takeStart(_ rest: inout TextBytes, state: inout ResourceEvidence.State) -> UInt64? {
+    private static func takeStart(_ rest: inout TextBytes, state: inout ResourceFacts.State) -> UInt64? {
         if rest.take("<ignored>") {
             state = .ignored
             return nil
@@ -131,11 +131,11 @@ extension LspciReader {
 
     /// Reads a window in every wording: `f000-0fff`, `None`, `[disabled] [16-bit]`, `fe000000-fe0fffff [size=1M] [32-bit]`,
     /// `[empty]`, limit below base.
-    private func setWindow(_ kind: ResourceKind, _ text: TextBytes, of function: inout FunctionEvidence) {
-        var bridge = function.bridge ?? BridgeEvidence()
+    private func setWindow(_ kind: ResourceKind, _ text: TextBytes, of function: inout FunctionFacts) {
+        var bridge = function.bridge ?? BridgeFacts()
         let width: Int? = text.has("[16-bit]") ? 16 : text.has("[32-bit]") ? 32 : text.has("[64-bit]") ? 64 : nil
         var rest = text
-        var window = WindowEvidence.closed(width: width)
+        var window = WindowFacts.closed(width: width)
         if let first = rest.takeHex() {
             // Without a `-` this is some other wording; with one, a limit below the base means closed.
             guard rest.take("-"), let last = rest.takeHex() else { return }
@@ -153,7 +153,7 @@ extension LspciReader {
     // MARK: Capabilities
 
     /// Reads `[100 v1] Physical Resizable BAR` and `<access denied>`.
-    mutating func readCapability(_ text: TextBytes, of function: inout FunctionEvidence) {
+    mutating func readCapability(_ text: TextBytes, of function: inout FunctionFacts) {
         part = .otherCapability
         var rest = text
         guard rest.take("[") else {
@@ -173,7 +173,7 @@ extension LspciReader {
             switch id {
             case 0x10:
                 part = .sriov
-                if function.sriov == nil { function.sriov = SRIOVEvidence() }
+                if function.sriov == nil { function.sriov = SRIOVFacts() }
                 function.sriov?.offset = place
             case 0x15: part = .resizable
             case 0x24: part = .resizableVF
@@ -184,7 +184,7 @@ extension LspciReader {
             function.capabilities.append(CapabilityOffset(id: id ?? 0xffff, offset: place))
             if id == 0x10 {
                 part = .express
-                var express = function.express ?? ExpressEvidence()
+                var express = function.express ?? ExpressFacts()
                 express.offset = place
                 express.portType = Self.portType(rest)
                 express.hasSlot = Self.sign(rest, after: "(Slot")

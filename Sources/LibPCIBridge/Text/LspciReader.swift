@@ -8,14 +8,17 @@ internal import PCITopology
 /// A function begins with its address at the start of a line and ends where a line belongs to nothing of lspci's.
 struct LspciReader {
     /// The functions in the order of the text; a repeated address stands once, with its last description.
-    private(set) var functions: [FunctionEvidence] = []
+    private(set) var functions: [FunctionFacts] = []
     /// Damage.
     private(set) var findings: [TextFinding] = []
 
-    private var current: FunctionEvidence?
+    private var current: FunctionFacts?
     private var bytes: [UInt8] = []
     var part = Part.head
     var nextCountedBAR = 0
+    private var titleLines = 0
+    private var cutLine: [UInt8] = []
+    private var repeated: [FunctionAddress] = []
     private var positions: [FunctionAddress: Int] = [:]
 
     enum Part {
@@ -41,12 +44,21 @@ struct LspciReader {
         guard let first = line.first else { return .text }
         if hexDigit(first) != nil, line.prefix(4).contains(0x3a) { return readHex(line) }
         if first == 0x09 || first == 0x20 {
+            titleLines = 0
+            cutLine = line.trimmed.ends("behind bridge:") ? Array(line.trimmed) + [0x20] : []
             readText(line)
             return .text
         }
-        // A line that mail software broke: the rest of the title, or of a list of flags.
-        if part == .head, nextCountedBAR == 0, current?.decodesIO == nil, line.has("(rev ") || line.has("]") {
+        // A line that mail software broke: the rest of the title, or of a window.
+        if titleLines > 0, titleLines < 4, first != 0x5b || line.ends(")"), KernelLogLine(line)?.isMarked != true {
+            titleLines += 1
             readTitle(line, isContinuation: true)
+            return .text
+        }
+        if !cutLine.isEmpty {
+            let whole = cutLine + [0x20] + line
+            cutLine = []
+            readText(whole[...])
             return .text
         }
         return .none
@@ -59,15 +71,7 @@ struct LspciReader {
         if !bytes.isEmpty { takeConfig(into: &function) }
         bytes = []
         if let old = positions[function.address] {
-            if functions[old] != function {
-                findings.append(
-                    TextFinding(
-                        .repeatedFunction,
-                        function.address,
-                        "described more than once and differently; the last description counts"
-                    )
-                )
-            }
+            if functions[old] != function { repeated.append(function.address) }
             functions[old] = function
         } else {
             positions[function.address] = functions.count
@@ -75,7 +79,7 @@ struct LspciReader {
         }
     }
 
-    private mutating func takeConfig(into function: inout FunctionEvidence) {
+    private mutating func takeConfig(into function: inout FunctionFacts) {
         function.config = ConfigSpace(bytes)
         guard !function.config.isAllOnes else {
             findings.append(
@@ -88,6 +92,22 @@ struct LspciReader {
             return
         }
         function.takeFacts(from: function.config)
+    }
+
+    /// Ends the text.
+    mutating func finish() {
+        finishFunction()
+        guard let first = repeated.first else { return }
+        let count = Set(repeated).count
+        findings.append(
+            TextFinding(
+                .repeatedFunction,
+                count == 1 ? first : nil,
+                "\(count == 1 ? "the function is" : "\(count) functions are") described more than once and differently; "
+                    + "the last description counts"
+            )
+        )
+        repeated = []
     }
 
     // MARK: Title
@@ -110,9 +130,11 @@ struct LspciReader {
     }
 
     private mutating func begin(_ address: FunctionAddress, rest: TextBytes) {
-        current = FunctionEvidence(address: address)
+        current = FunctionFacts(address: address)
         part = .head
         nextCountedBAR = 0
+        titleLines = 1
+        cutLine = []
         readTitle(rest.trimmed, isContinuation: false)
     }
 
@@ -275,7 +297,7 @@ extension LspciReader {
         current = function
     }
 
-    private func readS(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readS(_ text: TextBytes, of function: inout FunctionFacts) {
         var rest = text
         if rest.take("Subsystem: ") {
             if let ids = Self.lastIDs(rest) ?? Self.plainIDs(rest) {
@@ -283,7 +305,7 @@ extension LspciReader {
                 function.subsystemDevice = ids.1
             }
         } else if rest.take("SltCap:") {
-            var express = function.express ?? ExpressEvidence()
+            var express = function.express ?? ExpressFacts()
             express.isHotPlugCapable = Self.sign(rest, after: "HotPlug") ?? express.isHotPlugCapable
             express.isSurpriseCapable = Self.sign(rest, after: "Surprise") ?? express.isSurpriseCapable
             express.hasPowerControl = Self.sign(rest, after: "PwrCtrl") ?? express.hasPowerControl
@@ -308,7 +330,7 @@ extension LspciReader {
         return mark == 0x2b ? true : mark == 0x2d ? false : nil
     }
 
-    private func readARI(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readARI(_ text: TextBytes, of function: inout FunctionFacts) {
         guard part == .express, let value = Self.sign(text, after: "ARIFwd") else { return }
         // Capabilities print it before control; both may stand on continuation lines.
         if text.starts("DevCap2:") || (text.starts("FRS") && function.express?.supportsARIForwarding == nil) {
@@ -318,10 +340,10 @@ extension LspciReader {
         }
     }
 
-    private func readB(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readB(_ text: TextBytes, of function: inout FunctionFacts) {
         var rest = text
         if rest.take("Bus: primary=") {
-            var bridge = function.bridge ?? BridgeEvidence()
+            var bridge = function.bridge ?? BridgeFacts()
             bridge.primary = rest.takeHex().flatMap { UInt8(exactly: $0) }.map(BusNumber.init(_:))
             if var second = rest.after("secondary=") {
                 bridge.secondary = second.takeHex().flatMap { UInt8(exactly: $0) }.map(BusNumber.init(_:))
@@ -338,7 +360,7 @@ extension LspciReader {
     }
 
     /// Reads `0: current size: 8GB, supported: 256MB 512MB`.
-    private func readResizable(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readResizable(_ text: TextBytes, of function: inout FunctionFacts) {
         var rest = text
         guard let bar = rest.takeDecimal(), bar < 6, rest.take(": current size: "),
             let current = Self.exponent(&rest)
@@ -378,7 +400,7 @@ extension LspciReader {
         return base + number.trailingZeroBitCount
     }
 
-    private func readVF(_ text: TextBytes, of function: inout FunctionEvidence) {
+    private func readVF(_ text: TextBytes, of function: inout FunctionFacts) {
         guard part == .sriov else { return }
         var rest = text
         if rest.take("VF offset: ") {

@@ -12,9 +12,9 @@ public struct TextEvidence: Hashable, Sendable {
     /// The machine's name by DMI or device tree, or nil.
     public var machine: String?
     /// The functions in ascending address order.
-    public var functions: [FunctionEvidence] = []
+    public var functions: [FunctionFacts] = []
     /// The root buses in the order of the log.
-    public var roots: [RootEvidence] = []
+    public var roots: [RootFacts] = []
     /// The nodes of /proc/iomem; empty when there was none.
     public var iomem = IomemText()
     /// The nodes of /proc/ioports; empty when there was none.
@@ -63,7 +63,7 @@ public struct TextEvidence: Hashable, Sendable {
 
     /// The function at `address`, or nil.
     /// - Complexity: O(log n).
-    public subscript(_ address: FunctionAddress) -> FunctionEvidence? {
+    public subscript(_ address: FunctionAddress) -> FunctionFacts? {
         position(of: address).map { functions[$0] }
     }
 
@@ -93,7 +93,7 @@ public struct KernelMessage: Hashable, Sendable {
 }
 
 /// A root bus and its apertures, as the log tells them.
-public struct RootEvidence: Hashable, Sendable {
+public struct RootFacts: Hashable, Sendable {
     /// The segment.
     public var segment: UInt32
     /// The root bus.

@@ -17,7 +17,7 @@ extension TextEvidence {
         var log = KernelLogReader()
         var memory = ProcSection()
         var io = ProcSection()
-        for line in TextLines(bytes) {
+        for line in TextLines(Self.plainBlanks(bytes)) {
             lineCounts.total += 1
             guard let first = line.first else { continue }
             // A line of lspci: a title, an indented line, a row of hex.
@@ -58,9 +58,27 @@ extension TextEvidence {
                 lineCounts.log += 1
             }
         }
-        lspci.finishFunction()
+        lspci.finish()
         log.finish()
         take(lspci: lspci, log: log, memory: memory, io: io)
+    }
+
+    /// The text with every non-breaking blank (U+00A0), which mail software puts in, made a plain one.
+    private static func plainBlanks(_ bytes: [UInt8]) -> [UInt8] {
+        var result: [UInt8]?
+        var i = 0
+        while i + 1 < bytes.count {
+            if bytes[i] == 0xc2, bytes[i + 1] == 0xa0 {
+                if result == nil { result = Array(bytes[..<i]) }
+                result?.append(0x20)
+                i += 2
+                continue
+            }
+            result?.append(bytes[i])
+            i += 1
+        }
+        if i < bytes.count { result?.append(bytes[i]) }
+        return result ?? bytes
     }
 
     private mutating func take(lspci: LspciReader, log: KernelLogReader, memory: ProcSection, io: ProcSection) {
@@ -86,7 +104,7 @@ extension TextEvidence {
         }
         functions = logged
         for address in log.firmwareDumps.keys.sorted() where self[address] == nil {
-            var function = FunctionEvidence(address: address)
+            var function = FunctionFacts(address: address)
             function.config = ConfigSpace(log.firmwareDumps[address] ?? [])
             function.takeFacts(from: function.config)
             functions.append(function)

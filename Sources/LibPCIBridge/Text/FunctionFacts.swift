@@ -3,7 +3,7 @@
 public import PCITopology
 
 /// What text tells about one function. Nil means that the text does not say.
-public struct FunctionEvidence: Hashable, Sendable {
+public struct FunctionFacts: Hashable, Sendable {
     /// The address.
     public var address: FunctionAddress
     /// Vendor ID.
@@ -31,17 +31,17 @@ public struct FunctionEvidence: Hashable, Sendable {
     /// COMMAND, memory space enabled.
     public var decodesMemory: Bool?
     /// BARs, ROM and VF BARs in ascending index order. Addresses are CPU addresses.
-    public var resources: [ResourceEvidence] = []
+    public var resources: [ResourceFacts] = []
     /// A bridge's numbers and windows; nil when the text does not show a bridge.
-    public var bridge: BridgeEvidence?
+    public var bridge: BridgeFacts?
     /// PCI Express facts; nil when the text shows no such capability.
-    public var express: ExpressEvidence?
+    public var express: ExpressFacts?
     /// The Resizable BAR capability's entries.
     public var resizableBARs: [ResizableBAR] = []
     /// The VF Resizable BAR capability's entries.
     public var resizableVFBARs: [ResizableBAR] = []
     /// SR-IOV facts; nil when the text shows no such capability.
-    public var sriov: SRIOVEvidence?
+    public var sriov: SRIOVFacts?
     /// The capabilities that the text lists: identifier and offset, in list order.
     public var capabilities: [CapabilityOffset] = []
     /// The extended capabilities that the text lists, in list order.
@@ -61,10 +61,10 @@ public struct FunctionEvidence: Hashable, Sendable {
     public init(address: FunctionAddress) { self.address = address }
 
     /// The resource at `index`, or nil.
-    public func resource(_ index: ResourceIndex) -> ResourceEvidence? { resources.first { $0.index == index } }
+    public func resource(_ index: ResourceIndex) -> ResourceFacts? { resources.first { $0.index == index } }
 
     /// Puts `resource` in its place, replacing one of the same index.
-    public mutating func set(_ resource: ResourceEvidence) {
+    public mutating func set(_ resource: ResourceFacts) {
         if let i = resources.firstIndex(where: { $0.index >= resource.index }) {
             if resources[i].index == resource.index {
                 resources[i] = resource
@@ -78,7 +78,7 @@ public struct FunctionEvidence: Hashable, Sendable {
 }
 
 /// What text tells about a BAR, a ROM or a VF BAR.
-public struct ResourceEvidence: Hashable, Sendable {
+public struct ResourceFacts: Hashable, Sendable {
     /// Which resource.
     public var index: ResourceIndex
     /// Space and attributes.
@@ -131,7 +131,7 @@ public struct ResourceEvidence: Hashable, Sendable {
 }
 
 /// What text tells about a bridge.
-public struct BridgeEvidence: Hashable, Sendable {
+public struct BridgeFacts: Hashable, Sendable {
     /// Primary bus number.
     public var primary: BusNumber?
     /// Secondary bus number.
@@ -139,11 +139,11 @@ public struct BridgeEvidence: Hashable, Sendable {
     /// Subordinate bus number.
     public var subordinate: BusNumber?
     /// The I/O window.
-    public var io: WindowEvidence?
+    public var io: WindowFacts?
     /// The memory window.
-    public var memory: WindowEvidence?
+    public var memory: WindowFacts?
     /// The prefetchable window.
-    public var prefetchable: WindowEvidence?
+    public var prefetchable: WindowFacts?
     /// Whether the bridge forwards what nobody else claims.
     public var isSubtractive: Bool?
 
@@ -151,7 +151,7 @@ public struct BridgeEvidence: Hashable, Sendable {
     public init() {}
 
     /// The window of `kind`.
-    public subscript(kind: ResourceKind) -> WindowEvidence? {
+    public subscript(kind: ResourceKind) -> WindowFacts? {
         get {
             switch kind {
             case .io: io
@@ -176,7 +176,7 @@ public struct BridgeEvidence: Hashable, Sendable {
 }
 
 /// What text tells about a bridge window.
-public enum WindowEvidence: Hashable, Sendable {
+public enum WindowFacts: Hashable, Sendable {
     /// Open, with CPU addresses. Width: 16, 32 or 64 bit, or nil when the text does not say.
     case open(AddressRange, width: Int?)
     /// Closed. Width as above. Old lspci shows a window that is not implemented in the same way.
@@ -199,7 +199,7 @@ public enum WindowEvidence: Hashable, Sendable {
 }
 
 /// What text tells about a PCI Express capability.
-public struct ExpressEvidence: Hashable, Sendable {
+public struct ExpressFacts: Hashable, Sendable {
     /// The offset of the capability, or nil.
     public var offset: UInt16?
     /// The kind of port.
@@ -228,7 +228,7 @@ public struct ExpressEvidence: Hashable, Sendable {
 }
 
 /// What text tells about an SR-IOV capability.
-public struct SRIOVEvidence: Hashable, Sendable {
+public struct SRIOVFacts: Hashable, Sendable {
     /// The offset of the capability, or nil.
     public var offset: UInt16?
     /// Whether VFs are enabled.

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Solves instances with CP-SAT (PyPI ortools) and with solver-bench, and compares.
+
+    compare.py --bench PATH FILE... [--limit SECONDS] [--steps N] [--workers N] [--out CSV]
+
+Both see the same instances in one run. Prints a table per file and every disagreement.
+"""
+import argparse
+import csv
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+from ortools.sat.python import cp_model
+
+
+def cpsat(inst, limit, workers):
+    began = time.perf_counter()
+    m = cp_model.CpModel()
+    g = inst["granule"]
+    low, high = inst["low"], inst["high"]
+    n = len(inst["bridges"])
+    kids = {b: [] for b in range(-1, n)}
+    for b, p in enumerate(inst["bridges"]):
+        kids[p].append(("b", b))
+    for i, leaf in enumerate(inst["leaves"]):
+        kids[leaf["bridge"]].append(("l", i))
+    has = {}
+
+    def any_leaf(b):
+        if b not in has:
+            has[b] = any(k == "l" or any_leaf(i) for k, i in kids[b])
+        return has[b]
+
+    if inst["family"] == "A":
+        high = 2 * sum(max(l["size"], g) for l in inst["leaves"]) + 4 * max(l["size"] for l in inst["leaves"]) + g * n
+    moved = []
+    if inst["family"] != "A":
+        for d, dev in enumerate(inst["devices"]):
+            moved.append(m.NewBoolVar(f"m{d}") if dev["weight"] >= 0 else m.NewConstant(0))
+    x = []
+    for i, leaf in enumerate(inst["leaves"]):
+        a = leaf["align"]
+        y = m.NewIntVar(-(-low // a), max(-(-low // a), (high - leaf["size"]) // a), f"y{i}")
+        x.append((y, a))
+        if inst["family"] != "A" and leaf["cur"] >= 0:
+            m.Add(y == leaf["cur"] // a).OnlyEnforceIf(moved[leaf["device"]].Not())
+    ws, we = {}, {}
+    for b in range(n):
+        if any_leaf(b):
+            ws[b] = m.NewIntVar(low // g, high // g, f"s{b}")
+            we[b] = m.NewIntVar(low // g, high // g, f"e{b}")
+    end = m.NewIntVar(low, high, "end")
+    for b in range(-1, n):
+        if b >= 0 and not any_leaf(b):
+            continue
+        intervals = []
+        for kind, i in kids[b]:
+            if kind == "l":
+                y, a = x[i]
+                size = inst["leaves"][i]["size"]
+                intervals.append(m.NewIntervalVar(y * a, size, y * a + size, f"il{i}"))
+                if b >= 0:
+                    m.Add(ws[b] * g <= y * a)
+                    m.Add(y * a + size <= we[b] * g)
+                else:
+                    m.Add(y * a + size <= end)
+                if inst["leaves"][i].get("header"):
+                    m.Add(ws[b] == y)
+            elif any_leaf(i):
+                length = m.NewIntVar(g, high - low, f"n{i}")
+                intervals.append(m.NewIntervalVar(ws[i] * g, length, we[i] * g, f"iw{i}"))
+                if b >= 0:
+                    m.Add(ws[b] <= ws[i])
+                    m.Add(we[i] <= we[b])
+                else:
+                    m.Add(we[i] * g <= end)
+        if len(intervals) > 1:
+            m.AddNoOverlap(intervals)
+    if inst["family"] == "A":
+        m.Minimize(end)
+    else:
+        m.Minimize(sum(dev["weight"] * moved[d] for d, dev in enumerate(inst["devices"]) if dev["weight"] >= 0
+                       and any(l["device"] == d and l["cur"] >= 0 for l in inst["leaves"])))
+    s = cp_model.CpSolver()
+    s.parameters.max_time_in_seconds = limit
+    s.parameters.num_workers = workers
+    status = s.Solve(m)
+    took = time.perf_counter() - began
+    word = {cp_model.OPTIMAL: "optimal", cp_model.FEASIBLE: "feasible", cp_model.INFEASIBLE: "infeasible"}.get(
+        status, "unknown")
+    value = int(s.ObjectiveValue()) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else None
+    if value is not None and inst["family"] == "A":
+        value = (value + g - 1) // g * g
+    # `solve` is the solver's own time, `total` includes building the model.
+    return dict(status=word, value=value, total=took * 1000, solve=s.WallTime() * 1000)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("files", nargs="+")
+    p.add_argument("--bench", required=True)
+    p.add_argument("--limit", type=float, default=60)
+    p.add_argument("--steps", default="1000000")
+    p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--out")
+    a = p.parse_args()
+    rows = []
+    for path in a.files:
+        instances = [json.loads(line) for line in open(path)]
+        out = subprocess.run([a.bench, path, a.steps], capture_output=True, text=True)
+        if out.returncode:
+            print(out.stderr)
+        ours = {}
+        for line in out.stdout.splitlines():
+            r = json.loads(line)
+            ours[r["name"]] = r
+        same = worse = missed = wrong = closed = proved = rejected = infeasible = agree_inf = 0
+        ct, ot = [], []
+        for inst in instances:
+            c = cpsat(inst, a.limit, a.workers)
+            o = ours.get(inst["name"], dict(status="crashed", cost=-1, bound=-1, milliseconds=0, defects=["crashed"]))
+            rows.append(dict(file=path, name=inst["name"], functions=len(inst["devices"]), leaves=len(inst["leaves"]),
+                             cpsat=c["status"], cpsat_value=c["value"], cpsat_ms=round(c["solve"], 3),
+                             cpsat_total_ms=round(c["total"], 3), ours=o["status"], ours_value=o["cost"],
+                             ours_bound=o["bound"], ours_ms=o["milliseconds"]))
+            ct.append(c["solve"])
+            ot.append(o["milliseconds"])
+            note = ""
+            if o["defects"]:
+                rejected += 1
+                note = "REJECTED " + o["defects"][0]
+            if o["status"] == "optimal":
+                proved += 1
+                if c["value"] is not None and c["value"] < o["cost"]:
+                    wrong += 1
+                    note = "WRONG PROOF"
+                if c["status"] == "infeasible":
+                    wrong += 1
+                    note = "LAYOUT FOR INFEASIBLE"
+            if o["status"] == "infeasible":
+                if c["value"] is not None:
+                    wrong += 1
+                    note = "WRONG CONFLICT"
+            if o["bound"] >= 0 and c["value"] is not None and o["bound"] > c["value"] and o["status"] != "infeasible":
+                note = note or "WRONG BOUND"
+                wrong += note == "WRONG BOUND"
+            if c["status"] == "optimal":
+                closed += 1
+                if o["cost"] == c["value"]:
+                    same += 1
+                elif o["cost"] < 0:
+                    missed += 1
+                    note = note or "MISSED"
+                else:
+                    worse += 1
+                    note = note or "worse"
+            elif c["status"] == "infeasible":
+                infeasible += 1
+                agree_inf += o["status"] == "infeasible"
+                if o["status"] != "infeasible":
+                    note = note or "not proved infeasible"
+            elif c["value"] is not None and o["cost"] >= 0 and o["cost"] < c["value"]:
+                note = note or "better than CP-SAT"
+            elif c["value"] is not None and (o["cost"] < 0 or o["cost"] > c["value"]):
+                note = note or "worse than open CP-SAT"
+            if note:
+                print(f"  {inst['name']}: cp-sat {c['status']} {c['value']} {c['solve']:.0f} ms; ours {o['status']} "
+                      f"{o['cost']} bound {o['bound']} {o['milliseconds']:.1f} ms  {note}")
+        print(f"{path}: {len(instances)} instances; CP-SAT optimal {closed}: same {same}, worse {worse}, missed {missed};"
+              f" infeasible {infeasible}: agree {agree_inf}; our proofs {proved}, wrong {wrong}, rejected {rejected};"
+              f" ms median/max CP-SAT {statistics.median(ct):.1f}/{max(ct):.0f}"
+              f" ours {statistics.median(ot):.3f}/{max(ot):.1f};"
+              f" ratio of medians {statistics.median(ct) / max(statistics.median(ot), 1e-6):.0f}", flush=True)
+    if a.out and rows:
+        with open(a.out, "w", newline="") as f:
+            w = csv.DictWriter(f, fieldnames=list(rows[0]))
+            w.writeheader()
+            w.writerows(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// Makes a topology of a record, and of nothing else.
+public struct TopologyAssembler {
+    private let record: MachineRecord
+    private let log: KernelLogFacts
+    private let memory: IomemText?
+    private let io: IomemText?
+    private var gaps: [ReadingGap]
+
+    /// Takes a record.
+    public init(_ record: MachineRecord) {
+        self.record = record
+        log = KernelLogFacts(record.kernelLog ?? [])
+        memory = record.iomem.map { IomemText($0) }
+        io = record.ioports.map { IomemText(bytes: Array($0.utf8)) }
+        gaps = record.gaps
+    }
+
+    /// The topology that the record shows.
+    ///
+    /// - Throws: `ReadError` with code `badInput` when the record's functions make no tree.
+    /// - Complexity: O(n log n) in the number of functions and of iomem nodes.
+    public func topology() throws(ReadError) -> Topology {
+        var assembly = self
+        return try assembly.assemble()
+    }
+
+    private mutating func assemble() throws(ReadError) -> Topology {
+        var tree = TreePlacement(record)
+        gaps += tree.gaps
+        tree.nameRoots(from: log, memory)
+        let functions = makeFunctions(tree)
+        let apertures = HostBridgeAssembly(tree: tree, log: log, memory: memory, io: io)
+        let hosts = apertures.hostBridges()
+        gaps += apertures.gaps(of: hosts, record: record)
+        let blockers = BlockerAssembly(
+            hosts: hosts,
+            functions: functions,
+            memory: memory,
+            io: io,
+            firmwareMap: record.firmwareMap ?? log.firmwareMap,
+            usesE820: log.usesE820
+        )
+        if let gap = blockers.gap { gaps.append(gap) }
+        var kernel = record.kernel
+        if kernel.release == nil { kernel.release = log.release }
+        do {
+            return try Topology(
+                kernel: kernel,
+                hostBridges: hosts,
+                functions: functions,
+                blockers: blockers.blockers(),
+                gaps: gaps
+            )
+        } catch {
+            throw ReadError(.badInput, "the functions make no tree: \(error.description)")
+        }
+    }
+
+    private func makeFunctions(_ tree: TreePlacement) -> [Function] {
+        let heldMemory = HeldRanges(memory)
+        let heldIO = HeldRanges(io)
+        var order: [FunctionAddress: Int] = [:]
+        for (i, address) in record.deviceOrder.enumerated() where order[address] == nil { order[address] = i }
+        // An order that lacks functions orders nothing.
+        if tree.functions.contains(where: { order[$0.address] == nil }) { order = [:] }
+        var slotNames: [FunctionAddress: String] = [:]
+        for slot in record.slots {
+            guard let address = FunctionAddress(parsing: slot.address + ".0") else { continue }
+            slotNames[address] = slot.name
+        }
+        var functions: [Function] = []
+        functions.reserveCapacity(tree.functions.count)
+        for (i, f) in tree.functions.enumerated() {
+            var function = Function(
+                address: f.address,
+                identity: identity(of: f),
+                config: f.config,
+                lines: f.resource ?? [],
+                bridge: tree.bridges[i],
+                parent: tree.parents[i],
+                physicalFunction: f.physicalFunction,
+                use: use(of: f, slots: slotNames, isBridge: tree.bridges[i] != nil),
+                discoveryOrder: order[f.address]
+            )
+            let evidence = evidence(
+                for: f,
+                secondary: tree.bridges[i]?.busRange?.first,
+                heldMemory: heldMemory,
+                heldIO: heldIO
+            )
+            function.resources = ResourceDerivation(
+                lines: function.lines,
+                config: f.config,
+                capabilities: function.capabilities,
+                isVirtual: f.physicalFunction != nil,
+                evidence: evidence
+            ).resources()
+            functions.append(function)
+        }
+        return functions
+    }
+
+    private func identity(of f: FunctionRecord) -> Function.Identity {
+        Function.Identity(
+            vendor: f.vendor ?? f.config.word(0) ?? 0xffff,
+            device: f.device ?? f.config.word(2) ?? 0xffff,
+            subsystemVendor: f.subsystemVendor ?? 0,
+            subsystemDevice: f.subsystemDevice ?? 0,
+            classCode: f.classCode ?? f.config.long(8).map { $0 >> 8 } ?? 0xff_0000,
+            revision: f.revision ?? f.config.byte(8) ?? 0
+        )
+    }
+
+    private func use(of f: FunctionRecord, slots: [FunctionAddress: String], isBridge: Bool) -> Function.Use {
+        let slotAddress = FunctionAddress(segment: f.address.segment, bus: f.address.bus, devfn: f.address.devfn & ~7)
+        return Function.Use(
+            driver: f.driver,
+            enableCount: f.enableCount,
+            iommuGroup: f.iommuGroup,
+            numaNode: f.numaNode,
+            removable: f.removable,
+            isUntrusted: f.isUntrusted,
+            slot: slots[slotAddress],
+            enabledVFs: f.enabledVFs,
+            evidence: UseWeights.basic(of: f, isBridge: isBridge) + f.use
+        )
+    }
+
+    private func evidence(
+        for f: FunctionRecord,
+        secondary: BusNumber?,
+        heldMemory: HeldRanges,
+        heldIO: HeldRanges
+    ) -> ResourceEvidence {
+        var evidence = ResourceEvidence(totalVFs: f.totalVFs)
+        evidence.held = heldMask(f, secondary, heldMemory, heldIO)
+        for probed in f.probed {
+            let bit: UInt32 = 1 << UInt32(probed.index.rawValue)
+            if probed.size == .zero {
+                evidence.refuted |= bit
+            } else {
+                evidence.sizes.append(
+                    ResourceEvidence.KnownSize(
+                        index: probed.index,
+                        size: probed.size,
+                        flags: probed.flags,
+                        source: .probed
+                    )
+                )
+            }
+        }
+        if let facts = log.functions[f.address] {
+            evidence.sizes += facts.sizes
+            evidence.implemented |= facts.implemented
+            evidence.refuted |= facts.invalid
+            // The log listed every BAR that the kernel found at this address.
+            if facts.isDiscovered { evidence.refuted |= ~facts.implemented & 0x3f }
+        }
+        return evidence
+    }
+
+    /// One bit for each resource that stands in iomem or ioports; nil when one of the texts that would tell is missing.
+    private func heldMask(
+        _ f: FunctionRecord,
+        _ secondary: BusNumber?,
+        _ heldMemory: HeldRanges,
+        _ heldIO: HeldRanges
+    ) -> UInt32? {
+        guard let lines = f.resource, heldMemory.isKnown || heldIO.isKnown else { return nil }
+        let numbering = ResourceNumbering(lineCount: lines.count)
+        var mask: UInt32 = 0
+        for raw in 0...16 {
+            guard let index = ResourceIndex(raw), let at = numbering.line(of: index), at < lines.count else { continue }
+            let line = lines[at]
+            guard let kind = ResourceKind(line.flags), let range = AddressRange(first: line.start, last: line.end)
+            else {
+                continue
+            }
+            let held = kind == .io ? heldIO : heldMemory
+            var isHeld = !held.isKnown && line.start != 0 || held.holds(range, of: f.address)
+            if !isHeld, index.isWindow, let secondary {
+                isHeld = held.holds(range, ofBus: secondary, segment: f.address.segment)
+            }
+            if isHeld { mask |= 1 << UInt32(raw) }
+        }
+        return mask
+    }
+}
+
+/// The weights that evidence of use carries by default.
+enum UseWeights {
+    /// An endpoint that nobody uses.
+    static let idle = 1
+    /// A bound driver.
+    static let driver = 10
+    /// Each set of enabled VFs.
+    static let virtualFunctions = 20
+
+    /// The evidence that the record of a function itself gives; bridges cost nothing by themselves.
+    static func basic(of f: FunctionRecord, isBridge: Bool) -> [UseEvidence] {
+        guard !isBridge else { return [] }
+        var result: [UseEvidence] = []
+        if let driver = f.driver {
+            result.append(
+                UseEvidence(
+                    code: "driver-bound",
+                    detail: "driver \(driver) is bound",
+                    isProtected: false,
+                    weight: driver == "pcieport" ? 0 : UseWeights.driver
+                )
+            )
+        } else {
+            result.append(UseEvidence(code: "idle", detail: "no driver is bound", isProtected: false, weight: idle))
+        }
+        if let vfs = f.enabledVFs, vfs > 0 {
+            result.append(
+                UseEvidence(
+                    code: "vfs-enabled",
+                    detail: "\(vfs) VFs are enabled",
+                    isProtected: false,
+                    weight: virtualFunctions
+                )
+            )
+        }
+        return result
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import Glibc
+
+/// An open directory; names are looked up relative to it, so that a reading follows one tree even if it is moved.
+struct Directory: ~Copyable {
+    private let descriptor: Int32
+
+    /// Opens `path`.
+    /// - Throws: `ReadError` when it is missing, no directory, or not readable.
+    init(path: String) throws(ReadError) {
+        let fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard fd >= 0 else { throw .system(errno, path: path, doing: "open directory") }
+        descriptor = fd
+    }
+
+    /// Opens the directory `name` inside `parent`, or gives nil.
+    init?(in parent: borrowing Directory, name: String) {
+        let fd = openat(parent.descriptor, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard fd >= 0 else { return nil }
+        descriptor = fd
+    }
+
+    deinit { close(descriptor) }
+
+    /// The names inside, without those that begin with a dot, sorted.
+    func names() -> [String] {
+        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard copy >= 0 else { return [] }
+        guard let stream = fdopendir(copy) else {
+            close(copy)
+            return []
+        }
+        defer { closedir(stream) }
+        var result: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if !name.hasPrefix(".") { result.append(name) }
+        }
+        return result.sorted()
+    }
+
+    /// Where the symbolic link `name` points to, or nil when it is none.
+    func link(_ name: String) -> String? {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1024) { buffer in
+            let count = buffer.withMemoryRebound(to: CChar.self) { text in
+                text.baseAddress.map { readlinkat(descriptor, name, $0, 1024) } ?? -1
+            }
+            guard count > 0, count < 1024 else { return nil }
+            return String(decoding: buffer[..<count], as: UTF8.self)
+        }
+    }
+
+    /// The last component of what the symbolic link `name` points to, or nil.
+    func linkName(_ name: String) -> String? {
+        link(name)?.split(separator: "/").last.map(String.init)
+    }
+
+    /// Whether `name` exists.
+    func has(_ name: String) -> Bool { faccessat(descriptor, name, F_OK, 0) == 0 }
+
+    /// Reads the file `name` into `scratch`; the file's bytes up to the scratch's size, or nil with `scratch.failure`
+    /// set.
+    func read(_ name: StaticString, _ scratch: Scratch) -> UnsafeBufferPointer<UInt8>? {
+        name.withUTF8Buffer { utf8 in
+            utf8.withMemoryRebound(to: CChar.self) { text -> UnsafeBufferPointer<UInt8>? in
+                guard let pointer = text.baseAddress else { return nil }
+                return scratch.read(openat(descriptor, pointer, O_RDONLY | O_CLOEXEC))
+            }
+        }
+    }
+
+    /// Reads the file `name` into `scratch`, as `read(_:_:)` with a name that is not known beforehand.
+    func read(named name: String, _ scratch: Scratch) -> UnsafeBufferPointer<UInt8>? {
+        scratch.read(openat(descriptor, name, O_RDONLY | O_CLOEXEC))
+    }
+
+    /// The whole file `name`, up to `limit` bytes, or nil.
+    func contents(_ name: String, limit: Int = 16 << 20) -> [UInt8]? {
+        let fd = openat(descriptor, name, O_RDONLY | O_CLOEXEC)
+        guard fd >= 0 else { return nil }
+        defer { close(fd) }
+        return readAll(fd, limit: limit)
+    }
+
+    /// The text of the file `name` without blanks and line ends around it, or nil.
+    func text(_ name: StaticString, _ scratch: Scratch) -> String? {
+        guard let bytes = read(name, scratch) else { return nil }
+        return trimmedText(bytes)
+    }
+
+    /// The decimal number in the file `name`, with sign, or nil.
+    func number(_ name: StaticString, _ scratch: Scratch) -> Int? {
+        guard let bytes = read(name, scratch) else { return nil }
+        return decimal(bytes)
+    }
+
+    /// The number in the file `name`, hexadecimal with the prefix `0x`, or nil.
+    func hexNumber(_ name: StaticString, _ scratch: Scratch) -> UInt64? {
+        guard let bytes = read(name, scratch) else { return nil }
+        var cursor = ByteCursor(bytes)
+        return cursor.prefixedHex()
+    }
+}
+
+/// A buffer that one reading uses for every small file.
+final class Scratch {
+    private let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 65_536)
+    /// The error number of the last read that gave nil.
+    private(set) var failure: Int32 = 0
+
+    deinit { memory.deallocate() }
+
+    /// Reads `descriptor` to its end or the size of the buffer and closes it; a negative one gives nil.
+    func read(_ descriptor: Int32) -> UnsafeBufferPointer<UInt8>? {
+        guard descriptor >= 0 else {
+            failure = errno
+            return nil
+        }
+        defer { close(descriptor) }
+        var count = 0
+        while count < memory.count {
+            let n = Glibc.read(descriptor, memory.baseAddress.map { $0 + count }, memory.count - count)
+            if n < 0 {
+                if errno == EINTR { continue }
+                failure = errno
+                return nil
+            }
+            if n == 0 { break }
+            count += n
+            // A sysfs attribute is at most a page and comes in one piece; spare the second call.
+            if count < 4096 { break }
+        }
+        return UnsafeBufferPointer(rebasing: memory[..<count])
+    }
+}
+
+/// Reads `descriptor` to its end, or nil on an error or beyond `limit` bytes.
+func readAll(_ descriptor: Int32, limit: Int) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    var status = stat()
+    if fstat(descriptor, &status) == 0, status.st_size > 0 {
+        bytes.reserveCapacity(min(Int(status.st_size), limit) + 1)
+    }
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
+    defer { chunk.deallocate() }
+    while true {
+        let n = Glibc.read(descriptor, chunk.baseAddress, chunk.count)
+        if n < 0 {
+            if errno == EINTR { continue }
+            return nil
+        }
+        if n == 0 { return bytes }
+        guard bytes.count + n <= limit else {
+            errno = EFBIG
+            return nil
+        }
+        bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: chunk[..<n]))
+    }
+}
+
+/// The bytes of the file at `path`.
+/// - Throws: `ReadError` when it cannot be read, or is longer than `limit` bytes.
+func fileBytes(_ path: String, limit: Int) throws(ReadError) -> [UInt8] {
+    let fd = open(path, O_RDONLY | O_CLOEXEC)
+    guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
+    defer { close(fd) }
+    guard let bytes = readAll(fd, limit: limit) else {
+        if errno == EFBIG {
+            throw ReadError(
+                .badInput,
+                path: path,
+                errno: EFBIG,
+                "\(path) is too large: expected at most \(limit) bytes"
+            )
+        }
+        throw .system(errno, path: path, doing: "read")
+    }
+    return bytes
+}
+
+/// What the path leads to.
+enum FileKind {
+    case file, directory, other, missing
+
+    init(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            self = .missing
+            return
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: self = .file
+        case S_IFDIR: self = .directory
+        default: self = .other
+        }
+    }
+}

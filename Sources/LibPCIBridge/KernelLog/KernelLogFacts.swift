@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// What a kernel log says about apertures, implemented resources and their sizes.
+///
+/// Only what the last boot and the last discovery of each function said counts: a line `[8086:2918] type 00` begins a
+/// function anew, `PCI host bridge to bus` a host bridge.
+struct KernelLogFacts {
+    /// The host bridges by segment and root bus, in the order of the log.
+    private(set) var hosts: [Host] = []
+    /// What the log says about functions.
+    private(set) var functions: [FunctionAddress: FunctionFacts] = [:]
+    /// The firmware's memory map.
+    private(set) var firmwareMap: [FirmwareMapEntry] = []
+    /// Whether the allocator avoids E820 entries, or nil when the log does not say.
+    private(set) var usesE820: Bool?
+    /// The kernel release that the banner names, or nil.
+    private(set) var release: String?
+
+    /// A host bridge as the log describes it.
+    struct Host {
+        var segment: UInt32
+        var rootBus: BusNumber
+        var busRange: BusRange?
+        var apertures: [Aperture] = []
+    }
+
+    /// A function as the log describes it.
+    struct FunctionFacts {
+        /// Whether the discovery line was seen: then every BAR that the function has was listed after it.
+        var isDiscovered = false
+        /// Bits of resource indexes that the log names.
+        var implemented: UInt32 = 0
+        /// Bits of resource indexes that the kernel called invalid.
+        var invalid: UInt32 = 0
+        /// Sizes by index, one each.
+        var sizes: [ResourceEvidence.KnownSize] = []
+
+        mutating func learn(_ index: ResourceIndex, _ text: ResourceText) {
+            implemented |= 1 << UInt32(index.rawValue)
+            guard let size = text.size, size > 0, !index.isWindow else { return }
+            sizes.removeAll { $0.index == index }
+            sizes.append(
+                ResourceEvidence.KnownSize(
+                    index: index,
+                    size: ByteCount(size),
+                    flags: text.barFlags(isROM: index.isROM),
+                    source: .kernelLog
+                )
+            )
+        }
+    }
+
+    /// Reads the lines of a log in any of the usual prefixes.
+    /// - Complexity: O(number of bytes).
+    init(_ lines: [String]) {
+        for line in lines { read(Array(line.utf8)[...]) }
+    }
+
+    private mutating func read(_ line: TextBytes) {
+        if let (address, message) = functionMessage(line) {
+            readFunction(address, message)
+        } else if let rest = line.after("pci_bus ") {
+            readBus(rest)
+        } else if let rest = line.after("PCI host bridge to bus ") {
+            if let bus = BusRecord.parse(rest.trimmed) { beginHost(bus.segment, bus.bus) }
+        } else if let rest = line.after("BIOS-e820: ") {
+            readE820(rest)
+        } else if line.has("PCI: Using E820 reservations") {
+            usesE820 = true
+        } else if line.has("PCI: Ignoring E820 reservations") {
+            usesE820 = false
+        } else if let rest = line.after("Linux version ") {
+            // A new boot: whatever was said before is history.
+            self = KernelLogFacts([])
+            release = rest.words().first?.string
+        }
+    }
+
+    // MARK: Host bridges
+
+    private mutating func beginHost(_ segment: UInt32, _ bus: BusNumber) {
+        hosts.removeAll { $0.segment == segment && $0.rootBus == bus }
+        hosts.append(Host(segment: segment, rootBus: bus))
+    }
+
+    private mutating func readBus(_ text: TextBytes) {
+        guard let resource = text.after("root bus resource "), let bus = BusRecord.parse(text.before(": ")) else {
+            return
+        }
+        if !hosts.contains(where: { $0.segment == bus.segment && $0.rootBus == bus.bus }) {
+            beginHost(bus.segment, bus.bus)
+        }
+        guard let i = hosts.firstIndex(where: { $0.segment == bus.segment && $0.rootBus == bus.bus }) else { return }
+        if var numbers = resource.after("[bus "), let first = numbers.takeHex(), first <= 0xff {
+            let last = numbers.take("-") ? numbers.takeHex() ?? first : first
+            if last <= 0xff {
+                hosts[i].busRange = BusRange(first: BusNumber(UInt8(first)), last: BusNumber(UInt8(last)))
+            }
+            return
+        }
+        guard let parsed = ResourceText(resource), let range = parsed.range else { return }
+        var offset: Int64 = 0
+        if let busAddress = resource.after("(bus address "), let there = ResourceText.bareRange(busAddress) {
+            offset = Int64(bitPattern: range.first &- there.first)  // Two's complement: an offset may be negative.
+        }
+        let aperture = Aperture(range: range, flags: parsed.windowFlags, offset: offset)
+        if !hosts[i].apertures.contains(aperture) { hosts[i].apertures.append(aperture) }
+    }
+
+    private mutating func readE820(_ text: TextBytes) {
+        guard text.starts("[mem "), let parsed = ResourceText(text), let range = parsed.range,
+            let type = text.after("]")
+        else { return }
+        firmwareMap.append(FirmwareMapEntry(range: range, type: type.trimmed.string))
+    }
+
+    // MARK: Functions
+
+    /// Splits `… 0000:04:00.0: message` into address and message, or gives nil.
+    private func functionMessage(_ line: TextBytes) -> (FunctionAddress, TextBytes)? {
+        line.withUnsafeBufferPointer { b -> (FunctionAddress, Int)? in
+            var p = 4
+            // bb:dd.f: with at least four digits of a segment before it.
+            while p + 8 < b.count {
+                if b[p] == 0x3a, b[p + 3] == 0x3a, b[p + 6] == 0x2e, b[p + 8] == 0x3a {
+                    var start = p
+                    while start > 0, p - start < 8, hexDigit(b[start - 1]) != nil { start -= 1 }
+                    if p - start >= 4,
+                        let address = FunctionAddress(parsing: String(decoding: b[start..<(p + 8)], as: UTF8.self))
+                    {
+                        return (address, p + 9)
+                    }
+                }
+                p += 1
+            }
+            return nil
+        }.map { ($0.0, line[(line.startIndex + $0.1)...].trimmed) }
+    }
+
+    private mutating func readFunction(_ address: FunctionAddress, _ message: TextBytes) {
+        if message.starts("["), message.has("] type ") {
+            functions[address] = FunctionFacts(isDiscovered: true)
+            return
+        }
+        var rest = message
+        if rest.take("reg ") {
+            readRegister(address, rest)
+        } else if rest.take("VF BAR ") {
+            // The discovery line gives one VF's share; the others the whole block.
+            guard let number = rest.takeDecimal(), let index = ResourceIndex.vfBAR(Int(clamping: number)) else {
+                return
+            }
+            guard rest.has("contains BAR") || rest.has("assign") else { return note(address, index) }
+            learn(address, index, rest)
+        } else if rest.take("VF(n) BAR") {
+            guard let number = rest.takeDecimal(), let index = ResourceIndex.vfBAR(Int(clamping: number)) else {
+                return
+            }
+            learn(address, index, rest)
+        } else if rest.take("ROM ") || rest.take("ROM: ") {
+            learn(address, .rom, rest)
+        } else if rest.take("BAR ") {
+            guard let number = rest.takeDecimal(), number <= 16, let index = ResourceIndex(Int(number)) else { return }
+            if rest.has("invalid") {
+                functions[address, default: FunctionFacts()].invalid |= 1 << UInt32(index.rawValue)
+                return
+            }
+            // Before 6.9 windows were called BAR 13 to 15, and BAR 7 to 9 without CONFIG_PCI_IOV; a word tells.
+            if index.isBAR || index.isROM || index.isVFBAR && number < 13 { learn(address, index, rest) }
+            if index.isWindow { note(address, index) }
+        } else if rest.take("bridge window "), let parsed = ResourceText(rest) {
+            note(address, parsed.window)
+        }
+    }
+
+    private mutating func readRegister(_ address: FunctionAddress, _ text: TextBytes) {
+        var rest = text
+        let hasPrefix = rest.take("0x")
+        guard let offset = rest.takeHex(), rest.take(": ") || hasPrefix else { return }
+        let index: ResourceIndex? =
+            switch offset {
+            case 0x10...0x24: ResourceIndex.bar(Int(offset - 0x10) / 4)
+            case 0x30, 0x38: .rom
+            default: nil  // A VF BAR within its capability: its share only.
+            }
+        guard let index else { return }
+        if rest.has("invalid") {
+            functions[address, default: FunctionFacts()].invalid |= 1 << UInt32(index.rawValue)
+        } else {
+            learn(address, index, rest)
+        }
+    }
+
+    private mutating func note(_ address: FunctionAddress, _ index: ResourceIndex) {
+        functions[address, default: FunctionFacts()].implemented |= 1 << UInt32(index.rawValue)
+    }
+
+    private mutating func learn(_ address: FunctionAddress, _ index: ResourceIndex, _ text: TextBytes) {
+        guard let parsed = ResourceText(text) else { return }
+        functions[address, default: FunctionFacts()].learn(index, parsed)
+    }
+}
+
+/// A resource as the kernel prints it (`%pR`): `[mem 0xfe800000-0xfe800fff 64bit pref]`, `[io size 0x0100]`.
+struct ResourceText {
+    var isIO: Bool
+    var range: AddressRange?
+    var size: UInt64?
+    var is64Bit: Bool
+    var isPrefetchable: Bool
+    var isWindow: Bool
+
+    /// Reads the first bracket of `text` that holds a resource.
+    init?(_ text: TextBytes) {
+        guard let open = text.find("[") else { return nil }
+        var rest = text[(open + 1)...]
+        if rest.take("mem") { isIO = false } else if rest.take("io") { isIO = true } else { return nil }
+        rest.skipBlanks()
+        if rest.take("size ") {
+            guard let value = rest.takePrefixedHex() else { return nil }
+            size = value
+        } else {
+            guard let first = rest.takePrefixedHex(), rest.take("-"), let last = rest.takePrefixedHex() else {
+                return nil
+            }
+            range = AddressRange(first: first, last: last)
+            size = range?.size
+        }
+        let tail = rest.before("]")
+        is64Bit = tail.has("64bit")
+        isPrefetchable = tail.has("pref")
+        isWindow = tail.has("window")
+    }
+
+    /// Reads `[0x…-0x…]` or `[mem 0x…-0x…]` at the front of `text`.
+    static func bareRange(_ text: TextBytes) -> AddressRange? {
+        var rest = text
+        guard rest.take("[") else { return nil }
+        _ = rest.take("mem ") || rest.take("io ")
+        rest.skipBlanks()
+        guard let first = rest.takePrefixedHex(), rest.take("-"), let last = rest.takePrefixedHex() else { return nil }
+        return AddressRange(first: first, last: last)
+    }
+
+    /// The flags of an aperture of this text.
+    var windowFlags: ResourceFlags {
+        var flags: ResourceFlags = isIO ? .io : .memory
+        if is64Bit { flags.insert(.memory64) }
+        if isPrefetchable { flags.insert(.prefetchable) }
+        if isWindow { flags.insert(.window) }
+        return flags
+    }
+
+    /// The flags of a BAR of this text, as the kernel forms them.
+    func barFlags(isROM: Bool) -> ResourceFlags {
+        if isIO { return [.io, .sizeAlign, ResourceFlags(rawValue: 1)] }
+        var flags: ResourceFlags = [.memory, .sizeAlign]
+        if isROM { return flags.union([.prefetchable, .readOnly]) }
+        if is64Bit { flags.formUnion([.memory64, ResourceFlags(rawValue: 4)]) }
+        if isPrefetchable { flags.formUnion([.prefetchable, ResourceFlags(rawValue: 8)]) }
+        return flags
+    }
+
+    /// The bridge window that holds this kind of space.
+    var window: ResourceIndex { isIO ? .ioWindow : isPrefetchable ? .prefetchableWindow : .memoryWindow }
+}

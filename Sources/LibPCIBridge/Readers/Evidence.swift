@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import Glibc
+
+/// What a path holds, told by its content and never by its name.
+public struct Evidence: Hashable, Sendable {
+    /// The kinds that this module reads itself; text readers add theirs.
+    public enum Kind: Hashable, Sendable {
+        /// A directory in the shape of sysfs.
+        case sysfsDirectory
+        /// A document of the schema `pci-rebalance.snapshot/1` or a later one.
+        case snapshot
+        /// A kind that a registered recogniser named.
+        case text(String)
+    }
+
+    /// A further kind: a name, and the question whether the first bytes of a file are of that kind.
+    public struct Recogniser: Sendable {
+        /// The name of the kind: `lspci-hex`, `dmesg`, …
+        public var name: String
+        /// Whether the bytes, the first 64 KiB of a file at most, are of that kind.
+        public var matches: @Sendable ([UInt8]) -> Bool
+
+        /// Creates a recogniser.
+        public init(name: String, matches: @escaping @Sendable ([UInt8]) -> Bool) {
+            self.name = name
+            self.matches = matches
+        }
+    }
+
+    /// The path.
+    public var path: String
+    /// What it holds.
+    public var kind: Kind
+
+    /// Looks at `path`; `recognisers` are asked in order after the kinds that this module knows.
+    ///
+    /// - Throws: `ReadError` when the path is missing, unreadable, or holds nothing that anybody recognises.
+    public init(path: String, recognisers: [Recogniser] = []) throws(ReadError) {
+        self.path = path
+        if case .directory = FileKind(path) {
+            guard SysfsDirectoryReader.busPath(below: path) != nil else {
+                throw ReadError(
+                    .badInput,
+                    path: path,
+                    "\(path) is no sysfs directory: expected devices/, bus/pci/devices/ or sys/bus/pci/devices/ in it"
+                )
+            }
+            kind = .sysfsDirectory
+            return
+        }
+        let head = try Self.head(of: path)
+        if Self.looksLikeSnapshot(head) {
+            kind = .snapshot
+            return
+        }
+        for recogniser in recognisers where recogniser.matches(head) {
+            kind = .text(recogniser.name)
+            return
+        }
+        throw ReadError(.badInput, path: path, "\(path) is nothing that can be read: \(Self.guess(head))")
+    }
+
+    private static func head(of path: String) throws(ReadError) -> [UInt8] {
+        let fd = open(path, O_RDONLY | O_CLOEXEC)
+        guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
+        guard let bytes = Scratch().read(fd) else { throw .system(errno, path: path, doing: "read") }
+        return Array(bytes)
+    }
+
+    private static func looksLikeSnapshot(_ head: [UInt8]) -> Bool {
+        let text = head[...].trimmedLines
+        // Keys are sorted, so a large document may name its schema beyond the first bytes.
+        return text.starts("{") && (text.has("\"pci-rebalance.snapshot/") || text.has("\"functions\""))
+            || text.starts("{") && text.has("\"buses\"") && text.has("\"deviceOrder\"")
+    }
+
+    private static func guess(_ head: [UInt8]) -> String {
+        if head.isEmpty { return "it is empty" }
+        if head.starts(with: [0x1f, 0x8b]) { return "it is compressed with gzip; unpack it first" }
+        if head.starts(with: [0xfd, 0x37, 0x7a]) { return "it is compressed with xz; unpack it first" }
+        if head[...].trimmedLines.starts("{") { return "it is JSON, but no snapshot" }
+        return "expected a snapshot, a sysfs directory or the output of lspci or dmesg"
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// How well the cost of a layout is known to be the least.
+public enum ProofStatus: Hashable, Sendable {
+    /// No layout disturbs less.
+    case optimal
+    /// The search ended before its proof; every layout costs at least `bound`.
+    case within(bound: Int)
+}
+
+extension ProofStatus: CustomStringConvertible {
+    /// `optimal`, or `at least 7`.
+    public var description: String {
+        switch self {
+        case .optimal: "optimal"
+        case .within(let bound): "at least \(bound)"
+        }
+    }
+}
+
+/// How much work a search may do.
+///
+/// Work is counted in steps, not seconds: the same problem with the same effort gives the same answer on every machine.
+public struct Effort: Hashable, Sendable {
+    /// The number of steps; one step is one position, one order or one gap that is looked at (0.05 to 0.5 microseconds).
+    public var steps: Int
+
+    /// Creates an effort.
+    public init(steps: Int) { self.steps = max(0, steps) }
+
+    /// Enough for the best answer on up to 256 functions: some 100 ms.
+    public static let standard = Effort(steps: 1_000_000)
+    /// Ends within a second also for 4096 functions.
+    public static let long = Effort(steps: 8_000_000)
+}

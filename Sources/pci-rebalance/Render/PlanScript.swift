@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import RebalancePlanner
+
+/// A plan as a commented POSIX shell script that does the same, checks the same, and stops on any surprise.
+///
+/// The script knows a tree by the checksum that `cksum` prints over names, ids and resource lines of all functions;
+/// it needs nothing but a shell, coreutils or busybox, and `setpci` where a plan writes registers.
+struct PlanScript {
+    let plan: Plan
+
+    /// The script.
+    func render() -> String {
+        var lines = ["#!/bin/sh"]
+        comment("A plan of pci-rebalance for kernel \(plan.kernelRelease), predicted as \(plan.behaviour).", &lines)
+        comment(plan.verdict.sentence, &lines)
+        for line in plan.diagnosis { comment("  \(line.text)", &lines) }
+        if !plan.disturbed.isEmpty { comment("Disturbed:", &lines) }
+        for one in plan.disturbed { comment("  \(one.address) \(one.what): \(one.effect.text)", &lines) }
+        comment(plan.verdict.line, &lines)
+        guard plan.verdict.answer == .act else {
+            lines += ["set -eu", "echo \(quoted(plan.verdict.line))"]
+            if plan.verdict.answer != .none {
+                let status = plan.verdict.answer == .refused ? ExitStatus.refused : .impossible
+                lines.append("exit \(status.rawValue)")
+            }
+            return lines.joined(separator: "\n") + "\n"
+        }
+        lines += prologue
+        lines.append(
+            "expect \(quoted(Self.checksum(plan.before))) 'before the first step' \(ExitStatus.stale.rawValue)"
+        )
+        for (number, step) in plan.steps.enumerated() { append(step, number: number + 1, to: &lines) }
+        lines += ["", "echo 'APPLY: done reason=\(plan.verdict.reason)'"]
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var prologue: [String] {
+        [
+            "set -eu",
+            "LC_ALL=C",
+            "export LC_ALL",
+            "",
+            "# One line for the whole tree: a checksum over every function's name, ids and resource lines.",
+            "tree() {",
+            "    for device in /sys/bus/pci/devices/*; do",
+            "        [ -e \"$device\" ] || continue",
+            "        echo \"${device##*/}\"",
+            "        cat \"$device/vendor\" \"$device/device\" \"$device/resource\"",
+            "    done | cksum",
+            "}",
+            "",
+            "# expect CHECKSUM WHEN STATUS: waits up to 30 seconds for the tree to be as predicted, else stops.",
+            "expect() {",
+            "    tries=0",
+            "    while [ \"$(tree)\" != \"$1\" ]; do",
+            "        tries=$((tries + 1))",
+            "        if [ \"$tries\" -ge 30 ] || [ \"$3\" -eq \(ExitStatus.stale.rawValue) ]; then",
+            "            echo \"$0: $2: the tree is not as predicted; nothing more was written\" >&2",
+            "            exit \"$3\"",
+            "        fi",
+            "        sleep 1",
+            "    done",
+            "}",
+            "",
+            "stop() {",
+            "    echo \"$0: $1\" >&2",
+            "    exit \(ExitStatus.failure.rawValue)",
+            "}",
+            "",
+        ]
+    }
+
+    private func append(_ step: PlanStep, number: Int, to lines: inout [String]) {
+        lines.append("")
+        comment("Step \(number): \(step.purpose)", &lines)
+        for condition in step.preconditions {
+            switch condition {
+            case .treeAsPredicted, .present: break
+            case .busIsEmpty(let segment, let bus):
+                let name = "\(bareHex(UInt64(segment), width: 4)):\(bus)"
+                lines.append("[ -e /sys/class/pci_bus/\(name) ] || stop 'expected bus \(name), found none'")
+                lines.append("for device in /sys/bus/pci/devices/\(name):*; do")
+                lines.append("    [ ! -e \"$device\" ] || stop \"expected bus \(name) to be empty, found $device\"")
+                lines.append("done")
+            case .busIsAbsent(let segment, let bus):
+                let name = "\(bareHex(UInt64(segment), width: 4)):\(bus)"
+                lines.append("[ ! -e /sys/class/pci_bus/\(name) ] || stop 'expected no bus \(name), found one'")
+            case .notInUse(let address): comment("Make sure that nothing uses \(address) any more.", &lines)
+            }
+        }
+        for write in step.writes { lines.append(line(write)) }
+        lines.append(
+            "expect \(quoted(Self.checksum(step.after))) 'after step \(number)' \(ExitStatus.failure.rawValue)"
+        )
+        for register in step.registersAfter {
+            let width = register.width == 1 ? "b" : register.width == 2 ? "w" : "l"
+            let offset = bareHex(UInt64(register.offset), width: 2)
+            lines.append(
+                "[ $((0x$(setpci -s \(register.address) \(offset).\(width)) & \(hex(UInt64(register.mask))))) -eq "
+                    + "$((\(hex(UInt64(register.value & register.mask))))) ] ||"
+            )
+            lines.append("    stop 'register \(offset) of \(register.address) is not as predicted'")
+        }
+        if !step.wayBack.isEmpty {
+            comment("The way back from here, should it be wanted:", &lines)
+            for write in step.wayBack { comment("  \(line(write))", &lines) }
+        }
+    }
+
+    private func comment(_ text: String, _ lines: inout [String]) {
+        for part in text.split(whereSeparator: \.isNewline) { lines.append("# \(part)") }
+    }
+
+    private func quoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    }
+
+    /// The shell line that does `write`; names that come from the machine are quoted.
+    private func line(_ write: SystemWrite) -> String {
+        switch write {
+        case .resourceAlignment(let text): "echo \(quoted(text)) > /sys/bus/pci/resource_alignment"
+        case .slotPower(let slot, let on): "echo \(on ? 1 : 0) > \(quoted("/sys/bus/pci/slots/\(slot)/power"))"
+        default: write.description
+        }
+    }
+
+    // MARK: The checksum
+
+    /// What `tree` in the script prints for `state`.
+    static func checksum(_ state: TreeState) -> String {
+        var text = ""
+        let named = state.functions.map { ($0.address.description, $0) }.sorted { $0.0 < $1.0 }
+        for (name, function) in named {
+            text += "\(name)\n"
+            text += "\(hex(UInt64(function.ids >> 16), width: 4))\n"
+            text += "\(hex(UInt64(function.ids & 0xffff), width: 4))\n"
+            for line in function.lines { text += "\(line)\n" }
+        }
+        let bytes = Array(text.utf8)
+        return "\(cksum(bytes)) \(bytes.count)"
+    }
+
+    /// The checksum of POSIX `cksum`: CRC 0x04c11db7, most significant bit first, the length appended, complemented.
+    static func cksum(_ bytes: [UInt8]) -> UInt32 {
+        var table = [UInt32](repeating: 0, count: 256)
+        for i in 0..<256 {
+            var value = UInt32(i) << 24
+            for _ in 0..<8 { value = value & 0x8000_0000 != 0 ? value << 1 ^ 0x04c1_1db7 : value << 1 }
+            table[i] = value
+        }
+        var crc: UInt32 = 0
+        func add(_ byte: UInt8) { crc = crc << 8 ^ table[Int(crc >> 24) ^ Int(byte)] }
+        for byte in bytes { add(byte) }
+        var length = bytes.count
+        while length > 0 {
+            add(UInt8(truncatingIfNeeded: length))
+            length >>= 8
+        }
+        return ~crc
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+
+/// What one function shows differently in two states of a tree; functions are matched by path, which renumbering keeps.
+struct StateChange: Equatable {
+    /// What changed.
+    enum What: Equatable {
+        /// The function is gone.
+        case gone
+        /// The function is new.
+        case new
+        /// Another bus number, hence another address.
+        case renumbered(from: FunctionAddress)
+        /// The bridge's bus range.
+        case buses(from: BusRange?, to: BusRange?)
+        /// A resource.
+        case resource(ResourceIndex, from: ResourceLine, to: ResourceLine)
+    }
+
+    /// The address in the later state; in the earlier one where the function is gone.
+    var address: FunctionAddress
+    /// What changed.
+    var what: What
+
+    /// All changes from `old` to `new`, in address order of the later state, functions that are gone first.
+    ///
+    /// What a new function shows is part of its changes, compared with nothing.
+    static func changes(from old: TreeState, to new: TreeState) -> [StateChange] {
+        var result: [StateChange] = []
+        let oldByPath = old.functions.sorted { $0.path < $1.path }
+        let newPaths = new.functions.map(\.path).sorted()
+        for function in old.functions where !contains(newPaths, function.path) {
+            result.append(StateChange(address: function.address, what: .gone))
+        }
+        for function in new.functions {
+            guard let before = find(oldByPath, function.path) else {
+                result.append(StateChange(address: function.address, what: .new))
+                appendResources(of: function, from: [], to: &result)
+                continue
+            }
+            if before.address != function.address {
+                result.append(StateChange(address: function.address, what: .renumbered(from: before.address)))
+            }
+            if before.busRange != function.busRange {
+                result.append(
+                    StateChange(address: function.address, what: .buses(from: before.busRange, to: function.busRange))
+                )
+            }
+            appendResources(of: function, from: before.lines, to: &result)
+        }
+        return result
+    }
+
+    private static func appendResources(
+        of function: FunctionState,
+        from old: [ResourceLine],
+        to result: inout [StateChange]
+    ) {
+        for i in 0..<max(old.count, function.lines.count) {
+            let a = i < old.count ? old[i] : .zero
+            let b = i < function.lines.count ? function.lines[i] : .zero
+            guard a != b, let index = ResourceIndex(i) else { continue }
+            result.append(StateChange(address: function.address, what: .resource(index, from: a, to: b)))
+        }
+    }
+
+    private static func find(_ sorted: [FunctionState], _ path: TopologyPath) -> FunctionState? {
+        var low = 0
+        var high = sorted.count
+        while low < high {
+            let middle = (low + high) / 2
+            if sorted[middle].path < path { low = middle + 1 } else { high = middle }
+        }
+        return low < sorted.count && sorted[low].path == path ? sorted[low] : nil
+    }
+
+    private static func contains(_ sorted: [TopologyPath], _ path: TopologyPath) -> Bool {
+        var low = 0
+        var high = sorted.count
+        while low < high {
+            let middle = (low + high) / 2
+            if sorted[middle] < path { low = middle + 1 } else { high = middle }
+        }
+        return low < sorted.count && sorted[low] == path
+    }
+}
+
+extension ResourceLine {
+    /// The line as the kernel log words it: `[mem 0xfe800000-0xfe800fff]`, `no address (1G)`, `closed`.
+    func text(_ index: ResourceIndex) -> String {
+        guard let kind = ResourceKind(flags) else { return index.isWindow ? "closed" : "no address" }
+        guard start != 0, !flags.contains(.unset), let range = AddressRange(first: start, last: end) else {
+            guard end >= start, end > 0 else { return index.isWindow ? "closed" : "nothing" }
+            let size = ByteCount(AddressRange(first: start, last: end)?.clampedSize ?? 0)
+            return index.isWindow ? "closed" : "no address (\(size))"
+        }
+        var text = "[\(kind == .io ? "io " : "mem") "
+        text += "\(hex(range.first, width: kind == .io ? 4 : 8))-\(hex(range.last, width: kind == .io ? 4 : 8))"
+        if flags.contains(.memory64) { text += " 64bit" }
+        if flags.contains(.prefetchable) { text += " pref" }
+        return text + "]"
+    }
+}

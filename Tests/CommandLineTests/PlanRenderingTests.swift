@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import PCITopology
+import RebalancePlanner
+import Testing
+
+@testable import pci_rebalance
+
+/// A plan for the failed hot-plug, written by hand: remove the root port, rescan, everything has its place.
+func handmadePlan() throws -> Plan {
+    let before = TreeState(try TestTree.failedHotPlug.topology())
+    let removed = TreeState([])
+    let after = TreeState(
+        try TestTree()
+            .port(
+                "00:02.0",
+                buses: 1...4,
+                .assigned(.ioWindow, 0xc000, size: 0x1000, .io),
+                .assigned(.memoryWindow, 0xfe60_0000, size: 0x40_0000),
+                .assigned(.prefetchableWindow, 0x1_0000_0000, size: 0x6000_0000, .pref64)
+            )
+            .port(
+                "01:00.0",
+                below: "00:02.0",
+                buses: 2...4,
+                .assigned(.ioWindow, 0xc000, size: 0x1000, .io),
+                .assigned(.memoryWindow, 0xfe60_0000, size: 0x40_0000),
+                .assigned(.prefetchableWindow, 0x1_0000_0000, size: 0x6000_0000, .pref64)
+            )
+            .port(
+                "02:00.0",
+                below: "01:00.0",
+                buses: 3...3,
+                .assigned(.ioWindow, 0xc000, size: 0x1000, .io),
+                .assigned(.memoryWindow, 0xfe60_0000, size: 0x20_0000),
+                .assigned(.prefetchableWindow, 0x1_4000_0000, size: 0x100_0000, .pref64)
+            )
+            .port(
+                "02:01.0",
+                below: "01:00.0",
+                buses: 4...4,
+                .assigned(.memoryWindow, 0xfe80_0000, size: 0x20_0000),
+                .assigned(.prefetchableWindow, 0x1_0000_0000, size: 0x4000_0000, .pref64)
+            )
+            .endpoint(
+                "03:00.0",
+                below: "02:00.0",
+                .assigned(.bar0, 0xfe60_0000, size: 0x1000),
+                .assigned(.bar1, 0xc000, size: 0x100, .io),
+                .assigned(.bar2, 0x1_4000_0000, size: 0x100_0000, .pref64)
+            )
+            .endpoint(
+                "04:00.0",
+                below: "02:01.0",
+                .assigned(.bar0, 0xfe80_0000, size: 0x1000),
+                .unassigned(.bar1, size: 0x100, .io),
+                .assigned(.bar2, 0x1_0000_0000, size: 0x4000_0000, .pref64)
+            )
+            .topology()
+    )
+    let port = before.functions[0].address
+    let pinning = before.functions[4].address
+    return Plan(
+        verdict: Plan.Verdict(
+            .act,
+            reason: "unassigned-bars",
+            sentence: "0000:04:00.0 gets its 1G of prefetchable memory; one other device is stopped for it."
+        ),
+        kernelRelease: "6.12.1-test",
+        behaviour: "linux-6.12",
+        fingerprint: before.fingerprint,
+        goals: [.everythingRequired],
+        diagnosis: [
+            DiagnosisLine(
+                code: "wiped",
+                address: before.functions[5].address,
+                text: "BAR 2 [mem size 0x40000000 64bit pref]: can't assign; no space"
+            ),
+            DiagnosisLine(
+                code: "pin",
+                address: pinning,
+                text: "0000:03:00.0 BAR 2 (16M) keeps the pref window of 0000:01:00.0 where it is"
+            ),
+        ],
+        disturbed: [
+            Disturbance(
+                address: pinning,
+                newAddress: pinning,
+                effect: .moved,
+                what: "Unclassified device, no driver",
+                weight: 1
+            )
+        ],
+        steps: [
+            PlanStep(
+                purpose: "Stop everything below the root port, so that its windows are free.",
+                preconditions: [.treeAsPredicted, .notInUse(pinning)],
+                writes: [.remove(port)],
+                after: removed,
+                wayBack: [.rescanAll]
+            ),
+            PlanStep(
+                purpose: "Find it again; the kernel sizes every window anew.",
+                preconditions: [.treeAsPredicted],
+                writes: [.rescanAll],
+                after: after,
+                registersAfter: [
+                    RegisterExpectation(address: port, offset: 0x18, width: 4, mask: 0xff_ffff, value: 0x04_0100)
+                ]
+            ),
+        ],
+        before: before,
+        after: after,
+        proof: .optimal,
+        remarks: ["0000:04:00.0 BAR 1 [io  size 0x0100] stays without address; drivers rarely need I/O."]
+    )
+}
+
+@Suite("Plan rendering")
+struct PlanRenderingTests {
+    @Test("as text", arguments: [0, 1])
+    func text(verbosity: Int) throws {
+        let text = PlanText(plan: try handmadePlan(), verbosity: verbosity).render()
+        try expectGolden(text, "plan-handmade-v\(verbosity).txt")
+        #expect(text.split(separator: "\n").last == "PLAN: act reason=unassigned-bars")
+    }
+
+    @Test("as a script")
+    func script() throws {
+        try expectGolden(PlanScript(plan: try handmadePlan()).render(), "plan-handmade.sh")
+    }
+
+    @Test("a shell accepts the script, quotes and newlines in texts included")
+    func syntax() throws {
+        var plan = try handmadePlan()
+        plan.verdict.sentence = "it's `odd` $(touch /nowhere)\nrm -rf /nowhere"
+        plan.steps[0].writes.append(.slotPower(slot: "a'b $(c)", on: false))
+        let script = PlanScript(plan: plan).render()
+        #expect(script.contains("# rm -rf /nowhere\n"))
+        #expect(script.contains(#"echo 0 > '/sys/bus/pci/slots/a'\''b $(c)/power'"#))
+        #expect(try run("/bin/sh", ["-n"], input: script).status == 0)
+    }
+
+    @Test("the checksum is that of cksum", arguments: ["", "a", "123456789", String(repeating: "x\n", count: 999)])
+    func checksum(text: String) throws {
+        let expected = try run("/usr/bin/cksum", [], input: text).output
+        #expect(
+            expected.trimmingCharacters(in: .newlines) == "\(PlanScript.cksum(Array(text.utf8))) \(text.utf8.count)"
+        )
+    }
+
+    @Test("changes follow a function through renumbering")
+    func renumbering() throws {
+        let old = TreeState(
+            try TestTree().port("00:02.0", buses: 1...1).endpoint(
+                "01:00.0",
+                below: "00:02.0",
+                .unassigned(.bar0, size: 0x1000)
+            ).topology()
+        )
+        let new = TreeState(
+            try TestTree().port("00:02.0", buses: 16...32).endpoint(
+                "10:00.0",
+                below: "00:02.0",
+                .assigned(.bar0, 0xc000_0000, size: 0x1000)
+            ).topology()
+        )
+        let changes = StateChange.changes(from: old, to: new)
+        #expect(changes.count == 3)
+        #expect(changes.first?.what == .buses(from: old.functions[0].busRange, to: new.functions[0].busRange))
+        #expect(changes.dropFirst().first?.what == .renumbered(from: old.functions[1].address))
+        #expect(StateChange.changes(from: new, to: new).isEmpty)
+    }
+}
+
+/// Runs a program to its end.
+func run(
+    _ program: String,
+    _ arguments: [String],
+    input: String = "",
+    environment: [String: String]? = nil
+) throws -> (status: Int32, output: String, errors: String) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: program)
+    process.arguments = arguments
+    if let environment { process.environment = environment }
+    let standardInput = Pipe()
+    let output = try TemporaryFile()
+    let errors = try TemporaryFile()
+    process.standardInput = standardInput
+    process.standardOutput = output.handle
+    process.standardError = errors.handle
+    try process.run()
+    standardInput.fileHandleForWriting.write(Data(input.utf8))
+    try standardInput.fileHandleForWriting.close()
+    process.waitUntilExit()
+    return (process.terminationStatus, try output.text(), try errors.text())
+}
+
+/// A file that takes what a process writes, gone with the last reference.
+final class TemporaryFile {
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("pci-rebalance-\(UUID().uuidString)")
+    let handle: FileHandle
+
+    init() throws {
+        try Data().write(to: url)
+        handle = try FileHandle(forWritingTo: url)
+    }
+
+    func text() throws -> String { String(decoding: try Data(contentsOf: url), as: UTF8.self) }
+
+    deinit { try? FileManager.default.removeItem(at: url) }
+}
