@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 
 /*
  * The operation that runs on this thread. The callbacks of libpci get no context, so it has to be found this way; the
@@ -351,4 +352,9 @@ void pci_guard_close(struct pci_guard_access *access)
     drop_access(access->access);
     free(access);
     current = outer;
+}
+
+int pci_guard_kernel_log(int action, char *buffer, int size)
+{
+    return klogctl(action, buffer, size);
 }

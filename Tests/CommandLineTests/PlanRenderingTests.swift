@@ -195,7 +195,8 @@ func run(
     standardInput.fileHandleForWriting.write(Data(input.utf8))
     try standardInput.fileHandleForWriting.close()
     process.waitUntilExit()
-    return (process.terminationStatus, try output.text(), try errors.text())
+    let status = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+    return (status, try output.text(), try errors.text())
 }
 
 /// A file that takes what a process writes, gone with the last reference.

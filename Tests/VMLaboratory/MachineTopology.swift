@@ -44,6 +44,15 @@ public struct MachineTopology: Sendable, Hashable {
         self.devices = devices
     }
 
+    /// The names of the ports that have nothing behind them, in the order of the walk: where a card can be plugged.
+    public var emptyPorts: [String] {
+        func walk(_ device: Device) -> [String] {
+            let isPort = ["pcie-root-port", "xio3130-downstream"].contains(device.driver)
+            return isPort && device.children.isEmpty ? [device.identifier] : device.children.flatMap(walk)
+        }
+        return devices.flatMap(walk)
+    }
+
     /// The arguments that make QEMU build this machine: memory, hot-plug and devices.
     ///
     /// Ports get chassis and slot numbers 1, 2, 3... in the order of the walk unless they have been set.

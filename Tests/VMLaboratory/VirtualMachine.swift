@@ -330,15 +330,23 @@ public final class VirtualMachine {
         }
     }
 
-    /// Resets the machine, as its reset button does, and waits until it is up again.
+    /// Resets the machine, as its reset button or a power cut does, and waits until it is up again.
     ///
-    /// Devices that were plugged stay plugged; nothing else survives.
-    public func reset(timeout: Duration = .seconds(120)) throws {
+    /// Devices that were plugged stay plugged and the firmware assigns everything anew. Of the guest's files only
+    /// those in the directories `preserving` survive, as they were at that moment: what a disk would have kept.
+    public func reset(preserving directories: [String] = [], timeout: Duration = .seconds(120)) throws {
+        let names = directories.map { VirtualMachine.quoted(String($0.drop { $0 == "/" })) }.joined(separator: " ")
+        let kept = names.isEmpty ? [] : try run("tar -C / -czf - \(names)").checked().standardOutput
+        try reset(until: .now + timeout)
+        if !kept.isEmpty { try run("tar -C / -xzf -", input: kept).checked() }
+    }
+
+    private func reset(until deadline: ContinuousClock.Instant) throws {
         let started = ContinuousClock.now
         try qmp("set-action", ["reboot": "reset"])
         _ = process.takeAll(.agent)
         try qmp("system_reset")
-        try awaitReady(started + timeout)
+        try awaitReady(deadline)
         try qmp("set-action", ["reboot": "shutdown"])
         bootDuration = ContinuousClock.now - started
     }

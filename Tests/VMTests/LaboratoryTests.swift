@@ -75,14 +75,25 @@ struct LaboratoryTests {
         try guest.hotPlug(.sharedMemory("shared", size: .mib(2)), behind: "rp3")
         let shared = "0000:03:00.0"
         #expect(try guest.functions().contains(shared))
-        try guest.output("touch /root/gone-after-reset")
-        try guest.reset()
-        #expect(try guest.run("test -e /root/gone-after-reset").status == 1)
+        try guest.output("touch /root/gone; mkdir -p '/var/lib/it is kept'; echo yes >'/var/lib/it is kept/file'")
+        try guest.reset(preserving: ["/var/lib/it is kept"])
+        #expect(try guest.run("test -e /root/gone").status == 1)
+        #expect(try guest.output("cat '/var/lib/it is kept/file'") == "yes\n")
         #expect(try guest.functions().contains(shared))
 
         #expect(throws: LaboratoryError.self) { try guest.qmp("no-such-command") }
         guest.stop()
         #expect(throws: LaboratoryError.self) { try guest.run("true") }
+    }
+
+    @Test("a disk is mounted and virtual functions appear", arguments: Kernel.allCases)
+    func disksAndVirtualFunctions(kernel: Kernel) throws {
+        if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
+        let guest = try VirtualMachine(.virtualFunctions, kernel: kernel)
+        let disk = try guest.mountDisk(of: "0000:02:00.0")
+        #expect(try guest.output("cat /proc/mounts").contains("\(disk) /mnt ext4"))
+        try guest.output("echo 2 >/sys/bus/pci/devices/0000:01:00.0/sriov_numvfs")
+        #expect(try guest.functions().filter { $0.hasPrefix("0000:01:") }.count == 3)
     }
 
     @Test("two guests side by side do not know of each other")

@@ -33,12 +33,13 @@ struct RunCommand: ParsableCommand {
         let topology = try machine.machine()
         let command = try VirtualMachine.command(topology, kernel: machine.kernel, options: options)
         let arguments = command + ["-serial", "mon:stdio", "-serial", "null"]
+        let port = topology.emptyPorts.first ?? "BUS"
         write(
             Array(
                 """
                 \(topology.name): \(topology.summary)
                 kernel \(machine.kernel.release ?? machine.kernel.rawValue); Ctrl-A c monitor \
-                (device_add pci-testdev,bus=d2,id=card,membar=1G), Ctrl-A x end
+                (device_add pci-testdev,bus=\(port),id=card,membar=1G), Ctrl-A x end
 
                 """.utf8
             ),

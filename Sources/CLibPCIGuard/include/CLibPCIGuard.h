@@ -80,4 +80,7 @@ int pci_guard_put(struct pci_guard_access *access, struct pci_guard_address addr
 /* Closes the access; never fails. */
 void pci_guard_close(struct pci_guard_access *access);
 
+/* klogctl(3), which the system's Swift module leaves out. */
+int pci_guard_kernel_log(int action, char *buffer, int size);
+
 #endif

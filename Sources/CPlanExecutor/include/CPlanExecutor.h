@@ -29,4 +29,10 @@ struct deadline_write write_within(int fd, const void *bytes, size_t count, int6
 /* Waits at most `milliseconds` for a child that a timeout left behind; 1 when it has ended, else 0. */
 int await_left_child(pid_t child, int milliseconds);
 
+/* Whether the open file `fd` lives in a sysfs: 1 or 0. */
+int is_in_sysfs(int fd);
+
+/* Whether the open file `fd` lives in memory only (tmpfs, ramfs): 1 or 0. */
+int is_in_memory(int fd);
+
 #endif

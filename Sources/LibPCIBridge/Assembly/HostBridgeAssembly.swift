@@ -84,38 +84,44 @@ struct HostBridgeAssembly {
                 )
             )
         }
-        for host in hosts {
-            let name = "\(bareHex(UInt64(host.segment), width: 4)):\(host.rootBus)"
-            switch host.source {
-            case .kernelLog: break
-            case .iomem:
-                gaps.append(
-                    ReadingGap(
-                        code: "apertures-from-iomem",
-                        detail:
-                            "the apertures of root bus \(name) are from /proc/iomem: their order in the kernel's list, "
-                            + "bus-address offsets and flags are unknown"
-                    )
+        func names(_ wanted: (HostBridge) -> Bool) -> String? {
+            let found = hosts.filter(wanted).map { "\(bareHex(UInt64($0.segment), width: 4)):\($0.rootBus)" }
+            if found.isEmpty { return nil }
+            return (found.count == 1 ? "root bus " : "root buses ") + found.joined(separator: ", ")
+        }
+        if let names = names({ $0.source == .iomem }) {
+            gaps.append(
+                ReadingGap(
+                    code: "apertures-from-iomem",
+                    detail: "the apertures of \(names) are from /proc/iomem: their order in the kernel's list, "
+                        + "bus-address offsets and flags are unknown"
                 )
-            case .unknown:
-                gaps.append(
-                    ReadingGap(
-                        code: "no-apertures",
-                        detail: "nothing tells the apertures of root bus \(name)"
-                    )
+            )
+        }
+        if let names = names({ $0.source == .unknown }) {
+            gaps.append(ReadingGap(code: "no-apertures", detail: "nothing tells the apertures of \(names)"))
+        }
+        func isTold(_ host: HostBridge) -> Bool {
+            log.hosts.contains { $0.segment == host.segment && $0.rootBus == host.rootBus && $0.busRange != nil }
+        }
+        func isMapped(_ host: HostBridge) -> Bool {
+            configurationSpaceBuses(.init(segment: host.segment, bus: host.rootBus)) != nil
+        }
+        if let names = names({ !isTold($0) && isMapped($0) }) {
+            gaps.append(
+                ReadingGap(
+                    code: "root-bus-range-inferred",
+                    detail: "the bus range of \(names) is taken from the configuration space's mapping in /proc/iomem"
                 )
-            }
-            let told = log.hosts.first { $0.segment == host.segment && $0.rootBus == host.rootBus }?.busRange
-            if told == nil {
-                gaps.append(
-                    ReadingGap(
-                        code: "root-bus-range",
-                        detail: configurationSpaceBuses(.init(segment: host.segment, bus: host.rootBus)) != nil
-                            ? "the bus range of root bus \(name) is taken from the configuration space's mapping"
-                            : "the bus range of root bus \(name) is unknown; it is taken to end at the last bus in use"
-                    )
+            )
+        }
+        if let names = names({ !isTold($0) && !isMapped($0) }) {
+            gaps.append(
+                ReadingGap(
+                    code: "root-bus-range",
+                    detail: "the bus range of \(names) is unknown; it is taken to end at the last bus in use"
                 )
-            }
+            )
         }
         if record.kernelLog == nil {
             gaps.append(

@@ -21,6 +21,12 @@ extension MachineRecord: Codable {
         var detail: String
     }
 
+    private static func lines(_ text: String) -> [String] {
+        text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init)
+    }
+
+    private static func text(_ lines: [String]) -> String { lines.map { $0 + "\n" }.joined() }
+
     /// The largest number of functions that a record may hold.
     public static let maximumFunctions = 65_536
 
@@ -56,8 +62,8 @@ extension MachineRecord: Codable {
             }
             return address
         }
-        iomem = try c.decodeIfPresent(String.self, forKey: .iomem)
-        ioports = try c.decodeIfPresent(String.self, forKey: .ioports)
+        iomem = try c.decodeIfPresent([String].self, forKey: .iomem).map(Self.text)
+        ioports = try c.decodeIfPresent([String].self, forKey: .ioports).map(Self.text)
         firmwareMap = try c.decodeIfPresent([FirmwareMapEntry].self, forKey: .firmwareMap)
         kernelLog = try c.decodeIfPresent([String].self, forKey: .kernelLog)
         resourceAlignment = try c.decodeIfPresent(String.self, forKey: .resourceAlignment)
@@ -79,8 +85,8 @@ extension MachineRecord: Codable {
         try c.encode(buses, forKey: .buses)
         try c.encode(slots, forKey: .slots)
         try c.encode(deviceOrder.map(\.description), forKey: .deviceOrder)
-        try c.encodeIfPresent(iomem, forKey: .iomem)
-        try c.encodeIfPresent(ioports, forKey: .ioports)
+        try c.encodeIfPresent(iomem.map(Self.lines), forKey: .iomem)
+        try c.encodeIfPresent(ioports.map(Self.lines), forKey: .ioports)
         try c.encodeIfPresent(firmwareMap, forKey: .firmwareMap)
         try c.encodeIfPresent(kernelLog, forKey: .kernelLog)
         try c.encodeIfPresent(resourceAlignment, forKey: .resourceAlignment)

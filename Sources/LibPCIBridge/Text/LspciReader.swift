@@ -50,7 +50,7 @@ struct LspciReader {
             return .text
         }
         // A line that mail software broke: the rest of the title, or of a window.
-        if titleLines > 0, titleLines < 4, first != 0x5b || line.ends(")"), KernelLogLine(line)?.isMarked != true {
+        if titleLines > 0, titleLines < 4, first != 0x5b || line.ends(")"), LogTextLine(line)?.isMarked != true {
             titleLines += 1
             readTitle(line, isContinuation: true)
             return .text

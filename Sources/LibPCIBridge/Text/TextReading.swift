@@ -14,7 +14,7 @@ extension TextEvidence {
     public init(bytes: [UInt8]) {
         self.init()
         var lspci = LspciReader()
-        var log = KernelLogReader()
+        var log = LogTextReader()
         var memory = ProcSection()
         var io = ProcSection()
         for line in TextLines(Self.plainBlanks(bytes)) {
@@ -38,8 +38,8 @@ extension TextEvidence {
                 continue
             }
             // A message of the kernel.
-            if let message = KernelLogLine(line) {
-                let known = message.isMarked || KernelLogReader.matters(message.message)
+            if let message = LogTextLine(line) {
+                let known = message.isMarked || LogTextReader.matters(message.message)
                 if known {
                     lspci.finishFunction()
                     lineCounts.log += 1
@@ -81,7 +81,7 @@ extension TextEvidence {
         return result ?? bytes
     }
 
-    private mutating func take(lspci: LspciReader, log: KernelLogReader, memory: ProcSection, io: ProcSection) {
+    private mutating func take(lspci: LspciReader, log: LogTextReader, memory: ProcSection, io: ProcSection) {
         kernel = log.kernel
         machine = log.machine
         roots = log.roots

@@ -128,7 +128,9 @@ public struct ResourceDerivation {
         let flags = shown.flags
         let span = shown.end &- shown.start  // Used only where end >= start, or 0 after the check below.
         let size = shown.end >= shown.start && span != .max ? ByteCount(span + 1) : nil
-        let natural = flags.contains(.startAlign) ? ByteCount(shown.start) : flags.contains(.sizeAlign) ? size : nil
+        // Kernels before 2.6.36 print BARs without SIZEALIGN; they are aligned to their size all the same.
+        let isSizeAligned = flags.contains(.sizeAlign) || (index.isBAR || index.isROM) && !flags.contains(.fixed)
+        let natural = flags.contains(.startAlign) ? ByteCount(shown.start) : isSizeAligned ? size : nil
         return Resource(
             index: index,
             flags: flags,

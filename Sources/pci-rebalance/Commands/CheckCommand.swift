@@ -15,7 +15,7 @@ struct CheckCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let topology = try reading.topology(warn: !output.quiet)
+        let topology = try reading.topology(output)
         let findings = topology.findings()
         if output.json {
             try StandardOutput.write(checkJSON(topology, findings: findings))

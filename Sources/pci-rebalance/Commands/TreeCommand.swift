@@ -30,7 +30,7 @@ struct TreeCommand: ParsableCommand {
     var paths = false
 
     func run() throws {
-        let topology = try reading.topology(warn: !output.quiet)
+        let topology = try reading.topology(output)
         let findings = topology.findings()
         guard !output.json else {
             return try StandardOutput.write(treeJSON(topology, findings: findings, selection: selection))

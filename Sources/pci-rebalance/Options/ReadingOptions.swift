@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 
 /// Where the tree is read from.
@@ -8,17 +9,64 @@ struct ReadingOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Read this instead of the machine: a snapshot or a sysfs-shaped directory; may be given several times.",
-            valueName: "file"
-        )
+            "Read this instead of the machine: a snapshot or a sysfs-shaped directory, told by its content.",
+            valueName: "path"
+        ),
+        completion: .file()
     )
     var from: [String] = []
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Predict for this kernel rather than the one of the record.", valueName: "release")
+        help: ArgumentHelp("Take this for the kernel's release instead of what was read.", valueName: "release")
     )
     var kernel: String?
 
-    func topology(warn: Bool) throws -> Topology { throw CommandEnd(.unavailable) }
+    func validate() throws {
+        guard from.count <= 1 else { throw ValidationError("expected --from once, found it \(from.count) times") }
+    }
+
+    /// The raw evidence.
+    func record() throws -> MachineRecord {
+        do {
+            guard let path = from.first else { return try SysfsDirectoryReader(path: "/").read() }
+            switch try Evidence(path: path).kind {
+            case .sysfsDirectory: return try SysfsDirectoryReader(path: path).read()
+            case .snapshot: return try SnapshotFile(path: path).read()
+            case .text(let name):
+                throw CommandEnd(.badInput, "\(path) is \(name), expected a snapshot or a sysfs directory")
+            }
+        } catch let error as ReadError {
+            throw CommandEnd(error)
+        }
+    }
+
+    /// The tree. What could not be read is said on standard error: one line, or a line for each with `verbose`.
+    func topology(_ output: OutputOptions) throws -> Topology {
+        let record = try record()
+        do {
+            var topology = try TopologyAssembler(record).topology()
+            if let kernel { topology.kernel.release = kernel }
+            report(topology.gaps, output)
+            return topology
+        } catch {
+            throw CommandEnd(error)
+        }
+    }
+
+    private func report(_ gaps: [ReadingGap], _ output: OutputOptions) {
+        guard !output.quiet, !gaps.isEmpty else { return }
+        if output.verbose > 0 || gaps.count == 1 {
+            for gap in gaps { Diagnostics.warning(gap.detail) }
+        } else {
+            Diagnostics.warning("\(gaps.count) things could not be read (-v lists them)")
+        }
+    }
+}
+
+extension CommandEnd {
+    /// Ends with the status that a reading error maps to.
+    init(_ error: ReadError) {
+        self.init(ExitStatus(rawValue: error.exitStatus) ?? .failure, error.description)
+    }
 }

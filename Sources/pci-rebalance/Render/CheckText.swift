@@ -19,9 +19,6 @@ struct CheckText {
         if verbosity > 0 {
             for finding in notes { write(finding, to: &page) }
         }
-        if verbosity > 0 {
-            for gap in topology.gaps { page.paragraph("not read: \(gap.detail)", indent: 0, hanging: 4) }
-        }
         let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
         let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"
         let functions = number(topology.functions.count, "function")

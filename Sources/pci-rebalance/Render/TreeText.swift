@@ -194,8 +194,15 @@ struct TreeText {
     private func slotWords(_ i: Int) -> [String] {
         let function = topology.functions[i]
         var words: [String] = []
-        if let slot = function.use.slot { words.append("slot \(slot)") }
-        guard function.isBridge else { return words }
+        guard function.isBridge else {
+            // The port above names the slot already.
+            let above = topology.parent(of: i).flatMap { topology.functions[$0].capabilities.express?.slotCapabilities }
+            if let slot = function.use.slot, above == nil { words.append("slot \(slot)") }
+            return words
+        }
+        if let express = function.capabilities.express, express.isSlotImplemented, let slot = express.slotCapabilities {
+            words.append("slot \(slot.physicalSlotNumber)")
+        }
         if function.isHotPlugBridge {
             let surprise = function.capabilities.express?.slotCapabilities?.contains(.hotPlugSurprise) == true
             words.append(surprise ? "hot-plug surprise" : "hot-plug")

@@ -2,7 +2,7 @@
 
 internal import PCITopology
 
-extension KernelLogReader {
+extension LogTextReader {
     /// Reads a message about one function into the last known state.
     mutating func readFunctionMessage(_ text: TextBytes, of address: FunctionAddress) {
         guard let first = text.first else { return }

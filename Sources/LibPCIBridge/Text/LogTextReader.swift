@@ -6,7 +6,7 @@ internal import PCITopology
 ///
 /// Both generations of messages are known: `BAR 14: no space for [mem size 0x200000]` (up to 6.8; window numbers 13-15,
 /// or 7-9 without CONFIG_PCI_IOV) and `bridge window [mem size 0x200000]: can't assign; no space` (from 6.9).
-struct KernelLogReader {
+struct LogTextReader {
     /// The functions that exist at the end of the log, in no order.
     private(set) var functions: [FunctionAddress: FunctionFacts] = [:]
     /// The root buses in the order of the log.
@@ -31,7 +31,7 @@ struct KernelLogReader {
     var isWaiting: Bool { pending != nil }
 
     /// Reads one line of which the prefix has been taken off; gives whether it matters here.
-    mutating func read(_ line: KernelLogLine) -> Bool {
+    mutating func read(_ line: LogTextLine) -> Bool {
         flush()
         let message = line.message
         if Self.isCut(message), Self.matters(message) {
@@ -167,6 +167,12 @@ struct KernelLogReader {
             return text.has("available for PCI devices")
         case UInt8(ascii: "a"): return text.starts("acpi PNP0A0")
         case UInt8(ascii: "e"): return text.starts("e820: ") || text.starts("efi: Remove mem")
+        case UInt8(ascii: "N"):
+            return text.starts("NVRM: ") && (text.has("NVIDIA device is invalid") || text.has("0M @ 0x0"))
+        case UInt8(ascii: "E"), UInt8(ascii: "r"):
+            // `resource: Expanded resource Reserved due to conflict with PCI Bus 0000:00`
+            return text.has("due to conflict with PCI Bus")
+        case UInt8(ascii: "S"): return text.starts("Some PCI device resources are unassigned")
         default: return false
         }
     }
@@ -215,7 +221,8 @@ struct KernelLogReader {
             guard let resource = RangeText.take(&rest), let range = resource.range else { return }
             var offset: Int64 = 0
             if var translated = rest.after("(bus address [0x"), let start = translated.takeHex() {
-                offset = Int64(bitPattern: range.first &- start)  // Two's complement: the difference is taken modulo 2^64.
+                // Two's complement: the difference is taken modulo 2^64.
+                offset = Int64(bitPattern: range.first &- start)
             }
             var flags = resource.flags
             flags.remove(.disabled)

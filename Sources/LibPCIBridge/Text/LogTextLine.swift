@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 /// One line of a kernel log, freed of what dmesg, journald, syslog, pstore or a mail put in front of it.
-struct KernelLogLine {
+struct LogTextLine {
     /// Microseconds since boot, when the line says so.
     var time: UInt64?
     /// What the kernel printed.
@@ -19,6 +19,14 @@ struct KernelLogLine {
         var marked = false
         var seconds: UInt64?
         while let byte = rest.first, byte == 0x3e || byte == 0x20 || byte == 0x09 { rest = rest.dropFirst() }
+        // A comparison of two logs: what begins with a minus is the other log.
+        if let byte = rest.first, byte == 0x2b || byte == 0x2d {
+            let body = rest.dropFirst()
+            if body.starts("pci") || body.starts("[ ") || LogTextReader.takeSubject(body) != nil {
+                guard byte == 0x2b else { return nil }
+                rest = body
+            }
+        }
         // A date, a host name and the word kernel: everything in front of `kernel:` goes.
         if let end = Self.syslogPrefix(rest) {
             rest = rest[end...]

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// What one generation of the Linux PCI allocator does where generations differ: named switches and their presets.
+///
+/// Stable trees move, so a release names a preset but does not prove it: when a machine disagrees with a prediction, try
+/// `alternatives`.
+public struct KernelBehaviour: Sendable, Hashable {
+    /// The preset's name: `linux-6.1`, `linux-6.12`, `linux-7.2`, or a variation of one.
+    public var name: String
+
+    /// A memory window that is re-sized never gets smaller than the size it still carries, be it from the registers of a
+    /// re-discovered bridge or from a release (`calculate_memsize`, parameter `old_size`). I/O windows always do this.
+    public var oldWindowSizeIsLowerBound = true
+    /// A memory window whose generous size finds no room above is sized again to a multiple of the window granularity
+    /// only (`pbus_upstream_space_available`, called by `pbus_size_mem`).
+    public var relaxedTail = false
+    /// A memory window's alignment is the least that leaves no gap at its head, and its size is only rounded to the window
+    /// granularity (`calculate_head_align`); otherwise size and alignment follow `calculate_mem_align`.
+    public var headAlignment = false
+    /// The part of a memory request that does not fill its alignment may be placed below the aligned address
+    /// (`pci_align_resource`).
+    public var tailBelowAlignedStart = false
+    /// ROMs that are off and VF BARs are optional throughout: they are sized as extras, and failing them is no failure of
+    /// the required part (`pci_resource_is_optional`).
+    public var optionalSplit = false
+    /// The window that a request belongs to is chosen by its type alone (`pbus_select_window_for_type`), in sizing,
+    /// distribution and release alike; otherwise flag masks decide (`__pci_bus_size_bridges`).
+    public var windowSelectedByType = false
+    /// Closed, unneeded and failed windows keep their flags and are marked `DISABLED` or `UNSET`, and the allocator passes
+    /// them over (`pci_read_bridge_io` and siblings, `pbus_size_mem`, `reset_resource`, `pci_bus_alloc_from_region`);
+    /// otherwise their flags are cleared.
+    public var closedWindowsKeepFlags = false
+    /// A window that is smaller than the request is passed over before the search (`pci_bus_alloc_from_region`).
+    public var skipsTooSmallWindows = false
+    /// Handing out left-over space may make a window smaller than what is below it needs (`adjust_bridge_window`);
+    /// otherwise only the hot-plug extra can be taken back.
+    public var distributionMayShrink = true
+    /// Left-over space is also handed out at boot (`pci_root_bus_distribute_available_resources`).
+    public var distributesAtBoot = true
+    /// What a write to resourceN_resize releases before it sizes again.
+    public var resizeRelease: ResizeRelease = .sameParent
+    /// resourceN_resize is refused while VFs are enabled (`__resource_resize_store`).
+    public var resizeRefusedWithVFs = false
+    /// sriov_numvfs needs room for the VFs asked for, not only an assigned block (`sriov_enable`).
+    public var vfRoomIsCounted = false
+    /// A function that is found by a rescan is offered to drivers whatever `drivers_autoprobe` says (`pci_bus_add_device`).
+    public var addIgnoresAutoprobe = true
+    /// A window that cannot be claimed at boot is closed in its registers (`pci_claim_bridge_resource`).
+    public var unclaimableWindowIsClosed = false
+    /// Enabling a function overlooks windows and optional resources that have no address (`pci_enable_resources`).
+    public var enableOverlooksWindows = false
+    /// An upstream port is never marked hot-plug capable by the ACPI hot-plug driver (`check_hotplug_bridge`).
+    public var acpiSparesUpstreamPorts = false
+    /// The number of alignment orders, from 1 MiB, beyond which a memory request is dropped (`pbus_size_mem`).
+    public var alignmentOrders = 24
+
+    /// What resourceN_resize releases of the function itself.
+    public enum ResizeRelease: String, Sendable, Hashable {
+        /// Standard BARs whose flags equal those of the resized BAR (the original `pci_resize_resource` users).
+        case identicalFlags
+        /// Every resource whose parent window is the same (the back-ports of `pci_do_resource_release_and_resize`).
+        case sameParent
+        /// Every resource that the same window would be chosen for, and the whole chain of windows above.
+        case selectedWindow
+    }
+
+    /// Creates the behaviour of Debian's 6.1 under another name.
+    public init(name: String) { self.name = name }
+}
+
+extension KernelBehaviour {
+    /// Debian 12: 6.1.192.
+    public static let linux6_1 = KernelBehaviour(name: "linux-6.1")
+
+    /// Debian 13: 6.12.117.
+    public static let linux6_12: KernelBehaviour = {
+        var behaviour = KernelBehaviour(name: "linux-6.12")
+        behaviour.relaxedTail = true
+        behaviour.skipsTooSmallWindows = true
+        behaviour.resizeRefusedWithVFs = true
+        return behaviour
+    }()
+
+    /// Debian unstable in late 2026: 7.2.13.
+    public static let linux7_2: KernelBehaviour = {
+        var behaviour = KernelBehaviour(name: "linux-7.2")
+        behaviour.oldWindowSizeIsLowerBound = false
+        behaviour.headAlignment = true
+        behaviour.tailBelowAlignedStart = true
+        behaviour.optionalSplit = true
+        behaviour.windowSelectedByType = true
+        behaviour.closedWindowsKeepFlags = true
+        behaviour.skipsTooSmallWindows = true
+        behaviour.distributionMayShrink = false
+        behaviour.resizeRelease = .selectedWindow
+        behaviour.resizeRefusedWithVFs = true
+        behaviour.vfRoomIsCounted = true
+        behaviour.addIgnoresAutoprobe = false
+        behaviour.unclaimableWindowIsClosed = true
+        behaviour.enableOverlooksWindows = true
+        behaviour.acpiSparesUpstreamPorts = true
+        behaviour.alignmentOrders = 28
+        return behaviour
+    }()
+
+    /// Every preset, oldest first.
+    public static let presets: [KernelBehaviour] = [.linux6_1, .linux6_12, .linux7_2]
+
+    /// The preset for a release as `uname -r` prints it, and whether that generation was checked on a real kernel.
+    ///
+    /// 6.1 and older take `linux6_1`; 6.2 to 6.9 too, they size the same way; 6.10 to 6.17 `linux6_12`; later ones
+    /// `linux7_2`. Exact: 6.1, 6.12 and 7.0 to 7.2. An unreadable release gives `linux6_1`, not exact.
+    public static func preset(forRelease release: String) -> (behaviour: KernelBehaviour, isExact: Bool) {
+        let parts = release.split(whereSeparator: { $0 < "0" || $0 > "9" })
+        guard release.first.map({ $0 >= "0" && $0 <= "9" }) == true, parts.count >= 2, let major = Int(parts[0]),
+            let minor = Int(parts[1])
+        else { return (.linux6_1, false) }
+        switch (major, minor) {
+        case (6, 1): return (.linux6_1, true)
+        case (6, 12): return (.linux6_12, true)
+        case (7, 0...2): return (.linux7_2, true)
+        case (..<6, _), (6, ..<10): return (.linux6_1, false)
+        case (6, ..<18): return (.linux6_12, false)
+        default: return (.linux7_2, false)
+        }
+    }
+
+    /// The other behaviours to try when the machine disagrees with a prediction of this one, likeliest first.
+    public var alternatives: [KernelBehaviour] {
+        var result: [KernelBehaviour] = []
+        func variation(_ suffix: String, _ change: (inout KernelBehaviour) -> Void) {
+            var copy = self
+            change(&copy)
+            copy.name = "\(name)+\(suffix)"
+            if copy.switches != switches { result.append(copy) }
+        }
+        // Pieces that stable trees carried back one at a time.
+        if closedWindowsKeepFlags {
+            variation("old-size") { $0.oldWindowSizeIsLowerBound = true }
+            variation("no-tail") { $0.tailBelowAlignedStart = false }
+        } else {
+            variation(relaxedTail ? "no-relaxed-tail" : "relaxed-tail") { $0.relaxedTail.toggle() }
+            variation("no-shrink") { $0.distributionMayShrink = false }
+            variation("no-boot-distribution") { $0.distributesAtBoot = false }
+            variation("old-resize") { $0.resizeRelease = .identicalFlags }
+        }
+        for preset in Self.presets where preset.switches != switches { result.append(preset) }
+        return result
+    }
+
+    /// The behaviour without its name, to compare by what it does.
+    var switches: KernelBehaviour {
+        var copy = self
+        copy.name = ""
+        return copy
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+// From the model to the twin.
+extension LinuxTwin {
+    /// Makes the twin of a running machine.
+    ///
+    /// The platform follows from the topology's architecture and kernel command line. What the model does not know is
+    /// taken as absent: a BAR of unknown size is not found again after a removal.
+    ///
+    /// - Throws: `TwinError.badTopology` when a host bridge's aperture cannot be in a resource tree.
+    /// - Complexity: O(n log n).
+    public init(_ topology: Topology, behaviour: KernelBehaviour) throws(TwinError) {
+        let platform = Platform(
+            architecture: topology.kernel.architecture,
+            commandLine: topology.kernel.commandLine
+        )
+        try self.init(topology, behaviour: behaviour, platform: platform)
+    }
+
+    /// Makes the twin of a running machine on a given platform.
+    ///
+    /// - Throws: as `init(_:behaviour:)`.
+    public init(_ topology: Topology, behaviour: KernelBehaviour, platform: Platform) throws(TwinError) {
+        state = TwinState(behaviour: behaviour, platform: platform)
+        originals = topology.functions
+        kernel = topology.kernel
+        gaps = topology.gaps
+        givenBlockers = topology.blockers
+        try readHosts(topology.hostBridges)
+        for i in topology.functions.indices {
+            let (facts, registers) = read(topology.functions[i], number: Int32(i), topology)
+            _ = state.appendFunction(facts, registers)
+        }
+        for i in topology.functions.indices where !topology.functions[i].isVirtual {
+            state.attach(
+                Int32(i),
+                parent: topology.parent(of: i).map(Int32.init) ?? none,
+                host: Int32(topology.host(of: i))
+            )
+        }
+        for host in topology.hostBridges.indices {
+            state.addRootBus(host: host)
+            let bus = state.hosts[host].rootBus
+            state.buses[bus].isAdded = true
+            readBus(bus, topology.roots(of: host), topology)
+        }
+        for i in topology.functions.indices where topology.functions[i].isVirtual { readVF(i, topology) }
+        for blocker in topology.blockers {
+            switch blocker.source {
+            case .firmwareMap where !blocker.isIO: state.firmwareMap.append(blocker.range)
+            default:
+                state.blockers.append(
+                    TwinBlocker(range: blocker.range, isIO: blocker.isIO, name: blocker.name)
+                )
+            }
+        }
+        state.insertBlockers(early: true)
+        state.insertBlockers(early: false)
+        state.events = []
+    }
+
+    /// Makes a machine that has not been started: host bridges and what is plugged into their root buses, switched off.
+    ///
+    /// - Throws: `TwinError.badTopology` as `init(_:behaviour:)`, `badArgument` for a card whose BARs make no sense.
+    public init(
+        hostBridges: [HostBridge],
+        cards: [(host: Int, card: CardProfile)],
+        blockers: [Blocker] = [],
+        behaviour: KernelBehaviour,
+        platform: Platform
+    ) throws(TwinError) {
+        state = TwinState(behaviour: behaviour, platform: platform)
+        originals = []
+        kernel = KernelIdentity()
+        gaps = []
+        givenBlockers = blockers
+        try readHosts(hostBridges)
+        for (host, card) in cards {
+            guard hostBridges.indices.contains(host), card.isSensible else {
+                throw TwinError(.badArgument, "card \(card.name): no such host bridge, or BARs that make no sense")
+            }
+            state.insert(card, parent: none, host: Int32(host))
+        }
+        for blocker in blockers {
+            switch blocker.source {
+            case .firmwareMap where !blocker.isIO: state.firmwareMap.append(blocker.range)
+            default:
+                state.blockers.append(
+                    TwinBlocker(range: blocker.range, isIO: blocker.isIO, name: blocker.name)
+                )
+            }
+        }
+    }
+
+    private mutating func readHosts(_ hostBridges: [HostBridge]) throws(TwinError) {
+        for host in hostBridges {
+            var nodes: [Int32] = []
+            for aperture in host.apertures {
+                let node = state.appendResource(
+                    KernelResource(
+                        start: aperture.range.first,
+                        end: aperture.range.last,
+                        flags: UInt32(truncatingIfNeeded: aperture.flags.rawValue) | Flag.window
+                    ),
+                    owner: none
+                )
+                let root = aperture.isIO ? TwinState.ioRoot : TwinState.memoryRoot
+                if aperture.isIO, aperture.range.last > state.resources[root].end {
+                    // Architectures with memory-mapped I/O spaces have a wider port space.
+                    state.resources[root].end = aperture.range.last
+                }
+                guard state.insert(node, in: root) == none else {
+                    throw TwinError(.badTopology, "aperture \(aperture.kernelText) overlaps another")
+                }
+                nodes.append(node)
+                if aperture.offset != 0 { state.translates = true }
+            }
+            state.hosts.append(
+                TwinHost(
+                    segment: host.segment,
+                    firstBus: host.busRange.first.rawValue,
+                    lastBus: host.busRange.last.rawValue,
+                    apertures: nodes,
+                    offsets: host.apertures.map { UInt64(bitPattern: $0.offset) }
+                )
+            )
+        }
+    }
+
+    /// The kernel's bus list, depth first, with what it holds for each function.
+    private mutating func readBus(_ bus: Int32, _ members: [Int], _ topology: Topology) {
+        for i in members where !topology.functions[i].isVirtual { readDevice(Int32(i), on: bus, topology) }
+        // Windows of the whole bus first: ranges above must be in the tree before those below.
+        for i in members where !topology.functions[i].isVirtual { readResources(Int32(i), topology.functions[i]) }
+        for i in members {
+            let device = Int32(i)
+            guard let range = topology.functions[i].bridge?.busRange else { continue }
+            let below = state.addBus(range.first.rawValue, below: bus, bridge: device)
+            state.insertNumbers(below, first: UInt64(range.first.rawValue), last: UInt64(range.last.rawValue))
+            state.buses[below].bridgeControl = state.registers[device].bridgeControl
+            state.buses[below].isAdded = true
+            if state.devices[device].isTransparent {
+                for n in 0..<state.busResourceCount(bus) {
+                    let window = state.busResource(bus, n)
+                    if window != none, state.resources[window].flags != 0 {
+                        state.buses[below].extra.append(window)
+                    }
+                }
+            }
+            readBus(below, topology.children(of: i), topology)
+        }
+    }
+
+    private mutating func readDevice(_ device: Int32, on bus: Int32, _ topology: Topology) {
+        let function = topology.functions[Int(device)]
+        let facts = state.facts[device]
+        var held = KernelDevice()
+        held.exists = true
+        held.bus = bus
+        held.devfn = facts.devfn
+        held.isAdded = true
+        held.classCode = facts.headerLayout == 0 && facts.classCode >> 8 == 0x0604 ? 0 : facts.classCode
+        held.isMultiFunction = facts.isMultiFunction
+        held.isHotPlugBridge = facts.isSlotHotPlug
+        held.isTransparent = facts.headerLayout == 1 && facts.classCode & 0xff == 1
+        held.hasIOWindow = facts.hasIOWindow
+        held.hasPrefetchWindow = facts.hasPrefetchWindow
+        held.hasPrefetchWindow64 = facts.hasPrefetch64
+        held.isBound = function.use.driver != nil
+        held.enableCount = Int32(
+            truncatingIfNeeded: function.use.enableCount ?? (held.isBound && facts.driver != .passive ? 1 : 0)
+        )
+        held.isBusMaster = state.registers[device].command & 4 != 0
+        held.ariEnabled = state.registers[device].ariForwarding
+        held.isPhysicalFunction = facts.totalVFs > 0
+        state.devices[device] = held
+        if held.isPhysicalFunction {
+            let last = state.vfRoutingID(device, number: Int32(facts.totalVFs) - 1)
+            state.devices[device].maxVFBus = Int32(state.buses[bus].number) + last >> 8
+        }
+        let last = state.buses[bus].lastDevice
+        state.devices[device].previous = last
+        if last == none { state.buses[bus].firstDevice = device } else { state.devices[last].next = device }
+        state.buses[bus].lastDevice = device
+    }
+
+    /// Fills a function's resources and puts those that are held into the tree.
+    private mutating func readResources(_ device: Int32, _ function: Function) {
+        let first = state.facts[device].firstResource
+        for resource in function.resources {
+            let index = Int32(resource.index.rawValue)
+            guard index < state.facts[device].resourceCount else { continue }
+            let node = first &+ index
+            let flags = UInt32(truncatingIfNeeded: resource.flags.rawValue)
+            switch resource.assignment {
+            case .assigned(let range):
+                state.resources[node] = KernelResource(
+                    start: range.first,
+                    end: range.last,
+                    flags: flags & ~(Flag.unset | Flag.disabled | Flag.startAlign)
+                )
+                hold(node, of: device)
+            case .unclaimed(let range):
+                state.resources[node] = KernelResource(start: range.first, end: range.last, flags: flags)
+            case .unassigned:
+                let size = resource.size?.rawValue ?? 0
+                guard size > 0 else { continue }
+                state.resources[node] = KernelResource(start: 0, end: size &- 1, flags: flags | Flag.unset)
+            case .wiped, .closed: break
+            }
+        }
+    }
+
+    /// Links a held resource below the nearest window or aperture that contains it.
+    private mutating func hold(_ node: Int32, of device: Int32) {
+        var bus = state.devices[device].bus
+        while bus != none {
+            for n in 0..<state.busResourceCount(bus) {
+                let window = state.busResource(bus, n)
+                guard window != none, window != node, state.resources[window].parent != none,
+                    state.contains(window, node)
+                else { continue }
+                if state.insert(node, in: window) == none { return }
+            }
+            bus = state.buses[bus].parent
+        }
+        let root = state.resources[node].flags & Flag.io != 0 ? TwinState.ioRoot : TwinState.memoryRoot
+        _ = state.insert(node, in: root)
+    }
+
+    private mutating func readVF(_ i: Int, _ topology: Topology) {
+        guard let address = topology.functions[i].physicalFunction, let p = topology.position(of: address) else {
+            return
+        }
+        let device = Int32(i)
+        let physical = Int32(p)
+        let number = topology.functions[i].address.bus.rawValue
+        var bus = state.devices[physical].bus
+        guard bus != none else { return }
+        if state.buses[bus].number != number {
+            let known = state.findBus(Int(number), segment: topology.functions[i].address.segment)
+            if known != none {
+                bus = known
+            } else {
+                bus = state.addBus(number, below: bus, bridge: none)
+                state.insertNumbers(bus, first: UInt64(number), last: UInt64(number))
+            }
+        }
+        readDevice(device, on: bus, topology)
+        state.devices[device].isVirtualFunction = true
+        state.devices[device].isPhysicalFunction = false
+        state.facts[device].physicalFunction = physical
+        if state.facts[physical].firstVF == none { state.facts[physical].firstVF = device }
+        state.facts[physical].vfCapacity += 1
+        state.devices[physical].enabledVFs += 1
+        state.registers[physical].vfEnabled = true
+        let first = state.facts[device].firstResource
+        for resource in topology.functions[i].resources where resource.index.isBAR {
+            guard let range = resource.range else { continue }
+            let index = Int32(resource.index.rawValue)
+            state.resources[first &+ index] = KernelResource(
+                start: range.first,
+                end: range.last,
+                flags: UInt32(truncatingIfNeeded: resource.flags.rawValue)
+            )
+            _ = state.request(first &+ index, in: state.facts[physical].firstResource &+ 7 &+ index)
+        }
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+// Buses and the tree of bus numbers (drivers/pci/probe.c, search.c, remove.c).
+extension TwinState {
+    /// Makes a bus below `parent` (`pci_add_new_bus`); without `bridge` it is one that VFs need.
+    mutating func addBus(_ number: UInt8, below parent: Int32, bridge: Int32) -> Int32 {
+        let numbers = appendNumbers()
+        resources[numbers].start = UInt64(number)
+        resources[numbers].end = 0xff
+        resources[numbers].flags = 0
+        var bus = KernelBus(host: buses[parent].host, number: number, numbers: numbers)
+        bus.parent = parent
+        bus.primary = UInt8(truncatingIfNeeded: resources[buses[parent].numbers].start)
+        bus.bridge = bridge
+        if bridge != none { bus.windows = facts[bridge].firstResource &+ 13 }
+        bus.previous = buses[parent].lastChild
+        let index: Int32
+        if let free = freeBuses.popLast() {
+            index = free
+            let reused = buses[free].numbers
+            bus.numbers = reused
+            resources[reused] = KernelResource(start: UInt64(number), end: 0xff, flags: 0)
+            buses[free] = bus
+        } else {
+            index = buses.append(bus)
+        }
+        let last = buses[parent].lastChild
+        if last == none { buses[parent].firstChild = index } else { buses[last].next = index }
+        buses[parent].lastChild = index
+        if bridge != none { devices[bridge].subordinate = index }
+        return index
+    }
+
+    /// A new node for bus numbers, unless a removed bus left one.
+    private mutating func appendNumbers() -> Int32 {
+        if let free = freeBuses.last { return buses[free].numbers }
+        return appendResource(KernelResource(), owner: none)
+    }
+
+    /// Makes the root bus of a host bridge.
+    mutating func addRootBus(host: Int) {
+        let number = hosts[host].firstBus
+        let root = numbersRoot(segment: hosts[host].segment)
+        let numbers = appendResource(
+            KernelResource(
+                start: UInt64(number),
+                end: UInt64(hosts[host].lastBus),
+                flags: Flag.bus | Flag.fixed
+            ),
+            owner: none
+        )
+        var bus = KernelBus(host: Int32(truncatingIfNeeded: host), number: number, numbers: numbers)
+        bus.extra = hosts[host].apertures
+        hosts[host].rootBus = buses.append(bus)
+        _ = request(numbers, in: root)
+    }
+
+    /// `pci_bus_insert_busn_res`: claims a range of numbers below the parent's; a conflict is only reported.
+    mutating func insertNumbers(_ bus: Int32, first: UInt64, last: UInt64) {
+        let numbers = buses[bus].numbers
+        resources[numbers].start = first
+        resources[numbers].end = last
+        resources[numbers].flags = Flag.bus
+        let parent = buses[bus].parent
+        guard parent != none else { return }
+        if request(numbers, in: buses[parent].numbers) != none, buses[bus].bridge != none,
+            let range = busRange(bus)
+        {
+            note(.busConflict(address(buses[bus].bridge), range))
+        }
+    }
+
+    /// `pci_bus_update_busn_res_end`: the last number is known now.
+    mutating func updateNumbers(_ bus: Int32, last: UInt64) {
+        let numbers = buses[bus].numbers
+        let first = resources[numbers].start
+        guard first <= last else { return }
+        if adjust(numbers, start: first, size: last &- first &+ 1), resources[numbers].parent == none {
+            insertNumbers(bus, first: first, last: resources[numbers].end)
+        }
+    }
+
+    /// The numbers that a bus holds, nil when they are not a range.
+    func busRange(_ bus: Int32) -> BusRange? {
+        let held = resources[buses[bus].numbers]
+        guard held.start <= 0xff, held.end <= 0xff else { return nil }
+        return BusRange(first: BusNumber(UInt8(held.start)), last: BusNumber(UInt8(held.end)))
+    }
+
+    /// `pci_find_bus`: the bus of a number in a segment, depth first from each root.
+    func findBus(_ number: Int, segment: UInt32) -> Int32 {
+        guard (0...255).contains(number) else { return none }
+        for host in hosts where host.segment == segment && host.rootBus != none {
+            let found = findBus(UInt8(number), at: host.rootBus)
+            if found != none { return found }
+        }
+        return none
+    }
+
+    private func findBus(_ number: UInt8, at bus: Int32) -> Int32 {
+        if buses[bus].number == number { return bus }
+        var child = buses[bus].firstChild
+        while child != none {
+            let found = findBus(number, at: child)
+            if found != none { return found }
+            child = buses[child].next
+        }
+        return none
+    }
+
+    /// `pci_remove_bus`: takes a bus out of its parent's list and gives back its numbers.
+    mutating func removeBus(_ bus: Int32) {
+        let parent = buses[bus].parent
+        let previous = buses[bus].previous
+        let next = buses[bus].next
+        if parent != none {
+            if previous == none { buses[parent].firstChild = next } else { buses[previous].next = next }
+            if next == none { buses[parent].lastChild = previous } else { buses[next].previous = previous }
+        }
+        if resources[buses[bus].numbers].flags != 0 { release(buses[bus].numbers) }
+        buses[bus].exists = false
+        buses[bus].next = none
+        buses[bus].previous = none
+        buses[bus].firstDevice = none
+        buses[bus].lastDevice = none
+        buses[bus].firstChild = none
+        buses[bus].lastChild = none
+        freeBuses.append(bus)
+    }
+
+    /// The functions that answer configuration cycles to `bus`: the first in ascending devfn, by the bridges' registers.
+    ///
+    /// A bridge takes a cycle when the number lies in its secondary to subordinate range. Where several claim it the
+    /// lowest devfn answers.
+    func functionsAnswering(bus number: UInt8, host: Int32) -> Int32 {
+        let segment = hosts[Int(host)].segment
+        // The host bridge whose numbers cover the bus; the one asked first when ranges overlap.
+        var chosen = Int(host)
+        if !(hosts[chosen].firstBus...max(hosts[chosen].firstBus, hosts[chosen].lastBus)).contains(number),
+            let better = hosts.firstIndex(where: {
+                $0.segment == segment && $0.firstBus <= number && number <= $0.lastBus
+            })
+        {
+            chosen = better
+        }
+        if hosts[chosen].firstBus == number { return hosts[chosen].firstFunction }
+        var level = hosts[chosen].firstFunction
+        var depth = 0
+        while level != none, depth < 256 {
+            var next = none
+            var this = level
+            while this != none {
+                let held = facts[this]
+                if held.isPresent, held.headerLayout == 1, registers[this].secondary <= number,
+                    number <= registers[this].subordinate, registers[this].secondary != 0
+                {
+                    if registers[this].secondary == number { return held.firstChild }
+                    next = held.firstChild
+                    break
+                }
+                this = held.nextSibling
+            }
+            level = next
+            depth += 1
+        }
+        return none
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// A kernel log's failures to place PCI resources, sorted by what they mean for the user.
+///
+/// The kernel retries, so that one window that does not fit prints up to ten lines, and most such lines concern I/O
+/// windows, ROMs and reserves for cards that are not there. Triage follows every resource to the end of the log,
+/// groups its lines, and says whether something is lost.
+public struct Triage: Hashable, Sendable {
+    /// What a group means for the user.
+    public enum Severity: String, Hashable, Sendable, Comparable, CaseIterable {
+        /// A device does not work, or cannot be reached.
+        case fatal
+        /// A device works with less than it could have.
+        case degraded
+        /// Nothing is lost.
+        case harmless
+
+        private var rank: Int {
+            switch self {
+            case .fatal: 0
+            case .degraded: 1
+            case .harmless: 2
+            }
+        }
+
+        /// Orders the worst first.
+        public static func < (a: Severity, b: Severity) -> Bool { a.rank < b.rank }
+    }
+
+    /// All lines about one resource of one function, or about one bus, or about the host.
+    public struct Group: Hashable, Sendable {
+        /// What it means.
+        public var severity: Severity
+        /// A stable word for the reason: `bar-unassigned`, `io-window-unused`, `rom`, `buses-exhausted`, …
+        public var code: String
+        /// The function concerned, or nil.
+        public var address: FunctionAddress?
+        /// What of it: `BAR 2`, `ROM`, `pref window`, `bus numbers`, `SR-IOV`.
+        public var resource: String
+        /// What happened, translated, as a sentence without its first capital and full stop.
+        public var summary: String
+        /// Why, or nil when the log does not tell.
+        public var cause: String?
+        /// What to do next, or nil when there is nothing to do.
+        public var nextStep: String?
+        /// The number of failing lines.
+        public var lineCount: Int
+        /// When the first line was printed, microseconds since boot, or nil.
+        public var firstTime: UInt64?
+        /// The last failing line as the kernel printed it.
+        public var sample: String
+        /// For a window: the function behind it that goes without, whose own group tells the rest; else nil.
+        public var consequenceFor: FunctionAddress?
+    }
+
+    /// The groups, worst first, then in the order of the log.
+    public private(set) var groups: [Group] = []
+    /// The number of failing lines that were sorted.
+    public private(set) var failingLines = 0
+    /// Lines that sound like a failure about PCI and are of no known form.
+    public private(set) var unclassified: [String] = []
+    /// How many boots the log holds; only the last is sorted.
+    public private(set) var evidence: TextEvidence
+
+    /// Sorts the failures in the bytes of a log.
+    /// - Complexity: O(number of bytes + failing lines times functions).
+    public init(bytes: [UInt8]) { self.init(TextEvidence(bytes: bytes)) }
+
+    /// Sorts the failures in a log.
+    /// - Complexity: O(number of bytes + failing lines times functions).
+    public init(_ text: String) { self.init(TextEvidence(text)) }
+
+    /// Sorts the failures in the log that `evidence` was read from; other texts in it help to tell what is lost.
+    /// - Complexity: O(failing lines times functions).
+    public init(_ evidence: TextEvidence) {
+        self.evidence = evidence
+        var course = TriageCourse()
+        for message in evidence.messages {
+            let bytes = Array(message.text.utf8)[...]
+            guard let line = TriageLine(bytes) else {
+                if TriageLine.soundsLikeFailure(bytes), LogTextReader.matters(bytes) {
+                    unclassified.append(message.text)
+                }
+                continue
+            }
+            if line.kind != .assigned { failingLines += 1 }
+            course.add(line, message)
+        }
+        let judge = TriageJudge(evidence: evidence, course: course)
+        var ranked: [(Severity, Int, Group)] = []
+        for (place, entry) in course.entries.enumerated() where entry.failures > 0 {
+            let group = judge.judge(entry)
+            ranked.append((group.severity, place, group))
+        }
+        ranked.sort { ($0.0, $0.1) < ($1.0, $1.1) }
+        groups = ranked.map(\.2)
+    }
+
+    /// The number of groups of `severity`.
+    public func count(of severity: Severity) -> Int { groups.filter { $0.severity == severity }.count }
+
+    /// Whether anything fatal or degraded was found.
+    public var hasProblems: Bool { groups.contains { $0.severity != .harmless } }
+}
+
+/// What the log says about every resource, from its first line to its last.
+struct TriageCourse {
+    /// One resource of one function, one bus, or the host.
+    struct Key: Hashable {
+        var address: FunctionAddress?
+        var segment: UInt32
+        var bus: BusNumber?
+        var target: TriageLine.Target
+    }
+
+    /// Everything that the log says about one key.
+    struct Entry {
+        var key: Key
+        var failures = 0
+        var firstTime: UInt64?
+        var kinds: [TriageLine.Kind] = []
+        /// The last failing message.
+        var sample = ""
+        /// What was asked for at the last failure that names a size.
+        var wanted: RangeText?
+        /// Where it is since the last failure, or nil.
+        var placed: RangeText?
+        /// Text behind the resource in the last failing message, for the reason.
+        var reason = ""
+        /// Whether only drivers, not the kernel itself, failed.
+        var onlyDrivers = true
+
+        func has(_ kind: TriageLine.Kind) -> Bool { kinds.contains(kind) }
+    }
+
+    private(set) var entries: [Entry] = []
+    private var places: [Key: Int] = [:]
+
+    mutating func add(_ line: TriageLine, _ message: KernelMessage) {
+        let key = Key(
+            address: line.address,
+            segment: line.bus?.segment ?? line.address?.segment ?? 0,
+            bus: line.bus?.bus,
+            target: line.target
+        )
+        let place: Int
+        if let known = places[key] {
+            place = known
+        } else {
+            place = entries.count
+            places[key] = place
+            entries.append(Entry(key: key))
+        }
+        if line.kind == .assigned {
+            entries[place].placed = line.resource
+            return
+        }
+        entries[place].failures += 1
+        entries[place].firstTime = entries[place].firstTime ?? message.time
+        if !entries[place].kinds.contains(line.kind) { entries[place].kinds.append(line.kind) }
+        entries[place].sample = message.text
+        entries[place].reason = line.detail.string
+        if line.isCore { entries[place].onlyDrivers = false }
+        switch line.kind {
+        case .noSpace:
+            entries[place].placed = nil
+            if line.resource != nil { entries[place].wanted = line.resource }
+        case .cannotClaim, .resizeRefused:
+            if line.resource != nil { entries[place].wanted = line.resource }
+        default: break
+        }
+    }
+
+    /// The entry of a function's resource, or nil.
+    func entry(_ address: FunctionAddress, _ target: TriageLine.Target) -> Entry? {
+        places[Key(address: address, segment: address.segment, bus: nil, target: target)].map { entries[$0] }
+    }
+}

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// Says what a group of failing lines means, from the lines themselves and from what else the log tells of the machine.
+struct TriageJudge {
+    let evidence: TextEvidence
+    let course: TriageCourse
+
+    func judge(_ entry: TriageCourse.Entry) -> Triage.Group {
+        switch entry.key.target {
+        case .resource(let index):
+            if index.isROM { return rom(entry) }
+            if index.isVFBAR, let old = oldWindow(index, entry) { return window(entry, old) }
+            return index.isVFBAR ? vfBAR(entry, index) : bar(entry, index)
+        case .window(let kind): return window(entry, kind)
+        case .buses: return buses(entry)
+        case .vfs: return vfs(entry)
+        case .device: return device(entry)
+        case .host: return host(entry)
+        }
+    }
+
+    // MARK: The machine
+
+    private func function(_ entry: TriageCourse.Entry) -> FunctionFacts? { entry.key.address.flatMap { evidence[$0] } }
+
+    /// The bridge directly above the bus of `address`.
+    private func parent(of address: FunctionAddress) -> FunctionFacts? {
+        evidence.functions.first {
+            $0.address.segment == address.segment && $0.bridge?.secondary == address.bus && $0.address != address
+        }
+    }
+
+    /// The functions below the bridge at `address`, at any depth.
+    private func below(_ address: FunctionAddress) -> [FunctionFacts] {
+        guard let range = evidence[address]?.bridge?.busRange else { return [] }
+        return evidence.functions.filter { $0.address.segment == address.segment && range.contains($0.address.bus) }
+    }
+
+    /// 7, 8, 9 of a bridge are windows in kernels without CONFIG_PCI_IOV.
+    private func oldWindow(_ index: ResourceIndex, _ entry: TriageCourse.Entry) -> ResourceKind? {
+        guard let facts = function(entry), facts.headerLayout == 1, let kind = entry.wanted?.kind else { return nil }
+        switch (index.rawValue, kind) {
+        case (7, .io), (8, .memory), (9, .prefetchable): return kind
+        default: return nil
+        }
+    }
+
+    /// Whether a BAR of the function ended without an address.
+    private func lostBARs(_ facts: FunctionFacts) -> [ResourceIndex] {
+        (0...5).compactMap { ResourceIndex($0) }.filter { index in
+            guard let entry = course.entry(facts.address, .resource(index)) else { return false }
+            return entry.has(.noSpace) && entry.placed == nil && !entry.onlyDrivers
+        }
+    }
+
+    /// The group without verdict.
+    private func group(_ entry: TriageCourse.Entry, _ resource: String) -> Triage.Group {
+        Triage.Group(
+            severity: .harmless,
+            code: "",
+            address: entry.key.address,
+            resource: resource,
+            summary: "",
+            cause: nil,
+            nextStep: nil,
+            lineCount: entry.failures,
+            firstTime: entry.firstTime,
+            sample: entry.sample,
+            consequenceFor: nil
+        )
+    }
+
+    private func amount(_ resource: RangeText?) -> String {
+        guard let resource else { return "an unknown amount" }
+        let size = resource.size.map(Self.text) ?? "an unknown amount"
+        switch resource.kind {
+        case .io: return "\(size) of I/O space"
+        case .memory: return "\(size) of memory"
+        case .prefetchable:
+            return "\(size) of prefetchable memory"
+        case nil: return size
+        }
+    }
+
+    static func text(_ size: ByteCount) -> String { size.rawValue < 1024 ? "\(size.rawValue) bytes" : "\(size)" }
+
+    private func place(_ resource: RangeText?) -> String { resource?.range.map { " at \($0)" } ?? "" }
+
+    // MARK: BARs
+
+    private func bar(_ entry: TriageCourse.Entry, _ index: ResourceIndex) -> Triage.Group {
+        var group = group(entry, "\(index)")
+        let facts = function(entry)
+        let name = entry.key.address.map { "\($0)" } ?? ""
+        if entry.has(.noSpace) || entry.has(.cannotEnable) {
+            guard entry.placed == nil else {
+                group.code = "bar-placed-later"
+                group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
+                return group
+            }
+            group.cause = reason(entry, kind: entry.wanted?.kind)
+            group.nextStep = "pci-rebalance plan --place \(name)"
+            if facts == nil, !evidence.functions.isEmpty {
+                group.severity = .degraded
+                group.code = "gone"
+                group.summary =
+                    "wanted \(amount(entry.wanted)) and had none; the function is gone at the end of the log"
+                group.nextStep = nil
+            } else if facts?.headerLayout == 1 {
+                group.severity = .degraded
+                group.code = "bridge-bar-unassigned"
+                group.summary =
+                    "the bridge's own registers (\(amount(entry.wanted))) have no address; what is behind it works"
+            } else if entry.wanted?.kind == .io, hasPlacedMemoryBAR(facts) {
+                group.severity = .degraded
+                group.code = "io-bar-unassigned"
+                group.summary = "\(amount(entry.wanted)) could not be given; most drivers use the memory BARs instead"
+                group.nextStep = nil
+            } else {
+                group.severity = .fatal
+                group.code = "bar-unassigned"
+                group.summary = "wants \(amount(entry.wanted)) and has none: its driver cannot work"
+            }
+            return group
+        }
+        if entry.has(.resizeRefused) {
+            group.severity = .degraded
+            group.code = "resize-refused"
+            group.summary =
+                "its driver wanted it resized, and the kernel found no room for \(amount(entry.wanted)); it keeps the size that it had"
+            group.cause = pins(entry) ?? "the windows above it cannot grow while something below them is assigned"
+            group.nextStep = "pci-rebalance plan --resize \(name):\(index.rawValue)=max"
+            return group
+        }
+        if entry.has(.brokenBAR) {
+            let isInvalid = entry.sample.utf8.count > 0 && Array(entry.sample.utf8)[...].has("initial BAR value")
+            group.severity = isInvalid ? .harmless : .degraded
+            group.code = isInvalid ? "bar-value-invalid" : "bar-unusable"
+            group.summary =
+                isInvalid
+                ? "firmware left a value outside every aperture; the kernel assigns another"
+                : "the register does not take the address it was given"
+            return group
+        }
+        if entry.has(.hostConflict) {
+            group.severity = .degraded
+            group.code = "bar-in-use"
+            group.summary = "its addresses are held by something else, so that the driver cannot have them"
+            return group
+        }
+        return claim(entry, group)
+    }
+
+    private func hasPlacedMemoryBAR(_ facts: FunctionFacts?) -> Bool {
+        facts?.resources.contains { $0.index.isBAR && $0.flags.contains(.memory) && $0.start != nil } == true
+    }
+
+    /// A claim that failed: what became of the resource afterwards decides.
+    private func claim(_ entry: TriageCourse.Entry, _ start: Triage.Group) -> Triage.Group {
+        var group = start
+        group.cause =
+            Array(entry.reason.utf8)[...].has("no compatible bridge window")
+            ? "it lies outside the window of the bridge above it, as firmware left it"
+            : "something else holds its addresses"
+        if let placed = entry.placed {
+            group.code = "claimed-elsewhere"
+            group.summary = "firmware's address was not accepted; the kernel gave it another\(place(placed))"
+        } else if let word = function(entry)?.classWord, word == 0x0800 || word == 0x0600 || word == 0 {
+            // The allocator leaves interrupt controllers that firmware enabled, host bridges and unclassified functions.
+            group.code = "left-to-firmware"
+            group.summary = "firmware placed it outside the apertures, and the kernel leaves such functions as they are"
+        } else {
+            group.severity = .degraded
+            group.code = "claim-failed"
+            group.summary = "firmware's address\(place(entry.wanted)) was not accepted, and no later line gives another"
+            group.nextStep = "pci-rebalance check"
+        }
+        return group
+    }
+
+    private func rom(_ entry: TriageCourse.Entry) -> Triage.Group {
+        var group = group(entry, "ROM")
+        group.code = "rom"
+        group.summary =
+            entry.placed == nil
+            ? "the expansion ROM has no address; it is read at boot only, and drivers do without"
+            : "the expansion ROM has its place\(place(entry.placed)) now"
+        return group
+    }
+
+    private func vfBAR(_ entry: TriageCourse.Entry, _ index: ResourceIndex) -> Triage.Group {
+        var group = group(entry, "\(index)")
+        if entry.placed != nil {
+            group.code = "bar-placed-later"
+            group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
+            return group
+        }
+        group.severity = .degraded
+        group.code = "vf-bar-unassigned"
+        group.summary =
+            "\(amount(entry.wanted)) for virtual functions could not be given: SR-IOV cannot be used, all else works"
+        group.cause = reason(entry, kind: entry.wanted?.kind)
+        group.nextStep = entry.key.address.map { "pci-rebalance plan --vfs \($0)=N, if virtual functions are wanted" }
+        return group
+    }
+
+    // MARK: Causes
+
+    /// Who is in the way of a resource: the first window above that is there and too small, if the log tells.
+    private func reason(_ entry: TriageCourse.Entry, kind: ResourceKind?) -> String? {
+        guard var address = entry.key.address, let kind else { return nil }
+        var wanted = entry.wanted?.size
+        var failed: [FunctionAddress] = []
+        var steps = 0
+        while steps < 32 {
+            steps += 1
+            let front = failed.isEmpty ? "" : Self.chain(failed, kind)
+            guard let above = parent(of: address), let bridge = above.bridge else {
+                let root = evidence.roots.first { $0.segment == address.segment && $0.bus == address.bus }
+                guard let root else { return failed.isEmpty ? nil : String(front.dropLast(2)) }
+                return front + apertures(root, kind, wanted: wanted)
+            }
+            let kinds: [ResourceKind] = kind == .prefetchable ? [.prefetchable, .memory] : [kind]
+            var isFailed = false
+            for candidate in kinds {
+                if let other = course.entry(above.address, .window(candidate)), other.has(.noSpace), other.placed == nil
+                {
+                    wanted = other.wanted?.size ?? wanted
+                    isFailed = true
+                    break
+                }
+                if case .unassigned(let size, _) = bridge[candidate] {
+                    wanted = size
+                    isFailed = true
+                    break
+                }
+                if let range = bridge[candidate]?.range {
+                    let need = failed.isEmpty ? "" : wanted.map { ", \(Self.text($0)) wanted" } ?? ""
+                    let size = Self.text(ByteCount(range.clampedSize))
+                    return
+                        "\(front)the \(candidate.word) window of \(above.address) above it is \(size) (\(range))\(need)"
+                }
+            }
+            guard isFailed else { return "\(front)\(above.address) above it has no \(kind.word) window" }
+            failed.append(above.address)
+            address = above.address
+        }
+        return nil
+    }
+
+    /// The windows that failed on the way up.
+    private static func chain(_ failed: [FunctionAddress], _ kind: ResourceKind) -> String {
+        let names = failed.map { "\($0)" }
+        guard let last = names.last, names.count > 1 else {
+            return "the \(kind.word) window of \(names.first ?? "") above it could not be assigned either: "
+        }
+        return
+            "the \(kind.word) windows of \(names.dropLast().joined(separator: ", ")) and \(last) above it could not be "
+            + "assigned either: "
+    }
+
+    /// What stands between a resource and the host bridge's apertures.
+    private func apertures(_ root: RootFacts, _ kind: ResourceKind, wanted: ByteCount?) -> String {
+        let suitable = root.apertures.filter { $0.isIO == (kind == .io) }
+        guard let largest = suitable.max(by: { $0.range.clampedSize < $1.range.clampedSize }) else {
+            return "the host bridge has no \(kind == .io ? "I/O" : "memory") aperture that the log names"
+        }
+        if let wanted, largest.range.clampedSize < wanted.rawValue {
+            return
+                "the host bridge's largest aperture is \(Self.text(ByteCount(largest.range.clampedSize))) (\(largest.range))"
+        }
+        return "the host bridge's apertures have no free block of that size left"
+    }
+
+    /// The windows that the log says were not released around the time of a failed resize.
+    private func pins(_ entry: TriageCourse.Entry) -> String? {
+        guard let address = entry.key.address else { return nil }
+        let held = course.entries.filter { other in
+            guard other.has(.notReleased), let bridge = other.key.address else { return false }
+            return below(bridge).contains { $0.address == address }
+        }
+        guard let first = held.first, let bridge = first.key.address else { return nil }
+        return "a window of \(bridge) was not released because something below it is still assigned"
+    }
+
+    // MARK: Windows
+
+    private func window(_ entry: TriageCourse.Entry, _ kind: ResourceKind) -> Triage.Group {
+        var group = group(entry, "\(kind.word) window")
+        let name = entry.key.address.map { "\($0)" } ?? ""
+        if entry.has(.noSpace) {
+            guard entry.placed == nil else {
+                group.code = "window-placed-later"
+                group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
+                return group
+            }
+            let devices = entry.key.address.map(below) ?? []
+            let losers = devices.filter { facts in
+                lostBARs(facts).contains { index in
+                    course.entry(facts.address, .resource(index))?.wanted?.kind.map { fits($0, kind) } ?? false
+                }
+            }
+            if let loser = losers.first {
+                let others = losers.count > 1 ? " and \(losers.count - 1) more" : ""
+                group.severity = kind == .io ? .degraded : .fatal
+                group.code = kind == .io ? "io-window-missed" : "window-unassigned"
+                group.summary =
+                    "\(amount(entry.wanted)) could not be given, and \(loser.address)\(others) behind it goes without"
+                group.cause = reason(entry, kind: kind)
+                group.nextStep = "pci-rebalance plan --place \(loser.address)"
+                group.consequenceFor = loser.address
+            } else if kind == .io {
+                group.code = "io-window-unused"
+                group.summary = "no I/O space; nothing behind it needs any"
+            } else if devices.isEmpty {
+                group.code = "reserve-left-out"
+                group.summary = "no room to reserve \(amount(entry.wanted)) behind this empty port"
+                group.nextStep = "pci-rebalance fit \(name), before a card is plugged in there"
+            } else {
+                group.code = "reserve-left-out"
+                group.summary = "no room to reserve \(amount(entry.wanted)); everything behind it has its place"
+            }
+            return group
+        }
+        if entry.has(.notReleased) {
+            group.severity = .degraded
+            group.code = "pinned"
+            group.summary = "was not released, because something below it is still assigned: it cannot grow"
+            group.cause = pinning(entry, kind)
+            group.nextStep = "pci-rebalance check, which names who pins it"
+            return group
+        }
+        if entry.has(.cannotClaim) {
+            guard entry.placed != nil || isOpenNow(entry, kind) || entry.has(.optionalLeftOut) else {
+                return claim(entry, group)
+            }
+            group.code = "claimed-elsewhere"
+            group.summary = "firmware's addresses were not accepted; the kernel set the window up anew"
+            return group
+        }
+        if entry.has(.cannotFit) {
+            group.code = "relaxed-sizing"
+            group.summary = "is smaller than a port below asks for; the kernel sizes that port more tightly"
+            return group
+        }
+        if entry.has(.brokenBAR) {
+            group.severity = .degraded
+            group.code = "window-unusable"
+            group.summary = "lies above 4 GiB, which this kernel cannot use"
+            return group
+        }
+        group.code = "optional-left-out"
+        group.summary = "an optional part (reserve or ROM) was left out"
+        return group
+    }
+
+    /// Whether a BAR of kind `bar` may live in a window of kind `window`.
+    private func fits(_ bar: ResourceKind, _ window: ResourceKind) -> Bool {
+        bar == window || bar == .prefetchable && window == .memory
+    }
+
+    private func isOpenNow(_ entry: TriageCourse.Entry, _ kind: ResourceKind) -> Bool {
+        function(entry)?.bridge?[kind]?.range != nil
+    }
+
+    /// What lies in the window and holds it, as far as the log tells.
+    private func pinning(_ entry: TriageCourse.Entry, _ kind: ResourceKind) -> String? {
+        guard let address = entry.key.address, let facts = function(entry), let buses = facts.bridge?.busRange else {
+            return nil
+        }
+        var holders: [String] = []
+        for other in evidence.functions
+        where other.address.segment == address.segment && other.address.bus == buses.first {
+            for resource in other.resources where resource.start != nil && !resource.index.isROM {
+                guard let held = ResourceKind(resource.flags), held == kind else { continue }
+                holders.append("\(other.address) \(resource.index)")
+            }
+            if other.bridge?[kind]?.range != nil { holders.append("\(other.address) \(kind.word) window") }
+        }
+        guard !holders.isEmpty else { return nil }
+        let shown = holders.prefix(3).joined(separator: ", ")
+        return "held by \(shown)\(holders.count > 3 ? " and \(holders.count - 3) more" : "")"
+    }
+
+    // MARK: Buses, VFs, devices, host
+
+    private func buses(_ entry: TriageCourse.Entry) -> Triage.Group {
+        var group = group(entry, "bus numbers")
+        let name = entry.key.address.map { "\($0)" } ?? entry.key.bus.map { "bus \($0)" } ?? ""
+        if entry.has(.noBus) {
+            group.severity = .fatal
+            group.code = "buses-exhausted"
+            group.summary = "no bus number is left for what was plugged in: nothing behind it can be reached"
+            group.cause = "the bus range of the bridges above is used up"
+            group.nextStep = "pci-rebalance plan --place \(name)"
+        } else if entry.has(.unreachable) {
+            group.severity = .fatal
+            group.code = "buses-outside"
+            group.summary =
+                "bus numbers behind it lie outside the range of the bridge above: devices there cannot be reached"
+            group.nextStep = "pci-rebalance plan --place all"
+        } else if entry.has(.busRefused) {
+            let isOverlap = Array(entry.sample.utf8)[...].has("conflicts with (null)")
+            group.severity = isOverlap && anyUnreachable(entry) ? .fatal : .degraded
+            group.code = "bus-refused"
+            group.summary = "its bus range does not fit the bus above; devices on it may be missing"
+            group.cause = "firmware left bus numbers that overlap or lie outside their parent's range"
+            group.nextStep = "pci-rebalance check"
+        } else {
+            group.code = "buses-renumbered"
+            group.summary = "firmware left no usable bus numbers in it; the kernel numbered it anew"
+        }
+        return group
+    }
+
+    private func anyUnreachable(_ entry: TriageCourse.Entry) -> Bool {
+        course.entries.contains {
+            $0.key.target == .buses && $0.has(.unreachable) && $0.key.segment == entry.key.segment
+        }
+    }
+
+    private func vfs(_ entry: TriageCourse.Entry) -> Triage.Group {
+        var group = group(entry, "SR-IOV")
+        group.severity = .degraded
+        let isBus = Array(entry.sample.utf8)[...].has("out of range")
+        group.code = isBus ? "vf-bus-range" : "vf-memory"
+        group.summary = "virtual functions could not be switched on"
+        group.cause =
+            isBus
+            ? "they need bus numbers beyond those of the bridge above"
+            : "their BARs have no address: the windows above are too small"
+        group.nextStep = entry.key.address.map { "pci-rebalance plan --vfs \($0)=N" }
+        return group
+    }
+
+    private func device(_ entry: TriageCourse.Entry) -> Triage.Group {
+        var group = group(entry, "device")
+        let name = entry.key.address.map { "\($0)" } ?? "all"
+        if entry.has(.cannotEnable) || entry.has(.driverReport) {
+            group.severity = .fatal
+            group.code = entry.has(.driverReport) ? "driver-reports-no-bar" : "cannot-enable"
+            group.summary = "its driver gives up, because a BAR has no address"
+            group.nextStep = "pci-rebalance plan --place \(name)"
+        } else if entry.has(.resizeRefused) {
+            group.severity = .degraded
+            group.code = "resize-refused"
+            group.summary = "a BAR could not be resized; it keeps its old size"
+            group.nextStep = "pci-rebalance plan --resize \(name):0=max"
+        } else if entry.has(.hostConflict) {
+            group.severity = .degraded
+            group.code = "bar-in-use"
+            group.summary = "its addresses are held by something else, so that the driver cannot have them"
+        } else {
+            return claim(entry, group)
+        }
+        return group
+    }
+
+    private func host(_ entry: TriageCourse.Entry) -> Triage.Group {
+        var group = group(entry, "host bridge")
+        if entry.has(.summary) {
+            let lost = evidence.functions.contains { !lostBARs($0).isEmpty }
+            group.severity = lost ? .degraded : .harmless
+            group.code = "summary"
+            group.summary =
+                "the kernel says that something is unassigned\(lost ? "" : "; nothing that is needed, by this log")"
+            group.nextStep = lost ? "see the groups above; pci=realloc is what the kernel suggests" : nil
+        } else {
+            group.code = "firmware-overlap"
+            group.summary = "reserved memory and an aperture overlap; the kernel cut one of them"
+        }
+        return group
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+extension Triage {
+    /// The result as text, short enough for a forum: every fatal and degraded group with cause and next step, the
+    /// harmless ones counted by reason.
+    ///
+    /// - Parameter isVerbose: whether harmless groups are listed one by one, and each group shows a line of the log.
+    /// - Returns: lines without line feeds, at least one.
+    public func lines(isVerbose: Bool = false) -> [String] {
+        var result: [String] = []
+        guard failingLines > 0 else {
+            return ["no failure about PCI resources in \(evidence.messages.count) messages about PCI"]
+        }
+        let counts = Severity.allCases.map { "\(count(of: $0)) \($0.rawValue)" }.joined(separator: ", ")
+        result.append("\(failingLines) failing lines in \(groups.count) groups: \(counts)")
+        if isVerbose {
+            for group in groups { result.append(contentsOf: Self.lines(of: group, isVerbose: true)) }
+        } else {
+            result.append(contentsOf: problemLines())
+        }
+        if !isVerbose { result.append(contentsOf: harmlessLines()) }
+        for line in unclassified.prefix(isVerbose ? .max : 3) { result.append("not understood: \(line)") }
+        if unclassified.count > 3, !isVerbose {
+            result.append("and \(unclassified.count - 3) more lines not understood")
+        }
+        return result
+    }
+
+    /// Fatal and degraded groups; what repeats is told once.
+    private func problemLines() -> [String] {
+        var result: [String] = []
+        var windows: [Group] = []
+        var told: [String: Int] = [:]
+        var alike: [String: [Group]] = [:]
+        var order: [String] = []
+        for group in groups where group.severity != .harmless {
+            if group.consequenceFor != nil {
+                windows.append(group)
+                continue
+            }
+            let key = "\(group.severity.rawValue) \(group.code) \(group.cause ?? "")"
+            told[key, default: 0] += 1
+            if (told[key] ?? 0) <= 3 {
+                result.append(contentsOf: Self.lines(of: group, isVerbose: false))
+            } else {
+                if alike[key] == nil { order.append(key) }
+                alike[key, default: []].append(group)
+            }
+        }
+        for key in order {
+            guard let list = alike[key], let first = list.first else { continue }
+            let lines = list.reduce(0) { $0 + $1.lineCount }
+            let names = list.prefix(6).map { "\($0.address.map { "\($0) " } ?? "")\($0.resource)" }.joined(
+                separator: ", "
+            )
+            let more = list.count > 6 ? " and \(list.count - 6) more" : ""
+            let label = first.severity.rawValue.uppercased()
+            let pad = String(repeating: " ", count: max(9 - label.count, 1))
+            result.append("\(label)\(pad)\(list.count) more like it (\(first.code), \(lines) lines): \(names)\(more)")
+        }
+        if !windows.isEmpty {
+            let lines = windows.reduce(0) { $0 + $1.lineCount }
+            result.append("with them \(windows.count) bridge windows above these devices (\(lines) lines)")
+        }
+        return result
+    }
+
+    private static func lines(of group: Group, isVerbose: Bool) -> [String] {
+        let label = group.severity.rawValue.uppercased()
+        let pad = String(repeating: " ", count: max(9 - label.count, 1))
+        let who = [group.address.map { "\($0)" }, group.resource].compactMap { $0 }.joined(separator: " ")
+        let count = group.lineCount == 1 ? "1 line" : "\(group.lineCount) lines"
+        var result = ["\(label)\(pad)\(who): \(group.summary) (\(count))"]
+        let indent = String(repeating: " ", count: 9)
+        if let cause = group.cause { result.append("\(indent)cause: \(cause)") }
+        if let step = group.nextStep { result.append("\(indent)next:  \(step)") }
+        if isVerbose { result.append("\(indent)log:   \(group.sample)") }
+        return result
+    }
+
+    /// One line for each reason among the harmless groups.
+    private func harmlessLines() -> [String] {
+        var order: [String] = []
+        var members: [String: [Group]] = [:]
+        for group in groups where group.severity == .harmless {
+            if members[group.code] == nil { order.append(group.code) }
+            members[group.code, default: []].append(group)
+        }
+        return order.compactMap { code in
+            guard let list = members[code], let first = list.first else { return nil }
+            let lines = list.reduce(0) { $0 + $1.lineCount }
+            var names: [String] = []
+            for group in list {
+                guard let name = group.address.map({ "\($0)" }), !names.contains(name) else { continue }
+                names.append(name)
+            }
+            let shown = names.prefix(4).joined(separator: " ")
+            let more = names.count > 4 ? " and \(names.count - 4) more" : ""
+            let summary = Self.reasons[code] ?? first.summary
+            return "harmless \(summary) (\(lines) lines\(shown.isEmpty ? "" : ": \(shown)\(more)"))"
+        }
+    }
+
+    /// What a reason for harmlessness says of many groups at once.
+    private static let reasons: [String: String] = [
+        "io-window-unused": "I/O windows: nothing behind these ports needs I/O space",
+        "rom": "expansion ROMs: read at boot only, drivers do without",
+        "reserve-left-out": "reserves for cards that are not there; everything present has its place",
+        "window-placed-later": "windows that did not fit at first and have their place now",
+        "bar-placed-later": "BARs that did not fit at first and have their place now",
+        "claimed-elsewhere": "firmware's addresses were not accepted; the kernel gave others",
+        "relaxed-sizing": "windows smaller than asked for; the kernel sizes the ports below more tightly",
+        "optional-left-out": "optional parts of windows were left out",
+        "buses-renumbered": "bridges that firmware left without bus numbers; the kernel numbered them",
+        "firmware-overlap": "reserved memory that overlaps an aperture",
+        "left-to-firmware": "functions that firmware placed outside the apertures and the kernel leaves as they are",
+        "bar-value-invalid": "values that firmware left outside every aperture; the kernel assigns others",
+    ]
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+public import RebalancePlanner
+
+/// What the executor reads of a machine; the other half of `SystemWriter`.
+///
+/// Whatever is thrown other than `ObservationError` ends the apply at once, as a crash would.
+public protocol MachineObserver: AnyObject {
+    /// The tree as the kernel shows it now.
+    func tree() throws -> TreeState
+
+    /// Driver and configuration space of the functions at `addresses`; absent functions are left out.
+    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns]
+
+    /// The register at `offset`, `width` bytes.
+    func register(_ address: FunctionAddress, offset: Int, width: Int) throws -> UInt32
+
+    /// What `write` is about to replace, where it can be told: the way to undo it.
+    func savedValue(before write: SystemWrite) throws -> SavedValue?
+
+    /// Whether the kernel has a bus of this number.
+    func busExists(segment: UInt32, bus: BusNumber) throws -> Bool
+
+    /// The reasons for which the function at `address` must not be stopped now; empty when there is none.
+    func protectedUse(of address: FunctionAddress) throws -> [UseEvidence]
+
+    /// Sentences on what is missing to carry out writes: privileges, a kernel that is not locked down.
+    ///
+    /// - Parameter writesConfig: whether configuration space is to be written.
+    func obstacles(writesConfig: Bool) throws -> [String]
+
+    /// The kernel release, `uname -r`.
+    func kernelRelease() throws -> String
+
+    /// An identifier that is another one after every boot.
+    func bootID() throws -> String
+}
+
+/// Why something could not be read.
+public struct ObservationError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What was expected and found, a lower-case sentence.
+    public var description: String
+
+    /// Creates an error.
+    public init(_ description: String) { self.description = description }
+}
+
+/// What a write replaces.
+public enum SavedValue: Hashable, Sendable {
+    /// A register, a count, a size exponent, a switch.
+    case number(UInt64)
+    /// A text.
+    case text(String)
+}
+
+/// What tells whether a function works, beyond its resources: its driver and its configuration space.
+public struct FunctionSigns: Hashable, Sendable {
+    /// The address.
+    public var address: FunctionAddress
+    /// The bound driver, or nil.
+    public var driver: String?
+    /// The configuration space, at least 64 bytes unless the function does not answer.
+    public var config: ConfigSpace
+
+    /// Creates a record.
+    public init(address: FunctionAddress, driver: String?, config: ConfigSpace) {
+        self.address = address
+        self.driver = driver
+        self.config = config
+    }
+
+    /// The decode bits of COMMAND: I/O and memory.
+    public var decode: Command { (config.command ?? []).intersection([.ioSpace, .memorySpace]) }
+
+    /// Max_Payload_Size in bytes, or nil for a conventional function.
+    public var maxPayloadSize: Int? { Capabilities(config).express?.maxPayloadSize }
+}
+
+extension SystemWrite {
+    /// The function that the write goes to, or nil when it goes to a bus, a slot or the whole machine.
+    public var address: FunctionAddress? {
+        switch self {
+        case .remove(let address), .rescanDevice(let address), .config(let address, _, _, _, _),
+            .resizeBAR(let address, _, _), .sriovNumVFs(let address, _), .unbindDriver(let address),
+            .probeDriver(let address):
+            address
+        case .rescanBus, .rescanAll, .resourceAlignment, .slotPower: nil
+        }
+    }
+
+    /// Whether the write can make functions come, go or move, so that only the plan knows the way back.
+    public var changesTree: Bool {
+        switch self {
+        case .remove, .rescanBus, .rescanDevice, .rescanAll, .slotPower, .sriovNumVFs, .resizeBAR: true
+        case .config, .resourceAlignment, .unbindDriver, .probeDriver: false
+        }
+    }
+
+    /// The write that undoes this one when it replaced `saved`; nil when there is none.
+    public func undone(_ saved: SavedValue?) -> SystemWrite? {
+        switch (self, saved) {
+        case (.config(let address, let offset, let width, let mask, _), .number(let old)):
+            .config(address, offset: offset, width: width, mask: mask, value: UInt32(truncatingIfNeeded: old) & mask)
+        case (.resourceAlignment, .text(let old)): .resourceAlignment(old)
+        case (.sriovNumVFs(let address, _), .number(let old)):
+            .sriovNumVFs(address, count: Int(truncatingIfNeeded: old & 0xffff))
+        case (.resizeBAR(let address, let bar, _), .number(let old)):
+            .resizeBAR(address, bar: bar, exponent: Int(truncatingIfNeeded: old & 0x3f))
+        case (.slotPower(let slot, _), .number(let old)): .slotPower(slot: slot, on: old != 0)
+        case (.unbindDriver(let address), _): .probeDriver(address)
+        default: nil
+        }
+    }
+}

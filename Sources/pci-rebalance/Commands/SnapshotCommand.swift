@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import LibPCIBridge
+
+/// `snapshot`: one file from which every reading command gives the same output as on the machine.
+struct SnapshotCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "snapshot",
+        abstract: "Write a replayable record of the machine",
+        discussion: """
+            The record is one JSON document of the schema pci-rebalance.snapshot/1. Every reading command takes it with \
+            --from. Read as root, or it lacks what only root may see.
+            """
+    )
+
+    @OptionGroup var reading: ReadingOptions
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("Write to this file instead of standard output.", valueName: "file"),
+        completion: .file()
+    )
+    var output: String?
+
+    @Flag(help: "Leave out serial numbers, the kernel command line beyond pci=, and the names of what is in use.")
+    var anonymize = false
+
+    @Flag(name: .shortAndLong, help: "No remarks on standard error.")
+    var quiet = false
+
+    func run() throws {
+        var record = try reading.record()
+        if anonymize { record = record.anonymized() }
+        do {
+            if let output {
+                try SnapshotFile(path: output).write(record)
+                if !quiet { Diagnostics.remark("\(record.functions.count) functions recorded in \(output)") }
+            } else {
+                try StandardOutput.write(try SnapshotFile.encode(record))
+            }
+        } catch let error as ReadError {
+            throw CommandEnd(.failure, error.description)
+        }
+    }
+}
