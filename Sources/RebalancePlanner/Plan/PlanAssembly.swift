@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
 /// Puts a plan together: steps with their predicted states, the disturbed, the verdict.

@@ -17,13 +17,16 @@ struct TwinSimulation: Simulator {
 
     func topology() throws -> Topology { try twin.topology() }
 
-    var stateKey: UInt64 { twin.stateKey }
-
     mutating func perform(_ writes: [SystemWrite]) -> Bool {
         for write in writes {
             guard let operation = operation(write) else { return false }
             do {
-                _ = try twin.perform(operation)
+                let events = try twin.perform(operation)
+                let isRefused = events.contains { event in
+                    if case .refused = event { return true }
+                    return false
+                }
+                if isRefused { return false }
             } catch {
                 return false
             }
