@@ -8,8 +8,10 @@ public struct KernelBehaviour: Sendable, Hashable {
     /// The preset's name: `linux-6.1`, `linux-6.12`, `linux-7.2`, or a variation of one.
     public var name: String
 
-    /// A memory window that is re-sized never gets smaller than the size it still carries, be it from the registers of a
-    /// re-discovered bridge or from a release (`calculate_memsize`, parameter `old_size`). I/O windows always do this.
+    /// A memory window that is re-sized never gets smaller than the size it still carries.
+    ///
+    /// That size comes from the registers of a re-discovered bridge or from a release (`calculate_memsize`, parameter
+    /// `old_size`). I/O windows always do this.
     public var oldWindowSizeIsLowerBound = true
     /// A memory window whose generous size finds no room above is sized again to a multiple of the window granularity
     /// only (`pbus_upstream_space_available`, called by `pbus_size_mem`).

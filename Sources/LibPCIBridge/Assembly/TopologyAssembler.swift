@@ -99,6 +99,14 @@ public struct TopologyAssembler {
                 isVirtual: f.physicalFunction != nil,
                 evidence: evidence
             ).resources()
+            if f.resource == nil {
+                function.resources = RegisterResources(
+                    config: f.config,
+                    capabilities: function.capabilities,
+                    evidence: evidence,
+                    cpuAddress: { log.cpuAddress(of: $0, isIO: $1, segment: f.address.segment) }
+                ).resources()
+            }
             functions.append(function)
         }
         return functions
