@@ -144,7 +144,10 @@ let package = Package(
         ),
         .testTarget(
             name: "VMTests",
-            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner"],
+            dependencies: [
+                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner",
+                "PlanExecutor", "pci-rebalance",
+            ],
             swiftSettings: swift
         ),
     ]

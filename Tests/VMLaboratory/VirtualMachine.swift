@@ -98,7 +98,10 @@ public final class VirtualMachine {
     }
 
     /// Why no guest can be booted here without a download, or nil if one can: a line to skip a test with.
+    ///
+    /// With `PCI_REBALANCE_REQUIRE_VM=1` in the environment always nil: the test then fails instead of being skipped.
     public static func unavailableReason(_ kernel: Kernel) -> String? {
+        if ProcessInfo.processInfo.environment["PCI_REBALANCE_REQUIRE_VM"] == "1" { return nil }
         let environment = ProcessInfo.processInfo.environment
         let path = environment["PATH"] ?? "/usr/bin:/bin"
         let programs = [
