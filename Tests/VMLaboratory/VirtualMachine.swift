@@ -180,7 +180,7 @@ public final class VirtualMachine {
     /// A gzipped tar of everything that user space can read about the PCI tree: sys/, proc/, dmesg.txt and
     /// lspci-xxxx.txt.
     public func record() throws -> [UInt8] {
-        try run("record").checked().standardOutput
+        try run("record", timeout: .seconds(180)).checked().standardOutput
     }
 
     /// What the guest has written to its console so far.
@@ -283,7 +283,7 @@ public final class VirtualMachine {
         var since = ContinuousClock.now
         while true {
             let asked = ContinuousClock.now
-            let result = try run("fingerprint").checked()
+            let result = try run("fingerprint", timeout: timeout).checked()
             let isBusy = result.lines.contains { $0.hasPrefix("busy ") }
             if isBusy || result.standardOutput != last {
                 last = result.standardOutput
