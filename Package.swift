@@ -91,7 +91,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
-            exclude: ["Scripts"],
+            exclude: ["README.md", "Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(

@@ -25,7 +25,15 @@ struct FirstLightPlanTests {
                 for line in plan.diagnosis { print(line.code, line.text) }
                 for d in plan.disturbed { print("disturbs", d.address, d.newAddress, d.effect, d.what, d.weight) }
                 for s in plan.steps { print("step:", s.purpose); for w in s.writes { print("   ", w) } }
-                for f in plan.after.functions { print(f.address, f.busRange?.description ?? "", f.lines.enumerated().filter { $0.1 != .zero }.map { "\($0.0):\(hex($0.1.start))-\(hex($0.1.end))" }.joined(separator: " ")) }
+                for f in plan.after.functions {
+                    print(
+                        f.address,
+                        f.busRange?.description ?? "",
+                        f.lines.enumerated().filter { $0.1 != .zero }.map {
+                            "\($0.0):\(hex($0.1.start))-\(hex($0.1.end))"
+                        }.joined(separator: " ")
+                    )
+                }
                 print(plan.proof, plan.remarks, plan.verdict.line, plan.verdict.sentence)
             }
         }

@@ -147,7 +147,14 @@ struct ResourceLines {
                 registers.map { $0.prefetchable.type == 1 } ?? (BridgeRegisters(config)?.prefetchable.type == 1)
             if isWide { flags.formUnion([.memory64, ResourceFlags(rawValue: 1)]) }
         }
-        guard let range else { return .zero }
+        guard var range else { return .zero }
+        // Lspci before 3.7 prints windows in bus addresses.
+        let isIO = kind == .io
+        if told != nil, !translation.covers(range, isIO: isIO, segment: facts.address.segment),
+            let moved = translation.range(range, isIO: isIO, segment: facts.address.segment)
+        {
+            range = moved
+        }
         // Registers that read zero are an open window at address 0, which is how one that is not implemented reads.
         if range.first == 0, told == nil, kind != .io || registers?.io.type == 0 { return .zero }
         return ResourceLine(start: range.first, end: range.last, flags: flags)

@@ -128,6 +128,24 @@ extension TextEvidence {
             return 0
         }
 
+        /// The CPU addresses of bus addresses; nil when no aperture covers them.
+        func range(_ bus: AddressRange, isIO: Bool, segment: UInt32) -> AddressRange? {
+            for root in roots where root.segment == segment {
+                for aperture in root.apertures where aperture.isIO == isIO {
+                    guard let held = aperture.busRange, held.contains(bus) else { continue }
+                    return bus.shifted(by: aperture.offset)
+                }
+            }
+            return nil
+        }
+
+        /// Whether an aperture covers these CPU addresses.
+        func covers(_ cpu: AddressRange, isIO: Bool, segment: UInt32) -> Bool {
+            roots.contains { root in
+                root.segment == segment && root.apertures.contains { $0.isIO == isIO && $0.range.contains(cpu) }
+            }
+        }
+
         /// The CPU address of a bus address.
         func cpuAddress(of address: UInt64, isIO: Bool, segment: UInt32) -> UInt64 {
             for root in roots where root.segment == segment {

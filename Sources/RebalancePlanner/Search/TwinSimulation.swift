@@ -54,7 +54,11 @@ struct TwinSimulation: Simulator {
 
     /// A masked write; the bits outside the mask are those that the function holds at that moment.
     private func configWrite(
-        _ x: FunctionAddress, offset: Int, width: Int, mask: UInt32, value: UInt32
+        _ x: FunctionAddress,
+        offset: Int,
+        width: Int,
+        mask: UInt32,
+        value: UInt32
     ) -> TwinOperation? {
         if offset == 0x18, width == 4, mask == 0x00ff_ffff {
             return .setBusNumbers(
