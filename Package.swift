@@ -91,7 +91,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
-            exclude: ["Scripts"],
+            exclude: ["README.md", "Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(
@@ -144,7 +144,10 @@ let package = Package(
         ),
         .testTarget(
             name: "VMTests",
-            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner"],
+            dependencies: [
+                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner",
+                "PlanExecutor", "pci-rebalance",
+            ],
             swiftSettings: swift
         ),
     ]

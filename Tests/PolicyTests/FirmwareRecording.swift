@@ -142,7 +142,8 @@ struct FirmwareRecording {
         let high: (UInt64, UInt64) =
             firmware == "seabios" ? (0x1_0000_0000 + highRAM, 0xff_ffff_ffff) : (0xe0_0000_0000, 0xff_ffff_ffff)
         return [
-            (0x6000, 0xffff, ResourceFlags.io), (0xc000_0000, low, .memory), (high.0, high.1, .memory),
+            (firmware == "seabios" ? 0x1000 : 0x6000, 0xffff, ResourceFlags.io), (0xc000_0000, low, .memory),
+            (high.0, high.1, .memory),
         ].compactMap { first, last, flags in
             AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
         }

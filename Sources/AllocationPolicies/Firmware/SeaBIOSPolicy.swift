@@ -22,8 +22,8 @@ public struct SeaBIOSPolicy: AllocationPolicy, Hashable {
     public var memory: AddressRange?
     /// The first bus address above 4 GiB; nil: the start of the first aperture above 4 GiB.
     public var highStart: UInt64?
-    /// The number of physical address bits, 0 when unknown. Only 1.17.0 looks at it.
-    public var physicalAddressBits: Int
+    /// The number of physical address bits; nil: as many as the highest aperture needs. Only 1.17.0 looks at it.
+    public var physicalAddressBits: Int?
     /// Whether there is RAM above 4 GiB. Only 1.17.0 looks at it.
     public var hasHighRAM: Bool
 
@@ -32,7 +32,7 @@ public struct SeaBIOSPolicy: AllocationPolicy, Hashable {
         release: Release = .v1_17_0,
         memory: AddressRange? = nil,
         highStart: UInt64? = nil,
-        physicalAddressBits: Int = 46,
+        physicalAddressBits: Int? = nil,
         hasHighRAM: Bool = true
     ) {
         self.release = release
@@ -144,11 +144,13 @@ private struct SeaBIOSRun {
         demand.functions[place].parent ?? demand.functions.count + demand.functions[place].host
     }
 
+    /// The end of the space that 64-bit BARs may use, 0 when the release does not look at it.
     private var top: UInt64 {
-        let bits = policy.physicalAddressBits
-        guard policy.release == .v1_17_0, bits > 0 else { return 0 }
+        guard policy.release == .v1_17_0 else { return 0 }
+        let highest = demand.hosts.flatMap(\.apertures).map(\.range.last).max() ?? 0
+        let bits = policy.physicalAddressBits ?? 64 - highest.leadingZeroBitCount
         // Above 44 bits old guests fail (virtio), unless more than 1 TiB of RAM forces it; that much RAM is not modelled.
-        return 1 << UInt64(min(bits, 44))
+        return bits > 0 ? 1 << UInt64(min(bits, 44)) : 0
     }
 
     private var padsHigh: Bool { policy.release == .v1_17_0 && policy.hasHighRAM }

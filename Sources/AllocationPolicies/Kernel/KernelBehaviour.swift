@@ -53,6 +53,9 @@ public struct KernelBehaviour: Sendable, Hashable {
     public var enableOverlooksWindows = false
     /// An upstream port is never marked hot-plug capable by the ACPI hot-plug driver (`check_hotplug_bridge`).
     public var acpiSparesUpstreamPorts = false
+    /// The generous size of an I/O window counts the required size of the window a second time in place of the large
+    /// requests below it (`pbus_size_io`, which hands its freshly computed size on as `size1`).
+    public var optionalIOCountsRequired = false
     /// The number of alignment orders, from 1 MiB, beyond which a memory request is dropped (`pbus_size_mem`).
     public var alignmentOrders = 24
 
@@ -101,6 +104,7 @@ extension KernelBehaviour {
         behaviour.unclaimableWindowIsClosed = true
         behaviour.enableOverlooksWindows = true
         behaviour.acpiSparesUpstreamPorts = true
+        behaviour.optionalIOCountsRequired = true
         behaviour.alignmentOrders = 28
         return behaviour
     }()

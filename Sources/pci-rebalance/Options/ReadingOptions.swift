@@ -29,7 +29,7 @@ struct ReadingOptions: ParsableArguments {
     /// The raw evidence.
     func record() throws -> MachineRecord {
         do {
-            guard let path = from.first else { return try SysfsDirectoryReader(path: "/").read() }
+            guard let path = from.first else { return try LiveReader().read() }
             switch try Evidence(path: path).kind {
             case .sysfsDirectory: return try SysfsDirectoryReader(path: path).read()
             case .snapshot: return try SnapshotFile(path: path).read()

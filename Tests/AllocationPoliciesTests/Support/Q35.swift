@@ -109,7 +109,7 @@ struct Q35 {
     func place(_ address: String, _ index: Int) throws -> String {
         let lines = try #require(twin.resourceLines(of: try at(address)), "no function at \(address)")
         let line = lines[index]
-        return line.flags == 0 ? "-" : "\(bareHex(line.start))-\(bareHex(line.end))"
+        return line.flags.isEmpty ? "-" : "\(bareHex(line.start))-\(bareHex(line.end))"
     }
 
     /// The windows of a bridge: I/O, memory, prefetchable.
