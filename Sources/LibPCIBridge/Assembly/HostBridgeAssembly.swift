@@ -30,9 +30,7 @@ struct HostBridgeAssembly {
 
     private func nodes(_ root: TreePlacement.Root, _ text: IomemText?, flags: ResourceFlags) -> [Aperture] {
         guard let text, !text.isZeroed else { return [] }
-        return text.busNodes
-            .filter { $0.segment == root.segment && $0.bus == root.bus && !text.isBelowBus($0.node) }
-            .map { Aperture(range: text.nodes[$0.node].range, flags: flags) }
+        return ApertureNodes(tree).find(root, in: text).map { Aperture(range: text.nodes[$0].range, flags: flags) }
     }
 
     private func busRange(_ root: TreePlacement.Root, _ told: KernelLogFacts.Host?) -> BusRange {
