@@ -56,6 +56,7 @@ enum BARProbe {
         for index in indexes where index != skipped {
             let offset = 0x10 + 4 * Int(index.rawValue)
             let low = try access.read(address, offset)
+            guard low != .max else { throw ReadError(.unavailable, "\(address) does not answer; not probed") }
             let isIO = low & 1 == 1
             let command = Command(rawValue: UInt16(truncatingIfNeeded: try access.read(address, 4, width: 2)))
             guard !command.contains(isIO ? .ioSpace : .memorySpace) else {

@@ -129,7 +129,9 @@ public struct ResourceDerivation {
         let span = shown.end &- shown.start  // Used only where end >= start, or 0 after the check below.
         let size = shown.end >= shown.start && span != .max ? ByteCount(span + 1) : nil
         // Kernels before 2.6.36 print BARs without SIZEALIGN; they are aligned to their size all the same.
-        let isSizeAligned = flags.contains(.sizeAlign) || (index.isBAR || index.isROM) && !flags.contains(.fixed)
+        // A VF BAR is aligned to one VF's share, which only TotalVFs tells.
+        let isSizeAligned =
+            !index.isVFBAR && (flags.contains(.sizeAlign) || (index.isBAR || index.isROM) && !flags.contains(.fixed))
         let natural = flags.contains(.startAlign) ? ByteCount(shown.start) : isSizeAligned ? size : nil
         return Resource(
             index: index,
