@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import Foundation
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
 import Testing
 
 /// The process dies at every moment at which it can; what the next process finds must be made whole.
+///
+/// With `PCI_REBALANCE_LONG_TESTS=1` in the environment every combination is tried, not a spread of them.
 @Suite struct CrashTests {
+    private let isLong = ProcessInfo.processInfo.environment["PCI_REBALANCE_LONG_TESTS"] == "1"
+
     /// The number of moments of an undisturbed apply.
     private func moments(_ make: (FakeMachineState) -> Plan) throws -> Int {
         let bench = Bench()
@@ -19,7 +24,7 @@ import Testing
         let make = try #require(Fake.plans.first { $0.name == name }).make
         let count = try moments(make)
         try #require(count > 20)
-        for moment in 1...count {
+        for moment in stride(from: 1, through: count, by: isLong || direction == .undo ? 1 : 4) {
             let bench = Bench()
             let plan = make(bench.original)
             bench.clock.crashAt = moment
@@ -31,6 +36,7 @@ import Testing
             #expect(bench.machine.state.alignment.isEmpty)
             #expect(bench.disk.files[Journal.unfinishedName] == nil)
             #expect(try Recovery(bench.applier).run().reason == "nothing-to-do")
+            guard isLong || moment % 7 == 0 else { continue }
             // Whatever was reached, the machine is open for the next plan.
             let next = make(bench.machine.state)
             #expect(try bench.applier.apply(next).verdict == .done)
@@ -42,8 +48,8 @@ import Testing
         let make = try #require(Fake.plans.first { $0.name == name }).make
         let count = try moments(make)
         var crashes = 0
-        for moment in stride(from: 2, through: count, by: 3) {
-            for second in stride(from: 1, through: 24, by: 2) {
+        for moment in stride(from: 2, through: count, by: isLong ? 1 : 9) {
+            for second in stride(from: 1, through: 24, by: isLong ? 1 : 5) {
                 let bench = Bench()
                 bench.clock.crashAt = moment
                 #expect(throws: SimulatedCrash.self) { try bench.applier.apply(make(bench.original)) }
@@ -60,7 +66,7 @@ import Testing
                 #expect(bench.machine.state.alignment.isEmpty)
             }
         }
-        #expect(crashes > 20)
+        #expect(crashes > 5)
     }
 
     @Test(arguments: Fake.plans.map(\.name))
@@ -71,7 +77,7 @@ import Testing
             let probe = Bench()
             probe.machine.failures[place] = .refused
             _ = try probe.applier.apply(make(probe.original))
-            for moment in 1...probe.clock.moments {
+            for moment in stride(from: place % 5 + 1, through: probe.clock.moments, by: isLong ? 1 : 5) {
                 let bench = Bench()
                 bench.machine.failures[place] = .refused
                 bench.clock.crashAt = moment
@@ -112,7 +118,7 @@ import Testing
         let make = try #require(Fake.plans.first { $0.name == name }).make
         let count = try moments(make)
         try #require(count > 20)
-        for moment in 1...count {
+        for moment in stride(from: 1, through: count, by: isLong ? 1 : 5) {
             let bench = Bench()
             bench.clock.crashAt = moment
             #expect(throws: SimulatedCrash.self) { try bench.applier.apply(make(bench.original)) }
