@@ -90,6 +90,58 @@ import Testing
         }
     }
 
+    /// Registers written and nothing removed yet: putting them back disturbs nobody.
+    @Test(arguments: ["growAtOnce", "renumber"])
+    func registersArePutBackWithoutStoppingAnything(_ name: String) throws {
+        let make = try #require(Fake.plans.first { $0.name == name }).make
+        let plan = make(Fake.machine())
+        let step = try #require(plan.steps.firstIndex { if case .config = $0.writes[0] { true } else { false } })
+        let writes = plan.steps[step].writes.prefix { if case .config = $0 { true } else { false } }
+        for count in 1...writes.count {
+            let bench = Bench()
+            #expect(throws: SimulatedCrash.self) {
+                try bench.applier.apply(plan) { event in
+                    if case .writeDone(let position, _, _) = event, position.step == step, position.index == count - 1 {
+                        bench.clock.crashAt = bench.clock.moments + 1
+                    }
+                }
+            }
+            bench.clock.crashAt = nil
+            let done = bench.machine.trace.count
+            #expect(bench.machine.state.devices.map(\.config) != bench.original.devices.map(\.config))
+            let report = try Recovery(bench.applier).run()
+            #expect(report.exitStatus == 0)
+            #expect(bench.broken.isEmpty)
+            for write in bench.machine.trace.dropFirst(done) {
+                if case .remove = write { Issue.record("\(name) \(count): \(write) was not necessary") }
+            }
+            // COMMAND and bus numbers are as before; a window may have grown when an earlier step went back.
+            for (now, before) in zip(bench.machine.state.devices, bench.original.devices) {
+                #expect(now.config[4...5] == before.config[4...5])
+                #expect(now.config[0x18...0x1a] == before.config[0x18...0x1a])
+                if step == 0 { #expect(now.config == before.config) }
+            }
+        }
+    }
+
+    /// Nobody but the firmware had switched the decoding of this endpoint on, and no driver will.
+    @Test func decodingComesBackWithoutADriver() throws {
+        var state = Fake.machine()
+        let i = try #require(state.index(Fake.endpoint))
+        state.devices[i].driver = nil
+        state.devices[i].preferredDriver = nil
+        for moment in 1...40 {
+            let bench = Bench(state)
+            bench.clock.crashAt = moment
+            do {
+                #expect(try bench.applier.apply(Fake.growAtOnce(state)).verdict == .done)
+            } catch is SimulatedCrash {
+                #expect(try Recovery(bench.applier).run().exitStatus == 0)
+            }
+            #expect(bench.broken.isEmpty, "\(moment): \(bench.broken)")
+        }
+    }
+
     @Test func finishingGoesForwardBetweenSteps() throws {
         let bench = Bench()
         let plan = Fake.renumber(bench.original)
