@@ -133,7 +133,9 @@ let package = Package(
         ),
         .testTarget(
             name: "PlanExecutorTests",
-            dependencies: ["PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
+            dependencies: [
+                "CPlanExecutor", "PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport",
+            ],
             swiftSettings: swift
         ),
         .testTarget(

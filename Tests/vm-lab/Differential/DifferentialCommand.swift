@@ -89,7 +89,7 @@ struct DifferentialCommand: ParsableCommand {
             try runSteps(seed, machine, guest, &tally)
         } catch {
             if verbose {
-                for line in try guest.consoleText().split(separator: "\n").suffix(30) { print("    console: \(line)") }
+                for line in guest.consoleText.split(separator: "\n").suffix(30) { print("    console: \(line)") }
             }
             throw error
         }
