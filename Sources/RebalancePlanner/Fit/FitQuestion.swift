@@ -34,7 +34,7 @@ public struct FitQuestion: Sendable {
     ///
     /// - Parameter measuresLargest: whether to look for the largest size of the card's largest memory BAR, too.
     /// - Throws: `FitError` when the port does not exist or is no port.
-    /// - Complexity: one simulated hot-add, at most one plan; with `measuresLargest` up to twenty hot-adds and ten plans.
+    /// - Complexity: one simulated hot-add, at most one plan; with `measuresLargest` at most a dozen hot-adds and half as many plans.
     public func answer(for card: CardProfile, measuresLargest: Bool = true) throws(FitError) -> FitAnswer {
         let attempt = try attempt(card)
         var answer = FitAnswer(
@@ -48,12 +48,11 @@ public struct FitQuestion: Sendable {
         answer.largestNow = try largest(from: size) { (size) throws(FitError) in
             try self.attempt(card.resized(to: size)).missing.isEmpty
         }
-        let limit = largestAperture
-        answer.largestAfterPlan = try largest(from: max(size, answer.largestNow?.rawValue ?? 0), below: limit) {
+        answer.largestAfterPlan = try largest(from: max(size, answer.largestNow?.rawValue ?? 0)) {
             (size) throws(FitError) in
             let attempt = try self.attempt(card.resized(to: size))
             guard !attempt.missing.isEmpty else { return true }
-            if case .afterPlan = try self.verdict(after: attempt.plugged) { return true }
+            if case .afterPlan = try self.verdict(after: attempt.plugged, budget: 400) { return true }
             return false
         }
         return answer
@@ -90,7 +89,9 @@ public struct FitQuestion: Sendable {
         }
     }
 
-    private func verdict(after plugged: Topology) throws(FitError) -> FitAnswer.Verdict {
+    private func verdict(after plugged: Topology, budget: Int? = nil) throws(FitError) -> FitAnswer.Verdict {
+        var constraints = constraints
+        if let budget { constraints.simulationBudget = min(constraints.simulationBudget, budget) }
         do {
             let plan = try Planner(topology: plugged, behaviour: behaviour)
                 .plan(goals: [.everythingRequired], constraints: constraints)
@@ -111,23 +112,22 @@ public struct FitQuestion: Sendable {
         return topology.hostBridges[h].apertures.filter { !$0.isIO }.map(\.range.clampedSize).max() ?? 0
     }
 
-    /// The largest power of two for which `fits` holds, found by doubling or halving from `start`; nil when not even
-    /// 1 MiB does.
+    /// The largest power of two from 1 MiB to the size of the largest aperture for which `fits` holds, nil when none
+    /// does; what fits at one size is taken to fit at every smaller one.
     private func largest(
         from start: UInt64,
-        below limit: UInt64 = 1 << 44,
         _ fits: (UInt64) throws(FitError) -> Bool
     ) throws(FitError) -> ByteCount? {
-        var size = max(start, 1 << 20)
-        if try fits(size) {
-            while size < 1 << 43, size << 1 <= limit, try fits(size << 1) { size <<= 1 }
-            return ByteCount(size)
+        let top = 63 - max(largestAperture, 1 << 20).leadingZeroBitCount
+        var low = 19
+        var high = top + 1
+        // The first guess is what was asked for.
+        var middle = min(max(63 - max(start, 1).leadingZeroBitCount, 20), top)
+        while high - low > 1 {
+            if try fits(1 << UInt64(middle)) { low = middle } else { high = middle }
+            middle = (low + high) / 2
         }
-        while size > 1 << 20 {
-            size >>= 1
-            if try fits(size) { return ByteCount(size) }
-        }
-        return nil
+        return low < 20 ? nil : ByteCount(1 << UInt64(low))
     }
 }
 
