@@ -32,7 +32,10 @@ public struct FitQuestion: Sendable {
 
     /// The answer for `card`.
     ///
-    /// - Parameter measuresLargest: whether to look for the largest size of the card's largest memory BAR, too.
+    /// - Parameters:
+    ///   - card: the card.
+    ///   - measuresLargest: whether to look for the largest size of the card's largest memory BAR, too.
+    /// - Returns: the answer, with what would be missing right after plugging the card.
     /// - Throws: `FitError` when the port does not exist or is no port.
     /// - Complexity: one simulated hot-add, at most one plan; with `measuresLargest` at most a dozen hot-adds and half as many plans.
     public func answer(for card: CardProfile, measuresLargest: Bool = true) throws(FitError) -> FitAnswer {
