@@ -138,7 +138,9 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["PCITopology", "LibPCIBridge", "RebalancePlanner", "TestSupport", "pci-rebalance"],
+            dependencies: [
+                "PCITopology", "LibPCIBridge", "RebalancePlanner", "PlanExecutor", "TestSupport", "pci-rebalance",
+            ],
             exclude: ["Golden"],
             swiftSettings: swift
         ),

@@ -15,7 +15,8 @@ struct PCIRebalance: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            TreeCommand.self, CheckCommand.self, SimulateCommand.self, TriageCommand.self, SnapshotCommand.self,
+            TreeCommand.self, CheckCommand.self, PlanCommand.self, ApplyCommand.self, RecoverCommand.self,
+            SimulateCommand.self, TriageCommand.self, SnapshotCommand.self,
         ]
     )
 

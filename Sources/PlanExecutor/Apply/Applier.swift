@@ -46,16 +46,16 @@ public struct Applier {
     ///
     /// - Parameters:
     ///   - plan: the plan.
+    ///   - progress: told what happens, in order; the last event is `ends`.
     ///   - replanner: asked for a plan when the recorded way back did not bring everything back.
     ///   - isCancelled: asked before every write; true stops the apply and goes back.
-    ///   - progress: told what happens, in order; the last event is `ends`.
     /// - Returns: how it ended.
     /// - Throws: only what the machine's seams throw beyond their own errors.
     public func apply(
         _ plan: Plan,
+        progress: @escaping (ApplyEvent) -> Void = { _ in },
         replanner: Replanner? = nil,
-        isCancelled: () -> Bool = { false },
-        progress: @escaping (ApplyEvent) -> Void = { _ in }
+        isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
         let report: ApplyReport
         do {

@@ -64,9 +64,9 @@ public struct Recovery {
     /// - Throws: only what the machine's seams throw beyond their own errors.
     public func run(
         _ direction: Direction = .undo,
+        progress: @escaping (ApplyEvent) -> Void = { _ in },
         replanner: Replanner? = nil,
-        isCancelled: () -> Bool = { false },
-        progress: @escaping (ApplyEvent) -> Void = { _ in }
+        isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
         var report: ApplyReport
         do {

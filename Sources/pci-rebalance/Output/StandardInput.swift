@@ -13,6 +13,11 @@ enum StandardInput {
         let descriptor = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure(path, "open") }
         defer { if path != "-" { close(descriptor) } }
+        return try contents(ofDescriptor: descriptor, name: path)
+    }
+
+    /// The bytes that are left in `descriptor`; `name` stands in messages.
+    static func contents(ofDescriptor descriptor: Int32, name path: String) throws(CommandEnd) -> [UInt8] {
         var bytes: [UInt8] = []
         let size = 1 << 16
         while true {

@@ -44,6 +44,10 @@ struct PlanText {
         guard !plan.diagnosis.isEmpty else { return }
         heading("What is wrong", &page)
         for line in plan.diagnosis {
+            if line.code == "cause" {
+                page.paragraph("- \(line.text)", indent: 6, hanging: 8)
+                continue
+            }
             let name = line.address.map { line.text.contains($0.description) ? "" : "\($0) " } ?? ""
             page.paragraph("- \(name)\(line.text)", indent: 2, hanging: 4)
         }
