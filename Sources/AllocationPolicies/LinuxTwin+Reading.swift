@@ -23,6 +23,8 @@ extension LinuxTwin {
     ///
     /// - Throws: as `init(_:behaviour:)`.
     public init(_ topology: Topology, behaviour: KernelBehaviour, platform: Platform) throws(TwinError) {
+        var platform = platform
+        if let native = Self.hasNativeHotPlug(topology) { platform.hasNativeHotPlug = native }
         state = TwinState(behaviour: behaviour, platform: platform)
         originals = topology.functions
         kernel = topology.kernel

@@ -147,7 +147,7 @@ import Testing
         try m.run(.remove(try m.at("00:01.0")), .remove(try m.at("00:02.0")), .rescan)
         #expect(try m.windows("00:01.0") == ["1000-1fff", "40000000-401fffff", "100000000-13fffffff"])
         // On 7.2 the size that boot gave counts as required and then once more: the window grows with every finding.
-        let io = behaviour.optionalIOCountsRequired ? "2000-4fff" : "2000-2fff"
+        let io = behaviour.ioExtraCountsRequired ? "2000-4fff" : "2000-2fff"
         let windows = try m.windows("00:02.0")
         #expect(windows == [io, "40200000-403fffff", "140000000-15fffffff"])
     }

@@ -4,7 +4,7 @@ import Foundation
 import PCITopology
 
 /// The registers that a firmware left in a virtual machine, as `Laboratory/record-firmware-layout` wrote them.
-struct FirmwareRecording {
+struct FirmwareRecording: Sendable {
     var name: String
     var firmware: String
     var version: String
@@ -18,8 +18,15 @@ struct FirmwareRecording {
     /// Secondary and subordinate numbers as recorded.
     var buses: [FunctionAddress: (secondary: UInt8, subordinate: UInt8)] = [:]
 
+    private static let seabios = Result { try read("seabios") }
+    private static let ovmf = Result { try read("ovmf") }
+
     /// All recordings of a firmware, by name.
     static func all(_ firmware: String) throws -> [FirmwareRecording] {
+        try (firmware == "seabios" ? seabios : ovmf).get()
+    }
+
+    private static func read(_ firmware: String) throws -> [FirmwareRecording] {
         guard let folder = Bundle.module.url(forResource: "Fixtures", withExtension: nil) else { return [] }
         return try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
             .filter { $0.lastPathComponent.hasPrefix(firmware + "-") }

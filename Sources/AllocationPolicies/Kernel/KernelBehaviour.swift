@@ -47,15 +47,21 @@ public struct KernelBehaviour: Sendable, Hashable {
     public var vfRoomIsCounted = false
     /// A function that is found by a rescan is offered to drivers whatever `drivers_autoprobe` says (`pci_bus_add_device`).
     public var addIgnoresAutoprobe = true
+    /// Sizing an I/O window with its extra counts the required size where the large requests' sum belongs, so a window
+    /// that needs a little and may have an extra asks for twice (`pbus_size_io`, which reuses `size1`).
+    public var ioExtraCountsRequired = false
+    /// Error reporting is a service of every port that has the capability, not of root ports alone, and a port with a
+    /// service becomes bus master (`get_port_device_capability`).
+    public var everyPortReportsErrors = true
+    /// Bandwidth notification counts as a port service only where a link has more than one speed
+    /// (`get_port_device_capability`).
+    public var bandwidthNeedsSpeeds = false
     /// A window that cannot be claimed at boot is closed in its registers (`pci_claim_bridge_resource`).
     public var unclaimableWindowIsClosed = false
     /// Enabling a function overlooks windows and optional resources that have no address (`pci_enable_resources`).
     public var enableOverlooksWindows = false
     /// An upstream port is never marked hot-plug capable by the ACPI hot-plug driver (`check_hotplug_bridge`).
     public var acpiSparesUpstreamPorts = false
-    /// The generous size of an I/O window counts the required size of the window a second time in place of the large
-    /// requests below it (`pbus_size_io`, which hands its freshly computed size on as `size1`).
-    public var optionalIOCountsRequired = false
     /// The number of alignment orders, from 1 MiB, beyond which a memory request is dropped (`pbus_size_mem`).
     public var alignmentOrders = 24
 
@@ -81,6 +87,7 @@ extension KernelBehaviour {
     public static let linux6_12: KernelBehaviour = {
         var behaviour = KernelBehaviour(name: "linux-6.12")
         behaviour.relaxedTail = true
+        behaviour.everyPortReportsErrors = false
         behaviour.skipsTooSmallWindows = true
         behaviour.resizeRefusedWithVFs = true
         return behaviour
@@ -101,10 +108,12 @@ extension KernelBehaviour {
         behaviour.resizeRefusedWithVFs = true
         behaviour.vfRoomIsCounted = true
         behaviour.addIgnoresAutoprobe = false
+        behaviour.ioExtraCountsRequired = true
+        behaviour.everyPortReportsErrors = false
+        behaviour.bandwidthNeedsSpeeds = true
         behaviour.unclaimableWindowIsClosed = true
         behaviour.enableOverlooksWindows = true
         behaviour.acpiSparesUpstreamPorts = true
-        behaviour.optionalIOCountsRequired = true
         behaviour.alignmentOrders = 28
         return behaviour
     }()

@@ -3,6 +3,7 @@
 internal import AllocationPolicies
 internal import ArgumentParser
 internal import Foundation
+internal import Glibc
 internal import LibPCIBridge
 internal import PCITopology
 internal import VMLaboratory
@@ -53,6 +54,8 @@ struct DifferentialCommand: ParsableCommand {
                 print("seed \(tree): the laboratory failed: \(error)")
             }
             tree += 1
+            // Progress is for people who watch a file grow.
+            fflush(nil)
         }
         print(
             "differential \(kernel): \(tally.trees) trees, \(tally.steps) steps, \(tally.compared) resource lines, "
@@ -82,6 +85,22 @@ struct DifferentialCommand: ParsableCommand {
         let machine = generator.machine()
         let guest = try VirtualMachine(machine, kernel: kernel, options: .init(files: []))
         defer { guest.stop() }
+        do {
+            try runSteps(seed, machine, guest, &tally)
+        } catch {
+            if verbose {
+                for line in guest.consoleText.split(separator: "\n").suffix(30) { print("    console: \(line)") }
+            }
+            throw error
+        }
+    }
+
+    private func runSteps(
+        _ seed: UInt64,
+        _ machine: MachineTopology,
+        _ guest: VirtualMachine,
+        _ tally: inout Tally
+    ) throws {
         try guest.waitUntilQuiet()
         let start = try topology(of: guest)
         var twin = try LinuxTwin(start, behaviour: behaviour)
@@ -160,7 +179,7 @@ struct DifferentialCommand: ParsableCommand {
         return try TopologyAssembler(record).topology()
     }
 
-    /// QEMU's name of every port, by the place in the tree.
+    /// QEMU's name of every port that has nothing behind it, by the place in the tree.
     private func names(of machine: MachineTopology, in topology: Topology) -> [TopologyPath: String] {
         var result: [TopologyPath: String] = [:]
         func walk(_ devices: [Device], _ rootBus: BusNumber, _ hops: [UInt8]) {
@@ -173,7 +192,9 @@ struct DifferentialCommand: ParsableCommand {
                     continue
                 }
                 let path = hops + [slot << 3]
-                result[TopologyPath(segment: 0, rootBus: rootBus, hops: path)] = device.identifier
+                if machine.emptyPorts.contains(device.identifier) {
+                    result[TopologyPath(segment: 0, rootBus: rootBus, hops: path)] = device.identifier
+                }
                 walk(device.children, rootBus, path)
             }
         }
