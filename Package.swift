@@ -91,7 +91,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
-            exclude: ["Scripts"],
+            exclude: ["README.md", "Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(
@@ -138,13 +138,18 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["PCITopology", "LibPCIBridge", "RebalancePlanner", "TestSupport", "pci-rebalance"],
+            dependencies: [
+                "PCITopology", "LibPCIBridge", "RebalancePlanner", "PlanExecutor", "TestSupport", "pci-rebalance",
+            ],
             exclude: ["Golden"],
             swiftSettings: swift
         ),
         .testTarget(
             name: "VMTests",
-            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner"],
+            dependencies: [
+                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner",
+                "PlanExecutor", "pci-rebalance",
+            ],
             swiftSettings: swift
         ),
     ]

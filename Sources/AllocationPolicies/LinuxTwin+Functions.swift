@@ -21,6 +21,7 @@ extension LinuxTwin {
         facts.isMultiFunction = config.isMultiFunction || hasSiblingFunctions(function, topology)
         facts.portType = function.capabilities.express.map { $0.portType?.rawValue ?? 0xf } ?? 0xff
         facts.isSlotHotPlug = function.isHotPlugBridge
+        if let express = function.capabilities.express { readPort(function, Int(express.offset), &facts) }
         facts.hasARI = function.capabilities.hasARI
         facts.forwardsARI = function.capabilities.express?.supportsARIForwarding ?? false
         held.ariForwarding = function.capabilities.express?.isARIForwardingEnabled ?? false
@@ -36,6 +37,28 @@ extension LinuxTwin {
             classCode: facts.classCode
         )
         return (facts, held)
+    }
+
+    /// What the port driver looks at.
+    private func readPort(_ function: Function, _ offset: Int, _ facts: inout FunctionFacts) {
+        facts.hasErrorReporting = function.capabilities.extended.contains { $0.id == 0x01 }
+        facts.hasContainment = function.capabilities.extended.contains { $0.id == 0x1d }
+        facts.notifiesBandwidth = (function.config.long(offset + 0x0c) ?? 0) & 1 << 21 != 0
+        let speeds = (function.config.long(offset + 0x2c) ?? 0) >> 1 & 0x7f
+        facts.hasSeveralSpeeds = speeds.nonzeroBitCount > 1
+    }
+
+    /// Whether pciehp drives the machine's slots: it keeps the slots' interrupt on.
+    static func hasNativeHotPlug(_ topology: Topology) -> Bool? {
+        var result: Bool?
+        for function in topology.functions where function.isHotPlugBridge && function.use.driver == "pcieport" {
+            guard let express = function.capabilities.express,
+                let control = function.config.word(Int(express.offset) + 0x18)
+            else { continue }
+            if control & 0x20 != 0 { return true }
+            result = false
+        }
+        return result
     }
 
     private func hasSiblingFunctions(_ function: Function, _ topology: Topology) -> Bool {

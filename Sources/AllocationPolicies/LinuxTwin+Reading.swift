@@ -23,6 +23,8 @@ extension LinuxTwin {
     ///
     /// - Throws: as `init(_:behaviour:)`.
     public init(_ topology: Topology, behaviour: KernelBehaviour, platform: Platform) throws(TwinError) {
+        var platform = platform
+        if let native = Self.hasNativeHotPlug(topology) { platform.hasNativeHotPlug = native }
         state = TwinState(behaviour: behaviour, platform: platform)
         originals = topology.functions
         kernel = topology.kernel
@@ -194,6 +196,19 @@ extension LinuxTwin {
             guard index < state.facts[device].resourceCount else { continue }
             let node = first &+ index
             let flags = UInt32(truncatingIfNeeded: resource.flags.rawValue)
+            // Where the kernel's own line was read, the twin starts from exactly that.
+            if function.lines.count >= 13, Int(index) < function.lines.count {
+                let line = function.lines[Int(index)]
+                if line.flags.rawValue != 0 {
+                    state.resources[node] = KernelResource(
+                        start: line.start,
+                        end: line.end,
+                        flags: UInt32(truncatingIfNeeded: line.flags.rawValue)
+                    )
+                    if resource.range != nil { hold(node, of: device) }
+                    continue
+                }
+            }
             switch resource.assignment {
             case .assigned(let range):
                 state.resources[node] = KernelResource(

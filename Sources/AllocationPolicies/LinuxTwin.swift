@@ -169,43 +169,30 @@ extension CardFunction {
     }
 }
 
-/// One line of the sysfs file `resource`.
-public struct ResourceLine: Sendable, Hashable, CustomStringConvertible {
-    /// First address.
-    public var start: UInt64
-    /// Last address.
-    public var end: UInt64
-    /// The flag word.
-    public var flags: UInt64
-
-    /// Creates a line.
-    public init(start: UInt64, end: UInt64, flags: UInt64) {
-        self.start = start
-        self.end = end
-        self.flags = flags
-    }
-
-    /// The line as the kernel prints it.
-    public var description: String {
-        "\(hex(start, width: 16)) \(hex(end, width: 16)) \(hex(flags, width: 16))"
-    }
-}
-
 extension LinuxTwin {
     /// The sysfs file `resource` of a function, one element per index: 13, for a bridge with a bus 17; nil when the kernel
     /// does not know the function.
     public func resourceLines(of address: FunctionAddress) -> [ResourceLine]? {
         guard let device = position(of: address) else { return nil }
+        return resourceLines(ofDevice: device)
+    }
+
+    /// The sysfs file `resource` of a device by index (`resource_show`).
+    func resourceLines(ofDevice device: Int32) -> [ResourceLine] {
         let count: Int32 = state.devices[device].subordinate != none ? 17 : 13
         let first = state.facts[device].firstResource
         return (0..<count).map { index in
-            guard index < state.facts[device].resourceCount else { return ResourceLine(start: 0, end: 0, flags: 0) }
+            guard index < state.facts[device].resourceCount else { return .zero }
             let held = state.resources[first &+ index]
             // From 7.0 windows without a place are shown as zeros.
             if state.behaviour.closedWindowsKeepFlags, index >= 13, held.flags & (Flag.unset | Flag.disabled) != 0 {
-                return ResourceLine(start: 0, end: 0, flags: 0)
+                return .zero
             }
-            return ResourceLine(start: held.start, end: held.end, flags: UInt64(held.flags))
+            return ResourceLine(
+                start: held.start,
+                end: held.end,
+                flags: ResourceFlags(rawValue: UInt64(held.flags))
+            )
         }
     }
 

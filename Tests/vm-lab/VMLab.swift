@@ -8,6 +8,8 @@ struct VMLab: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "vm-lab",
         abstract: "Boots Debian's kernels in an emulated machine with a PCI tree of your choice.",
-        subcommands: [RunCommand.self, ExecCommand.self, RecordCommand.self, ListCommand.self]
+        subcommands: [
+            RunCommand.self, ExecCommand.self, RecordCommand.self, ListCommand.self, DifferentialCommand.self,
+        ]
     )
 }

@@ -8,8 +8,10 @@ public struct KernelBehaviour: Sendable, Hashable {
     /// The preset's name: `linux-6.1`, `linux-6.12`, `linux-7.2`, or a variation of one.
     public var name: String
 
-    /// A memory window that is re-sized never gets smaller than the size it still carries, be it from the registers of a
-    /// re-discovered bridge or from a release (`calculate_memsize`, parameter `old_size`). I/O windows always do this.
+    /// A memory window that is re-sized never gets smaller than the size it still carries.
+    ///
+    /// That size comes from the registers of a re-discovered bridge or from a release (`calculate_memsize`, parameter
+    /// `old_size`). I/O windows always do this.
     public var oldWindowSizeIsLowerBound = true
     /// A memory window whose generous size finds no room above is sized again to a multiple of the window granularity
     /// only (`pbus_upstream_space_available`, called by `pbus_size_mem`).
@@ -45,6 +47,15 @@ public struct KernelBehaviour: Sendable, Hashable {
     public var vfRoomIsCounted = false
     /// A function that is found by a rescan is offered to drivers whatever `drivers_autoprobe` says (`pci_bus_add_device`).
     public var addIgnoresAutoprobe = true
+    /// Sizing an I/O window with its extra counts the required size where the large requests' sum belongs, so a window
+    /// that needs a little and may have an extra asks for twice (`pbus_size_io`, which reuses `size1`).
+    public var ioExtraCountsRequired = false
+    /// Error reporting is a service of every port that has the capability, not of root ports alone, and a port with a
+    /// service becomes bus master (`get_port_device_capability`).
+    public var everyPortReportsErrors = true
+    /// Bandwidth notification counts as a port service only where a link has more than one speed
+    /// (`get_port_device_capability`).
+    public var bandwidthNeedsSpeeds = false
     /// A window that cannot be claimed at boot is closed in its registers (`pci_claim_bridge_resource`).
     public var unclaimableWindowIsClosed = false
     /// Enabling a function overlooks windows and optional resources that have no address (`pci_enable_resources`).
@@ -76,6 +87,7 @@ extension KernelBehaviour {
     public static let linux6_12: KernelBehaviour = {
         var behaviour = KernelBehaviour(name: "linux-6.12")
         behaviour.relaxedTail = true
+        behaviour.everyPortReportsErrors = false
         behaviour.skipsTooSmallWindows = true
         behaviour.resizeRefusedWithVFs = true
         return behaviour
@@ -96,6 +108,9 @@ extension KernelBehaviour {
         behaviour.resizeRefusedWithVFs = true
         behaviour.vfRoomIsCounted = true
         behaviour.addIgnoresAutoprobe = false
+        behaviour.ioExtraCountsRequired = true
+        behaviour.everyPortReportsErrors = false
+        behaviour.bandwidthNeedsSpeeds = true
         behaviour.unclaimableWindowIsClosed = true
         behaviour.enableOverlooksWindows = true
         behaviour.acpiSparesUpstreamPorts = true

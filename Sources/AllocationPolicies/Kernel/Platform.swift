@@ -33,8 +33,10 @@ public struct Platform: Sendable, Hashable {
     public var scansAllDevices = false
     /// `pci=noari`: ARI is never switched on.
     public var ignoresARI = false
-    /// `pcie_ports=compat` and the like: no port driver binds to ports.
+    /// `pcie_ports=compat` takes it away: the port driver binds to ports.
     public var bindsPortDriver = true
+    /// Firmware left PCI Express hot-plug to the kernel (`native_pcie_hotplug`).
+    public var hasNativeHotPlug = true
 
     /// Whether boot may release firmware windows to make room.
     public enum Reallocation: String, Sendable, Hashable {

@@ -34,7 +34,7 @@ public struct CardFunction: Sendable, Hashable {
     public var sriov: CardSRIOV?
     /// The function has the ARI capability.
     public var hasARI: Bool
-    /// The driver that binds to it, or nil. Ports get the port driver by themselves.
+    /// The driver that binds to it, or nil; ports get the port driver by themselves.
     public var driver: String?
 
     /// Creates a function.
@@ -165,8 +165,9 @@ public struct CardSRIOV: Sendable, Hashable {
 }
 
 extension CardProfile {
-    /// An endpoint with one BAR of each kind that is given; sizes 0 leave a kind out. Memory is 32-bit, prefetchable
-    /// memory 64-bit.
+    /// An endpoint with one BAR of each kind that is given; sizes 0 leave a kind out.
+    ///
+    /// Memory is 32-bit, prefetchable memory 64-bit.
     public static func endpoint(
         name: String = "endpoint",
         memory: UInt64 = 0,

@@ -30,6 +30,11 @@ struct FunctionFacts: Sendable {
     var portType: UInt8 = 0xff
     var isExpress: Bool { portType != 0xff }
     var isSlotHotPlug = false
+    /// What gives a port services: error reporting, containment, bandwidth notification, more than one link speed.
+    var hasErrorReporting = false
+    var hasContainment = false
+    var notifiesBandwidth = false
+    var hasSeveralSpeeds = false
     /// Windows that the bridge implements, by their type.
     var hasIOWindow = false
     var hasIO32 = false

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-/// The registers of a function that operations change. They stay when the kernel forgets the function.
+/// The registers of a function that operations change.
+///
+/// They stay when the kernel forgets the function.
 struct FunctionRegisters: Sendable {
     var command: UInt16 = 0
     /// The address bits of each BAR; a 64-bit BAR is whole at its first index.

@@ -13,7 +13,9 @@ struct Request: Sendable {
     var alignment: UInt64 = 0
 }
 
-/// The list of optional parts (`realloc_head`, `add_list`). The kernel adds at the head, so walks are newest first.
+/// The list of optional parts (`realloc_head`, `add_list`).
+///
+/// The kernel adds at the head, so walks are newest first.
 struct ExtraList {
     private var entries: [Request?] = []
     private var places: [Int32: Int] = [:]

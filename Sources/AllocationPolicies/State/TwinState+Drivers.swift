@@ -74,11 +74,29 @@ extension TwinState {
         switch facts[device].driver {
         case .none: return
         case .passive: devices[device].isBound = true
-        case .port, .enabling:
+        case .port:
+            guard enable(device) else { return }
+            if hasPortServices(device) { setBusMaster(device) }
+            devices[device].isBound = true
+        case .enabling:
             guard enable(device) else { return }
             setBusMaster(device)
             devices[device].isBound = true
         }
+    }
+
+    /// Whether the port driver finds anything to do on a port (`get_port_device_capability`).
+    private func hasPortServices(_ device: Int32) -> Bool {
+        let known = facts[device]
+        let leadsDown = known.portType == 4 || known.portType == 6
+        // Root ports signal power management events.
+        if known.portType == 4 { return true }
+        if devices[device].isHotPlugBridge, platform.hasNativeHotPlug, leadsDown || behaviour.everyPortReportsErrors {
+            return true
+        }
+        if known.hasErrorReporting, behaviour.everyPortReportsErrors { return true }
+        guard leadsDown, known.notifiesBandwidth else { return false }
+        return known.hasSeveralSpeeds || !behaviour.bandwidthNeedsSpeeds
     }
 
     /// Takes the driver away.

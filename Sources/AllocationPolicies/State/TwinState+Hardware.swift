@@ -115,7 +115,9 @@ extension TwinState {
         if bar.is64Bit, bar.index < 5 { bars[bar.index + 1].kind = .upperHalf }
     }
 
-    /// What the driver of a name does when it binds. Ports get the port driver whatever was bound.
+    /// What the driver of a name does when it binds.
+    ///
+    /// Ports get the port driver whatever was bound.
     func driverKind(named name: String?, portType: UInt8, classCode: UInt32) -> DriverKind {
         if portType == 4 || portType == 5 || portType == 6, classCode >> 8 == 0x0604, platform.bindsPortDriver {
             return .port

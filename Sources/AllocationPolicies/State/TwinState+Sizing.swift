@@ -155,7 +155,8 @@ extension TwinState {
         if behaviour.closedWindowsKeepFlags, required != 0 { resources[window].flags &= ~Flag.disabled }
         var generous = required
         if extras.isListed, extra > 0 || childExtra > 0 {
-            generous = Word.align(max(max(small &+ large, extra) &+ childExtra, old), alignment)
+            let sum = small &+ (behaviour.ioExtraCountsRequired ? required : large)
+            generous = Word.align(max(max(sum, extra) &+ childExtra, old), alignment)
         }
         finish(window, of: bridge, required, generous, alignment, extraAlignment: alignment, &extras)
     }

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import LibPCIBridge
+internal import PCITopology
+internal import VMLaboratory
+
+/// What a guest's kernel shows of its tree, as far as a twin predicts it.
+struct GuestState: Equatable {
+    /// One function: its resource lines, the registers that matter and the enable count.
+    struct Function: Equatable {
+        var lines: [ResourceLine] = []
+        var registers: [String: UInt32] = [:]
+        var enableCount = 0
+    }
+
+    var functions: [FunctionAddress: Function] = [:]
+
+    /// Asks the guest.
+    init(_ guest: VirtualMachine) throws {
+        let script = "cd /sys/bus/pci/devices && echo * && grep '' */enable && grep '' */resource"
+        var names: [String] = []
+        for line in try guest.run(script).checked().lines {
+            guard let slash = line.firstIndex(of: "/") else {
+                names = line.split(separator: " ").map(String.init)
+                continue
+            }
+            guard let address = FunctionAddress(parsing: line[..<slash]),
+                let colon = line[slash...].firstIndex(of: ":")
+            else { throw DifferentialError("expected a line of a sysfs file, found '\(line)'") }
+            let value = line[line.index(after: colon)...]
+            if line[slash...].hasPrefix("/enable") {
+                functions[address, default: Function()].enableCount = Int(value) ?? 0
+                continue
+            }
+            guard let words = ResourceLine(parsing: value) else {
+                throw DifferentialError("expected a resource line, found '\(line)'")
+            }
+            functions[address, default: Function()].lines.append(words)
+        }
+        let headers = try guest.run("cd /sys/bus/pci/devices && head -q -c 64 */config").checked().standardOutput
+        guard headers.count == 64 * names.count else {
+            throw DifferentialError("expected 64 bytes for each of \(names.count), found \(headers.count)")
+        }
+        for (i, name) in names.enumerated() {
+            guard let address = FunctionAddress(parsing: name) else { continue }
+            let config = ConfigSpace(Array(headers[(64 * i)..<(64 * i + 64)]))
+            functions[address]?.registers = Self.registers(config)
+        }
+    }
+
+    /// What a twin says of the same machine.
+    init(_ twin: LinuxTwin) throws {
+        let topology = try twin.topology()
+        for function in topology.functions {
+            functions[function.address] = Function(
+                lines: twin.resourceLines(of: function.address) ?? [],
+                registers: Self.registers(function.config),
+                enableCount: function.use.enableCount ?? 0
+            )
+        }
+    }
+
+    /// The registers that operations change, by name.
+    static func registers(_ config: ConfigSpace) -> [String: UInt32] {
+        var result: [String: UInt32] = [:]
+        result["command"] = UInt32(config.command?.rawValue ?? 0) & 7
+        let isBridge = config.headerLayout == 1
+        for bar in 0..<(isBridge ? 2 : 6) { result["bar\(bar)"] = config.long(0x10 + 4 * bar) }
+        guard isBridge else { return result }
+        result["buses"] = config.long(0x18).map { $0 & 0xffffff }
+        result["io"] = UInt32(config.word(0x1c) ?? 0)
+        result["ioUpper"] = config.long(0x30)
+        result["memory"] = config.long(0x20)
+        result["pref"] = config.long(0x24)
+        result["prefBaseUpper"] = config.long(0x28)
+        result["prefLimitUpper"] = config.long(0x2c)
+        result["control"] = UInt32(config.word(0x3e) ?? 0)
+        return result
+    }
+
+    /// The number of values that a comparison looks at.
+    var size: Int { functions.values.reduce(0) { $0 + $1.lines.count } }
+
+    /// How the guest differs from a prediction, one line for each value.
+    func differences(from predicted: GuestState) -> [String] {
+        var result: [String] = []
+        for address in Set(functions.keys).union(predicted.functions.keys).sorted() {
+            guard let found = functions[address] else {
+                result.append("\(address): predicted, not there")
+                continue
+            }
+            guard let expected = predicted.functions[address] else {
+                result.append("\(address): there, not predicted")
+                continue
+            }
+            if found.lines.count != expected.lines.count {
+                result.append("\(address): \(found.lines.count) resource lines, predicted \(expected.lines.count)")
+            }
+            for (i, (x, y)) in zip(found.lines, expected.lines).enumerated() where x != y {
+                result.append("\(address)[\(i)]: \(x), predicted \(y)")
+            }
+            for name in found.registers.keys.sorted() where found.registers[name] != expected.registers[name] {
+                let x = UInt64(found.registers[name] ?? 0)
+                let y = UInt64(expected.registers[name] ?? 0)
+                result.append("\(address) \(name): \(hex(x)), predicted \(hex(y))")
+            }
+            if found.enableCount != expected.enableCount {
+                result.append("\(address) enable: \(found.enableCount), predicted \(expected.enableCount)")
+            }
+        }
+        return result
+    }
+}
+
+/// Something that the laboratory itself could not do.
+struct DifferentialError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
