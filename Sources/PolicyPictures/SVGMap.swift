@@ -88,7 +88,9 @@ private struct SVGCanvas {
                 row(maps) { host in h < host.count && a < host[h].apertures.count ? [host[h].apertures[a]] : [] }
             }
             if maps.contains(where: { h < $0.hosts.count && !$0.hosts[h].outside.isEmpty }) {
-                for c in maps.indices { text("outside the apertures", x: left(c), y: height + 12, "a") }
+                for (c, map) in maps.enumerated() where h < map.hosts.count && !map.hosts[h].outside.isEmpty {
+                    text("outside the apertures", x: left(c), y: height + 12, "a")
+                }
                 height += 18
                 row(maps) { h < $0.count ? $0[h].outside : [] }
             }

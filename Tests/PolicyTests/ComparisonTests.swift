@@ -90,4 +90,40 @@ struct ComparisonTests {
         #expect(PolicyDifference.all(seabios, EDK2Policy().allocate(demand)).first?.what == "io window")
         #expect(PolicyDifference.all(seabios, CorebootPolicy().allocate(demand)).first?.what == "bus range")
     }
+
+    /// Trees with an empty hot-plug port, with the port's place.
+    private func emptyPorts() throws -> [(FirmwareRecording, TopologyPath)] {
+        try FirmwareRecording.all("seabios").compactMap { recording in
+            let demand = ResourceDemand(recording.topology)
+            let port = demand.functions.first {
+                $0.bridge?.isHotPlugCapable == true && $0.children.isEmpty && $0.bridge?.ioBits != 0
+            }
+            return port.map { (recording, $0.path) }
+        }
+    }
+
+    @Test("a disk fits into any empty hot-plug port that SeaBIOS left, a 16 GiB display card into none")
+    func forecast() throws {
+        let ports = try emptyPorts()
+        #expect(ports.count >= 5)
+        for (recording, port) in ports {
+            let outcome = SeaBIOSPolicy(release: .v1_16_2).allocate(ResourceDemand(recording.topology))
+            func forecast(_ card: CardProfile) throws -> HotAddForecast {
+                try HotAddForecast(
+                    after: outcome,
+                    of: recording.topology,
+                    port: port,
+                    card: card,
+                    behaviour: .linux6_1,
+                    platform: Platform()
+                )
+            }
+            let disk = try forecast(.nvme)
+            #expect(disk.works, "\(recording.name) \(port): \(disk)")
+            #expect(disk.placed == 1)
+            let display = try forecast(.gpu16G)
+            #expect(!display.works)
+            #expect(display.placed + display.failed.count == 5)
+        }
+    }
 }
