@@ -15,6 +15,14 @@ public struct HotAddForecast: Hashable, Sendable {
     /// BARs of other functions that lose their address.
     public var lost: [String]
 
+    private init(port: TopologyPath, card: String, placed: Int, failed: [String], lost: [String]) {
+        self.port = port
+        self.card = card
+        self.placed = placed
+        self.failed = failed
+        self.lost = lost
+    }
+
     /// Whether every BAR of the card gets an address and nobody else loses one.
     public var works: Bool { failed.isEmpty && lost.isEmpty }
 
@@ -38,16 +46,14 @@ public struct HotAddForecast: Hashable, Sendable {
     ) throws {
         let before = try outcome.applied(to: topology)
         guard let i = before.functions.indices.first(where: { before.path(of: $0) == port }) else {
-            throw TopologyError(.missingParent, "port \(port) expected, not found under \(outcome.policy)")
+            // The policy has no bus number for the bus that the port sits on.
+            self.init(port: port, card: card.name, placed: 0, failed: ["port \(port) is unreachable"], lost: [])
+            return
         }
         var twin = try LinuxTwin(before, behaviour: behaviour, platform: platform)
         _ = try twin.perform(.hotAdd(port: before.functions[i].address, card: card, method: .pciehp))
         let after = try twin.topology()
-        self.port = port
-        self.card = card.name
-        placed = 0
-        failed = []
-        lost = []
+        self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
         for f in after.functions.indices {
             let function = after.functions[f]
             let path = after.path(of: f)
