@@ -116,7 +116,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PolicyTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "TestSupport"],
+            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "LibPCIBridge", "TestSupport"],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],
             swiftSettings: swift
