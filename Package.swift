@@ -19,6 +19,7 @@ let package = Package(
         .library(name: "PCITopology", targets: ["PCITopology"]),
         .library(name: "ResourceSolver", targets: ["ResourceSolver"]),
         .library(name: "AllocationPolicies", targets: ["AllocationPolicies"]),
+        .library(name: "PolicyPictures", targets: ["PolicyPictures"]),
         .library(name: "RebalancePlanner", targets: ["RebalancePlanner"]),
         .library(name: "LibPCIBridge", targets: ["LibPCIBridge"]),
         .library(name: "PlanExecutor", targets: ["PlanExecutor"]),
@@ -33,6 +34,8 @@ let package = Package(
         .target(name: "PCITopology", swiftSettings: swift),
         // What a given kernel or firmware would do. Knows no goal.
         .target(name: "AllocationPolicies", dependencies: ["PCITopology"], swiftSettings: swift),
+        // Maps of address space and bus numbers as text: terminal, SVG, HTML.
+        .target(name: "PolicyPictures", dependencies: ["PCITopology"], swiftSettings: swift),
         // Layouts, bus numbers, conflicts. Knows no kernel.
         .target(
             name: "ResourceSolver",
@@ -88,7 +91,7 @@ let package = Package(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
-            exclude: ["Scripts"],
+            exclude: ["README.md", "Scripts"],
             swiftSettings: swift
         ),
         .executableTarget(
@@ -112,6 +115,13 @@ let package = Package(
             swiftSettings: swift
         ),
         .testTarget(
+            name: "PolicyTests",
+            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "TestSupport"],
+            exclude: ["Laboratory"],
+            resources: [.copy("Fixtures")],
+            swiftSettings: swift
+        ),
+        .testTarget(
             name: "RebalancePlannerTests",
             dependencies: ["PCITopology", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
             swiftSettings: swift
@@ -128,13 +138,18 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["PCITopology", "LibPCIBridge", "RebalancePlanner", "TestSupport", "pci-rebalance"],
+            dependencies: [
+                "PCITopology", "LibPCIBridge", "RebalancePlanner", "PlanExecutor", "TestSupport", "pci-rebalance",
+            ],
             exclude: ["Golden"],
             swiftSettings: swift
         ),
         .testTarget(
             name: "VMTests",
-            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner"],
+            dependencies: [
+                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner",
+                "PlanExecutor", "pci-rebalance",
+            ],
             swiftSettings: swift
         ),
     ]

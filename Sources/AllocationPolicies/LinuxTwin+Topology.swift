@@ -102,6 +102,7 @@ extension LinuxTwin {
             made.use.driver = facts.driver == .port ? "pcieport" : facts.driver == .passive ? "vfio-pci" : "driver"
         }
         if facts.totalVFs > 0 { made.use.enabledVFs = Int(held.enabledVFs) }
+        made.lines = resourceLines(ofDevice: device)
         made.resources = resources(device)
         if facts.isBridge {
             made.bridge = Function.Bridge(

@@ -174,6 +174,11 @@ extension LinuxTwin {
     /// does not know the function.
     public func resourceLines(of address: FunctionAddress) -> [ResourceLine]? {
         guard let device = position(of: address) else { return nil }
+        return resourceLines(ofDevice: device)
+    }
+
+    /// The sysfs file `resource` of a device by index (`resource_show`).
+    func resourceLines(ofDevice device: Int32) -> [ResourceLine] {
         let count: Int32 = state.devices[device].subordinate != none ? 17 : 13
         let first = state.facts[device].firstResource
         return (0..<count).map { index in

@@ -18,9 +18,9 @@ public struct Solver: Sendable {
         let selection = Selection(problem)
         for host in problem.hosts.indices {
             let forest = Forest(problem, host: host, selection: selection, index: index)
-            let placer = Placer(forest)
-            var search = RepairSearch(placer, effort: effort)
+            var search = RepairSearch(Placer(forest), effort: effort)
             let answer = search.run()
+            var placer = search.placer
             guard let evicted = answer.evicted else {
                 guard answer.bound == .max else { return .undecided }
                 return .conflict(
@@ -29,7 +29,7 @@ public struct Solver: Sendable {
             }
             placer.setEvicted(evicted)
             guard case .fits = placer.place(budget: 100_000) else { return .undecided }
-            builder.enter(placer, selection: selection)
+            builder.enter(&placer, selection: selection)
             disturbed.append(contentsOf: evicted.map { forest.deviceOf[$0] })
             cost += answer.cost
             bound += answer.bound

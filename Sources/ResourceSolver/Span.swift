@@ -28,10 +28,15 @@ extension Solver {
         selection.keepsPresent = false
         let index = ProblemIndex(problem)
         let forest = Forest(problem, host: host, selection: selection, index: index)
-        let placer = Placer(forest)
+        var placer = Placer(forest)
         let root = Int(space.rawValue)
         let unit = UInt64(Forest.unitLog[root])
-        let shapes = forest.children[root].map { placer.shape($0) }.filter { $0 >= 0 }.sorted()
+        var shapes: [Int] = []
+        for child in forest.children[root] {
+            let shape = placer.shape(child)
+            if shape >= 0 { shapes.append(shape) }
+        }
+        shapes.sort()
         guard !shapes.isEmpty else { return nil }
         var entries: [OrderSearch.Entry] = []
         for shape in shapes {
@@ -43,7 +48,7 @@ extension Solver {
         }
         let from = Int(start >> unit)
         let bound = OrderSearch.levelBound(entries, from: from, in: placer.table)
-        let found = OrderSearch.leastEnd(entries, from: from, in: placer.table, budget: effort.steps / 4)
+        let found = OrderSearch.leastEnd(entries, from: from, in: &placer.table, budget: effort.steps / 4)
         guard found.end != .max else { return nil }
         let length = UInt64(found.end - from) << unit
         return Span(length: length, bound: found.isExact ? length : UInt64(bound - from) << unit)

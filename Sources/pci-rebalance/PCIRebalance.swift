@@ -14,7 +14,10 @@ struct PCIRebalance: ParsableCommand {
             `recover` write to the machine.
             """,
         version: "0.1.0",
-        subcommands: [TreeCommand.self, CheckCommand.self, SnapshotCommand.self]
+        subcommands: [
+            TreeCommand.self, CheckCommand.self, PlanCommand.self, ApplyCommand.self, RecoverCommand.self,
+            SimulateCommand.self, TriageCommand.self, SnapshotCommand.self,
+        ]
     )
 
     /// Parses, runs, and turns what was thrown into the documented exit status.

@@ -88,7 +88,7 @@ struct CommandTests {
         let result = try CommandLineTests.run("/bin/sh", ["-c", "\(Command.path) --help | :; exit 0"])
         #expect(result.status == 0)
         let tree = try SysfsTree()
-        let script = "(\(Command.path) tree --from \(tree.path); echo $? >&2) | true"
+        let script = "(\(Command.path) tree -q --from \(tree.path); echo $? >&2) | true"
         #expect(try CommandLineTests.run("/bin/sh", ["-c", script]).errors == "0\n")
     }
 

@@ -213,3 +213,6 @@ final class TemporaryFile {
 
     deinit { try? FileManager.default.removeItem(at: url) }
 }
+
+/// What the script's `tree` prints for `state`.
+func scriptChecksum(_ state: TreeState) -> String { PlanScript.checksum(state) }

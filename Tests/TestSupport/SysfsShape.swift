@@ -38,11 +38,7 @@ public struct SysfsShape {
 
     /// Writes a file inside the directory, with the directories above it.
     public func file(_ name: String, _ text: String) {
-        var at = path
-        for part in name.split(separator: "/").dropLast() {
-            at += "/" + part
-            mkdir(at, 0o755)
-        }
+        if let slash = name.lastIndex(of: "/") { makeDirectories(below: path, String(name[..<slash])) }
         write(Array(text.utf8), to: "\(path)/\(name)")
     }
 
@@ -61,7 +57,7 @@ public struct SysfsShape {
         for bridge in chain { place += "/\(bridge)" }
         place += "/\(address)"
         let directory = "\(path)/sys/\(place)"
-        mkdir(directory, 0o755)
+        makeDirectories(below: path + "/sys", place)
         func word(_ offset: Int) -> UInt64 { UInt64(config[offset]) | UInt64(config[offset + 1]) << 8 }
         let classCode = UInt64(config[9]) | word(10) << 8
         var files: [(String, String)] = [
@@ -82,6 +78,14 @@ public struct SysfsShape {
             mkdir("\(directory)/pci_bus/\(bus)", 0o755)
             symlink("../../\(place)/pci_bus/\(bus)", "\(path)/sys/class/pci_bus/\(bus)")
         }
+    }
+}
+
+private func makeDirectories(below path: String, _ name: String) {
+    var at = path
+    for part in name.split(separator: "/") {
+        at += "/" + part
+        mkdir(at, 0o755)
     }
 }
 

@@ -98,12 +98,20 @@ public final class VirtualMachine {
     }
 
     /// Why no guest can be booted here without a download, or nil if one can: a line to skip a test with.
+    ///
+    /// With `PCI_REBALANCE_REQUIRE_VM=1` in the environment always nil: the test then fails instead of being skipped.
     public static func unavailableReason(_ kernel: Kernel) -> String? {
-        let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
-        let program = ProcessInfo.processInfo.environment["PCI_REBALANCE_QEMU"] ?? "qemu-system-x86_64"
-        let places = program.contains("/") ? [program] : path.split(separator: ":").map { "\($0)/\(program)" }
-        guard places.contains(where: { FileManager.default.isExecutableFile(atPath: $0) }) else {
-            return "\(program) is not installed"
+        if ProcessInfo.processInfo.environment["PCI_REBALANCE_REQUIRE_VM"] == "1" { return nil }
+        let environment = ProcessInfo.processInfo.environment
+        let path = environment["PATH"] ?? "/usr/bin:/bin"
+        let programs = [
+            environment["PCI_REBALANCE_QEMU"] ?? "qemu-system-x86_64", environment["BUSYBOX"] ?? "busybox", "cpio",
+        ]
+        for program in programs {
+            let places = program.contains("/") ? [program] : path.split(separator: ":").map { "\($0)/\(program)" }
+            guard places.contains(where: { FileManager.default.isExecutableFile(atPath: $0) }) else {
+                return "\(program) is not installed"
+            }
         }
         return kernel.isCached ? nil : "kernel \(kernel) is not in the cache; run fetch-kernels \(kernel)"
     }
@@ -151,7 +159,7 @@ public final class VirtualMachine {
         try run(script, timeout: timeout).checked().output
     }
 
-    /// Writes a file in the guest, about 0.4 MB/s; a new build of a large program is better packed and booted.
+    /// Writes a file in the guest, about 0.1 MB/s; a new build of a program is better packed and booted.
     public func pushFile(_ contents: [UInt8], to path: String, executable: Bool = false) throws {
         let quoted = VirtualMachine.quoted(path)
         let chunk = 32768
@@ -175,12 +183,13 @@ public final class VirtualMachine {
     /// A gzipped tar of everything that user space can read about the PCI tree: sys/, proc/, dmesg.txt and
     /// lspci-xxxx.txt.
     public func record() throws -> [UInt8] {
-        try run("record").checked().standardOutput
+        try run("record", timeout: .seconds(180)).checked().standardOutput
     }
 
     /// What the guest has written to its console so far.
-    public func consoleText() throws -> String {
-        while try process.pump(until: .now), process.pendingCount(.console) > 0 { console += process.takeAll(.console) }
+    public var consoleText: String {
+        while (try? process.pump(until: .now)) == true {}
+        console += process.takeAll(.console)
         return String(decoding: console, as: UTF8.self)
     }
 
@@ -266,7 +275,7 @@ public final class VirtualMachine {
         let deadline = ContinuousClock.now + timeout
         while try !condition(self) {
             guard ContinuousClock.now < deadline else { throw late(what) }
-            _ = try process.pump(until: .now + .milliseconds(50))
+            try pump(until: .now + .milliseconds(50))
         }
     }
 
@@ -277,7 +286,7 @@ public final class VirtualMachine {
         var since = ContinuousClock.now
         while true {
             let asked = ContinuousClock.now
-            let result = try run("fingerprint").checked()
+            let result = try run("fingerprint", timeout: timeout).checked()
             let isBusy = result.lines.contains { $0.hasPrefix("busy ") }
             if isBusy || result.standardOutput != last {
                 last = result.standardOutput
@@ -285,13 +294,24 @@ public final class VirtualMachine {
             }
             if !isBusy, ContinuousClock.now - since >= settle { return }
             guard ContinuousClock.now < deadline else { throw late("the PCI tree to become quiet") }
-            _ = try process.pump(until: .now + .milliseconds(50))
+            try pump(until: .now + .milliseconds(50))
         }
     }
 
     private func late(_ what: String) -> LaboratoryError {
-        let tail = ((try? consoleText()) ?? "").suffix(2000)
-        return LaboratoryError(.timeout, "expected \(what) in time; the console's last lines:\n\(tail)")
+        LaboratoryError(.timeout, "expected \(what) in time; the console's last lines:\n\(consoleText.suffix(4000))")
+    }
+
+    /// Lets the machine's streams flow; if it has ended, the error carries its last words.
+    @discardableResult
+    private func pump(until deadline: ContinuousClock.Instant) throws -> Bool {
+        do {
+            return try process.pump(until: deadline)
+        } catch {
+            let last = consoleText.suffix(4000)
+            guard !last.isEmpty, let error = error as? LaboratoryError else { throw error }
+            throw LaboratoryError(error.code, "\(error.description); the console's last lines:\n\(last)")
+        }
     }
 
     private func awaitLine(
@@ -302,14 +322,14 @@ public final class VirtualMachine {
         while true {
             if let line = process.takeLine(from: stream) { return line }
             console += process.takeAll(.console)
-            guard try process.pump(until: deadline) else { throw late(what) }
+            guard try pump(until: deadline) else { throw late(what) }
         }
     }
 
     private func awaitBytes(_ count: Int, _ deadline: ContinuousClock.Instant) throws -> [UInt8] {
         while true {
             if let bytes = process.take(count, from: .agent) { return bytes }
-            guard try process.pump(until: deadline) else { throw late("\(count) bytes from the guest") }
+            guard try pump(until: deadline) else { throw late("\(count) bytes from the guest") }
         }
     }
 

@@ -59,6 +59,11 @@ struct LaboratoryTests {
         #expect(late.output == "begun\n")
         #expect(try guest.run("pidof sleep").status == 1)
         #expect(throws: LaboratoryError.self) { try guest.output("exit 1") }
+
+        // A kernel that panics ends the machine, and the error carries its last words.
+        let panic = #expect(throws: LaboratoryError.self) { try guest.run("echo c >/proc/sysrq-trigger") }
+        #expect(panic?.code == .machine)
+        #expect(panic?.description.contains("sysrq triggered crash") == true)
     }
 
     @Test("plug, unplug and reset")

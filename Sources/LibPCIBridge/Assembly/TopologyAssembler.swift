@@ -99,6 +99,14 @@ public struct TopologyAssembler {
                 isVirtual: f.physicalFunction != nil,
                 evidence: evidence
             ).resources()
+            if f.resource == nil {
+                function.resources = RegisterResources(
+                    config: f.config,
+                    capabilities: function.capabilities,
+                    evidence: evidence,
+                    cpuAddress: { log.cpuAddress(of: $0, isIO: $1, segment: f.address.segment) }
+                ).resources()
+            }
             functions.append(function)
         }
         return functions
@@ -188,44 +196,5 @@ public struct TopologyAssembler {
             if isHeld { mask |= 1 << UInt32(raw) }
         }
         return mask
-    }
-}
-
-/// The weights that evidence of use carries by default.
-enum UseWeights {
-    /// An endpoint that nobody uses.
-    static let idle = 1
-    /// A bound driver.
-    static let driver = 10
-    /// Each set of enabled VFs.
-    static let virtualFunctions = 20
-
-    /// The evidence that the record of a function itself gives; bridges cost nothing by themselves.
-    static func basic(of f: FunctionRecord, isBridge: Bool) -> [UseEvidence] {
-        guard !isBridge else { return [] }
-        var result: [UseEvidence] = []
-        if let driver = f.driver {
-            result.append(
-                UseEvidence(
-                    code: "driver-bound",
-                    detail: "driver \(driver) is bound",
-                    isProtected: false,
-                    weight: driver == "pcieport" ? 0 : UseWeights.driver
-                )
-            )
-        } else {
-            result.append(UseEvidence(code: "idle", detail: "no driver is bound", isProtected: false, weight: idle))
-        }
-        if let vfs = f.enabledVFs, vfs > 0 {
-            result.append(
-                UseEvidence(
-                    code: "vfs-enabled",
-                    detail: "\(vfs) VFs are enabled",
-                    isProtected: false,
-                    weight: virtualFunctions
-                )
-            )
-        }
-        return result
     }
 }

@@ -52,6 +52,17 @@ struct KernelLogFacts {
         }
     }
 
+    /// The CPU address of a bus address, by the apertures of the segment; the same address where none tells otherwise.
+    func cpuAddress(of address: UInt64, isIO: Bool, segment: UInt32) -> UInt64 {
+        for host in hosts where host.segment == segment {
+            for aperture in host.apertures where aperture.isIO == isIO {
+                guard aperture.offset != 0, let bus = aperture.busRange, bus.contains(address) else { continue }
+                return address &+ UInt64(bitPattern: aperture.offset)  // Two's complement: modulo 2^64.
+            }
+        }
+        return address
+    }
+
     /// Reads the lines of a log in any of the usual prefixes.
     /// - Complexity: O(number of bytes).
     init(_ lines: [String]) {

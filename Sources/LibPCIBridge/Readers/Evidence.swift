@@ -64,8 +64,12 @@ public struct Evidence: Hashable, Sendable {
     private static func head(of path: String) throws(ReadError) -> [UInt8] {
         let fd = open(path, O_RDONLY | O_CLOEXEC)
         guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
-        guard let bytes = Scratch().read(fd) else { throw .system(errno, path: path, doing: "read") }
-        return Array(bytes)
+        let scratch = Scratch()
+        let head = scratch.read(fd).map { Array($0) }
+        // The bytes lie in the buffer, which must outlive the copy.
+        withExtendedLifetime(scratch) {}
+        guard let head else { throw .system(scratch.failure, path: path, doing: "read") }
+        return head
     }
 
     private static func looksLikeSnapshot(_ head: [UInt8]) -> Bool {

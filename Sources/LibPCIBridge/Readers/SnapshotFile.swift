@@ -101,6 +101,7 @@ public struct SnapshotFile: Sendable {
         do {
             return try JSONDecoder().decode(Document.self, from: Data(bytes)).record
         } catch {
+            if let fault = JSONSyntax.fault(in: bytes) { throw ReadError(.badInput, "not a JSON document: \(fault)") }
             throw ReadError(.badInput, describe(error))
         }
     }

@@ -10,7 +10,9 @@ struct SysfsTree: ~Copyable {
     private let bus: Directory
     private let path: String
     private let scratch = Scratch()
-    private(set) var gaps: [ReadingGap] = []
+    private var vanished: [FunctionAddress] = []
+    private var damaged: [FunctionAddress] = []
+    private var unreadable: [FunctionAddress] = []
 
     /// Opens the directory that holds `devices/`.
     init(path: String) throws(ReadError) {
@@ -66,7 +68,7 @@ struct SysfsTree: ~Copyable {
         records.reserveCapacity(entries.count)
         for (i, entry) in entries.enumerated() {
             guard let directory = Directory(in: devices, name: entry.name) else {
-                vanished(entry.address)
+                vanished.append(entry.address)
                 continue
             }
             var record = FunctionRecord(address: entry.address)
@@ -78,12 +80,12 @@ struct SysfsTree: ~Copyable {
             }
             if let bytes = directory.read("resource", scratch) {
                 record.resource = resourceLines(bytes)
-                if record.resource == nil { damaged(entry.address, "resource") }
+                if record.resource == nil { damaged.append(entry.address) }
             } else if !directory.has("class") && !directory.has("vendor") && record.config.count == 0 {
-                vanished(entry.address)
+                vanished.append(entry.address)
                 continue
             } else {
-                unreadable(entry.address, "resource")
+                unreadable.append(entry.address)
             }
             readIdentity(directory, &record)
             readState(directory, &record)
@@ -181,28 +183,23 @@ struct SysfsTree: ~Copyable {
         bus.text("resource_alignment", scratch)
     }
 
-    private mutating func vanished(_ address: FunctionAddress) {
-        gaps.append(
-            ReadingGap(code: "vanished", detail: "\(address) went away while it was read; it is not in the tree")
+    /// What could not be read, one gap for each kind of failure.
+    var gaps: [ReadingGap] {
+        var gaps: [ReadingGap] = []
+        func say(_ code: String, _ addresses: [FunctionAddress], _ what: String) {
+            guard !addresses.isEmpty else { return }
+            let named = addresses.prefix(8).map(\.description).joined(separator: ", ")
+            let rest = addresses.count > 8 ? " and \(addresses.count - 8) more" : ""
+            gaps.append(ReadingGap(code: code, detail: "\(named)\(rest): \(what)"))
+        }
+        say(
+            "damaged-resource",
+            damaged,
+            "the file resource does not hold lines of three numbers; resources are unknown"
         )
-    }
-
-    private mutating func damaged(_ address: FunctionAddress, _ file: String) {
-        gaps.append(
-            ReadingGap(
-                code: "damaged-resource",
-                detail: "the file \(file) of \(address) does not hold lines of three numbers; its resources are unknown"
-            )
-        )
-    }
-
-    private mutating func unreadable(_ address: FunctionAddress, _ file: String) {
-        gaps.append(
-            ReadingGap(
-                code: "no-resource",
-                detail: "the file \(file) of \(address) could not be read; its resources are unknown"
-            )
-        )
+        say("no-resource", unreadable, "the file resource could not be read; resources are unknown")
+        say("vanished", vanished, "went away while being read; not in the tree")
+        return gaps
     }
 }
 

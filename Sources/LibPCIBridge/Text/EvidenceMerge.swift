@@ -81,7 +81,7 @@ extension FunctionFacts {
                 agreement.equal += 1
             } else {
                 agreement.different += 1
-                notes.append("\(name) is \(value) in one text and \(theirs) in the other")
+                notes.append("\(name) is \(Self.text(value)) in one text and \(Self.text(theirs)) in the other")
             }
         }
         take(&vendor, other.vendor, "the vendor id")
@@ -113,6 +113,22 @@ extension FunctionFacts {
             take(&mine.subordinate, theirs.subordinate, "the subordinate bus")
             take(&mine.isSubtractive, theirs.isSubtractive, "subtractive decoding")
             for kind in ResourceKind.allCases {
+                // Lspci before 3.7 shows windows as the registers hold them, in bus addresses.
+                let isIO = kind == .io
+                if case .open(let a, let width) = mine[kind], case .open(let b, _) = theirs[kind], a != b {
+                    let translation = TextEvidence.Translation(roots)
+                    if translation.range(a, isIO: isIO, segment: address.segment) == b {
+                        mine[kind] = .open(b, width: width)
+                        findings.append(
+                            TextFinding(
+                                .translated,
+                                address,
+                                "the \(kind.word) window is the bus addresses \(a) in one text and the CPU addresses \(b) in the "
+                                    + "other; they are the same"
+                            )
+                        )
+                    }
+                }
                 mine[kind] = Self.merged(mine[kind], theirs[kind], &agreement) { a, b in
                     notes.append("the \(kind.word) window is \(a) in one text and \(b) in the other")
                 }
@@ -126,6 +142,8 @@ extension FunctionFacts {
                 set(theirs)
                 continue
             }
+            // A display's ROM stands in low memory for one text, in its BAR for the other.
+            if theirs.index.isROM, (mine.start ?? 0) < 0x10_0000 || (theirs.start ?? 0) < 0x10_0000 { continue }
             // The size of a VF BAR may be one VF's in one text and all VFs' in the other.
             if mine.vfCount == theirs.vfCount || !theirs.index.isVFBAR {
                 take(&mine.size, theirs.size, "the size of \(theirs.index)")
@@ -142,6 +160,15 @@ extension FunctionFacts {
             set(mine)
         }
         for note in notes { findings.append(TextFinding(.disagreement, address, note)) }
+    }
+
+    private static func text<T>(_ value: T) -> String {
+        switch value {
+        case let number as UInt64: hex(number)
+        case let number as UInt16: bareHex(UInt64(number), width: 4)
+        case let number as UInt8: bareHex(UInt64(number), width: 2)
+        default: "\(value)"
+        }
     }
 
     private static func merged(

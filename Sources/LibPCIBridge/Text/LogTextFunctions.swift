@@ -88,7 +88,10 @@ extension LogTextReader {
         default: return
         }
         if let index {
-            note(resource, index: index, state: nil, of: address)
+            // Firmware that assigned nothing leaves the bus address 0.
+            let start = resource.range?.first
+            let isZero = start == 0 || start.map { busAddress(of: $0, resource, address) == 0 } == true
+            note(resource, index: index, state: isZero ? .unassigned : nil, of: address)
             return
         }
         change(address) { function in
@@ -109,6 +112,17 @@ extension LogTextReader {
                 )
             )
         }
+    }
+
+    /// The bus address of a CPU address, by the apertures that the log has named.
+    private func busAddress(of start: UInt64, _ resource: RangeText, _ address: FunctionAddress) -> UInt64 {
+        let offset = TextEvidence.Translation(roots).offset(
+            of: start,
+            isIO: resource.kind == .io,
+            segment: address.segment
+        )
+        // Two's complement: modulo 2^64.
+        return start &- UInt64(bitPattern: offset)
     }
 
     /// Reads `BAR 2 […]`, `BAR 14: assigned […]`, `ROM […]: failed to assign`, `VF BAR 0 […]: contains BAR 0 for 7 VFs` and kin.

@@ -26,6 +26,7 @@ extension LspciReader {
             // `lspci -v` does not number the BARs: they are counted, and a gap stays unseen.
             guard part == .head, nextCountedBAR < 6 else { return }
             let number = nextCountedBAR
+            noteCounting()
             readBAR(text, number: number, of: &function)
             let isWide = ResourceIndex.bar(number).flatMap { function.resource($0) }?.flags.contains(.memory64) == true
             nextCountedBAR += isWide ? 2 : 1

@@ -17,6 +17,8 @@ struct LspciReader {
     var part = Part.head
     var nextCountedBAR = 0
     private var titleLines = 0
+    private var isVerbose = false
+    private var hasCounted = false
     private var cutLine: [UInt8] = []
     private var repeated: [FunctionAddress] = []
     private var positions: [FunctionAddress: Int] = [:]
@@ -56,7 +58,7 @@ struct LspciReader {
             return .text
         }
         if !cutLine.isEmpty {
-            let whole = cutLine + [0x20] + line
+            let whole = cutLine + line
             cutLine = []
             readText(whole[...])
             return .text
@@ -70,6 +72,8 @@ struct LspciReader {
         current = nil
         if !bytes.isEmpty { takeConfig(into: &function) }
         bytes = []
+        // A verbose description without a line of capabilities is of a function that has none.
+        if isVerbose, function.showsCapabilities == nil { function.showsCapabilities = true }
         if let old = positions[function.address] {
             if functions[old] != function { repeated.append(function.address) }
             functions[old] = function
@@ -92,6 +96,28 @@ struct LspciReader {
             return
         }
         function.takeFacts(from: function.config)
+        if function.config.count >= 4096, !Capabilities(function.config).isComplete {
+            findings.append(
+                TextFinding(
+                    .damagedCapabilities,
+                    function.address,
+                    "a list of capabilities loops or leaves the configuration space; what stands behind is not read"
+                )
+            )
+        }
+    }
+
+    /// Notes that BARs were numbered by counting.
+    mutating func noteCounting() {
+        guard !hasCounted, let address = current?.address else { return }
+        hasCounted = true
+        findings.append(
+            TextFinding(
+                .countedIndex,
+                address,
+                "lspci -v does not number BARs: here and in what follows they are numbered in their order; -vv tells"
+            )
+        )
     }
 
     /// Ends the text.
@@ -134,6 +160,7 @@ struct LspciReader {
         part = .head
         nextCountedBAR = 0
         titleLines = 1
+        isVerbose = false
         cutLine = []
         readTitle(rest.trimmed, isContinuation: false)
     }
@@ -272,6 +299,7 @@ extension LspciReader {
         case UInt8(ascii: "C"):
             var rest = text
             if rest.take("Control: I/O") {
+                isVerbose = true
                 function.decodesIO = rest.first == 0x2b
                 if let memory = rest.after("Mem") { function.decodesMemory = memory.first == 0x2b }
             } else if rest.take("Capabilities: ") {
@@ -288,7 +316,9 @@ extension LspciReader {
         case UInt8(ascii: "K"):
             var rest = text
             if rest.take("Kernel driver in use: ") { function.driver = rest.trimmed.string }
-        case UInt8(ascii: "D"), UInt8(ascii: "F"), UInt8(ascii: "A"): readARI(text, of: &function)
+        case UInt8(ascii: "D"), UInt8(ascii: "F"), UInt8(ascii: "A"):
+            if text.starts("Flags: ") { isVerbose = true }
+            readARI(text, of: &function)
         case UInt8(ascii: "V"): readVF(text, of: &function)
         case UInt8(ascii: "T"):
             if part == .express { readARI(text, of: &function) }

@@ -93,7 +93,7 @@ public struct JournalRecord: Hashable, Sendable {
         public var isDone: Bool
     }
 
-    /// The forward writes in order; one that failed is left out unless it timed out.
+    /// The forward writes in order; one that certainly changed nothing is left out.
     public var deeds: [Deed] {
         var deeds: [Deed] = []
         for entry in entries {
@@ -103,7 +103,7 @@ public struct JournalRecord: Hashable, Sendable {
             case .done(let position) where position == deeds.last?.position:
                 deeds[deeds.count - 1].isDone = true
             case .failed(let position, let code, _) where position == deeds.last?.position:
-                if code != WriteError.Code.timedOut.rawValue { deeds.removeLast() }
+                if WriteError.Code(rawValue: code)?.leavesNoTrace == true { deeds.removeLast() }
             default: break
             }
         }

@@ -25,9 +25,8 @@ public protocol MachineObserver: AnyObject {
     /// The reasons for which the function at `address` must not be stopped now; empty when there is none.
     func protectedUse(of address: FunctionAddress) throws -> [UseEvidence]
 
-    /// Sentences on what is missing to carry out writes: privileges, a kernel that is not locked down.
-    ///
-    /// - Parameter writesConfig: whether configuration space is to be written.
+    /// Sentences on what is missing to carry out writes: privileges, and a kernel that is not locked down when
+    /// configuration space is to be written.
     func obstacles(writesConfig: Bool) throws -> [String]
 
     /// The kernel release, `uname -r`.

@@ -29,9 +29,7 @@ struct SysfsRoot: ~Copyable {
     /// The path as it was given, for messages.
     let path: String
 
-    /// Opens the root.
-    ///
-    /// - Parameter isReal: whether a file system other than sysfs is to be refused.
+    /// Opens the root; a real one must be a sysfs.
     init(path: String, isReal: Bool) throws(SysfsError) {
         root = try Self.openRoot(path, isReal: isReal)
         self.path = path

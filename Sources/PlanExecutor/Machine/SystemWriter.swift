@@ -6,8 +6,10 @@ public import RebalancePlanner
 public protocol SystemWriter: AnyObject {
     /// Performs `write` and returns when the kernel has finished it.
     ///
-    /// - Parameter limit: how long the write may take. After it the write is reported as timed out; the kernel may
-    ///   finish it later all the same.
+    /// - Parameters:
+    ///   - write: what to do.
+    ///   - limit: how long it may take. After it the write is reported as timed out; the kernel may finish it later all
+    ///     the same.
     /// - Throws: `WriteError` when the machine refused the write or did not finish it. Anything else that is thrown
     ///   ends the apply at once, as a crash would.
     func perform(_ write: SystemWrite, within limit: Duration) throws
@@ -34,6 +36,14 @@ public struct WriteError: Error, Hashable, Sendable, CustomStringConvertible {
         case forbidden
         /// The path to the attribute leads out of sysfs or through a link where none belongs.
         case misplaced
+
+        /// Whether a write that failed so has certainly changed nothing.
+        public var leavesNoTrace: Bool {
+            switch self {
+            case .refused, .timedOut: false
+            case .absent, .notPermitted, .forbidden, .misplaced: true
+            }
+        }
     }
 
     /// What went wrong.

@@ -12,12 +12,14 @@ struct DisturbanceWeights {
     /// Why a function may not be stopped, by place.
     private var protections: [TopologyPath: String] = [:]
 
-    init(_ topology: Topology, constraints: Constraints) {
+    /// - Parameter ignoresProtection: for the question what would be possible if nothing were protected.
+    init(_ topology: Topology, constraints: Constraints, ignoresProtection: Bool = false) {
         let limit = constraints.onlyBelow.flatMap { topology.position(of: $0) }.map { topology.path(of: $0) }
         for i in topology.functions.indices {
             let function = topology.functions[i]
             let path = topology.path(of: i)
             weights[path] = Self.weight(of: function)
+            if ignoresProtection { continue }
             if let limit, !limit.isAncestorOrSelf(of: path) {
                 protections[path] = "it is not below the port that the plan is limited to"
             }
@@ -35,6 +37,9 @@ struct DisturbanceWeights {
 
     /// The cost of stopping the function at `path`, 0 and up; 0 for a function that is not known.
     func weight(_ path: TopologyPath) -> Int { weights[path] ?? 0 }
+
+    /// Whether any function is protected.
+    var hasProtections: Bool { !protections.isEmpty }
 
     /// Why the function at `path` may not be stopped, or nil when it may.
     func protection(_ path: TopologyPath) -> String? { protections[path] }

@@ -56,7 +56,7 @@ struct ManeuverSearch<Simulation: Simulator> {
         var nodes = [Node(simulation: start, topology: topology, maneuvers: [], disturbed: [])]
         var queue = Heap<Candidate>()
         var serial = 0
-        var seenStates: Set<UInt64> = [start.stateKey]
+        var seenStates: Set<UInt64> = [topology.stateKey]
         let targets = Set(wanted)
 
         func expand(_ n: Int) {
@@ -99,7 +99,7 @@ struct ManeuverSearch<Simulation: Simulator> {
                     isCheapest: true
                 )
             }
-            guard candidate.stages < maximumStages, seenStates.insert(simulation.stateKey).inserted else { continue }
+            guard candidate.stages < maximumStages, seenStates.insert(after.stateKey).inserted else { continue }
             nodes.append(
                 Node(
                     simulation: simulation,
@@ -111,5 +111,19 @@ struct ManeuverSearch<Simulation: Simulator> {
             expand(nodes.count - 1)
         }
         return nil
+    }
+}
+
+extension Topology {
+    /// A key that two equal states share: what the kernel shows, and the registers of the bridges.
+    fileprivate var stateKey: UInt64 {
+        var hash = TreeState(self).fingerprint
+        for function in functions where function.isBridge {
+            for offset in stride(from: 0x18, to: 0x34, by: 4) {
+                // A mixing step of FNV-1a, which is defined modulo 2^64.
+                hash = (hash ^ UInt64(function.config.long(offset) ?? 0)) &* 0x100_0000_01b3
+            }
+        }
+        return hash
     }
 }

@@ -8,8 +8,6 @@ internal import PCITopology
 protocol Simulator {
     /// The machine as it is now.
     func topology() throws -> Topology
-    /// A key that two equal states share: kernel tree and registers.
-    var stateKey: UInt64 { get }
     /// Does the writes in order; false when the machine would refuse one.
     mutating func perform(_ writes: [SystemWrite]) -> Bool
 }

@@ -24,8 +24,6 @@ struct EvictionSearch {
         var missingCost = Int.max
     }
 
-    private let placer: Placer
-    private let forest: Forest
     private let costLimit: Int
     private var options: [Option] = []
     private var marks: [Int]
@@ -39,17 +37,15 @@ struct EvictionSearch {
     /// Options for item `item` (index into `placer.items`) that cost less than `costLimit`.
     ///
     /// - Parameter keep: the most options to return.
-    static func options(for item: Int, in placer: Placer, costLimit: Int, keep: Int) -> Result {
-        var search = EvictionSearch(placer: placer, costLimit: costLimit)
-        search.run(item)
+    static func options(for item: Int, in placer: inout Placer, costLimit: Int, keep: Int) -> Result {
+        var search = EvictionSearch(placer, costLimit: costLimit)
+        search.run(item, &placer)
         return search.finish(keep: keep)
     }
 
-    private init(placer: Placer, costLimit: Int) {
-        self.placer = placer
-        forest = placer.forest
+    private init(_ placer: borrowing Placer, costLimit: Int) {
         self.costLimit = costLimit
-        marks = Array(repeating: 0, count: placer.forest.deviceOf.count)
+        marks = Array(repeating: 0, count: placer.isEvicted.count)
     }
 
     private mutating func finish(keep: Int) -> Result {
@@ -89,16 +85,16 @@ struct EvictionSearch {
         isValid = true
     }
 
-    private mutating func evict(_ pin: Int) {
+    private mutating func evict(_ pin: Int, _ placer: inout Placer) {
         guard isValid else { return }
-        guard !forest.isLocked[pin] else {
+        guard !placer.forest.isLocked[pin] else {
             isValid = false
             return
         }
-        for d in forest.holders[pin] where !placer.isEvicted[d] && marks[d] != epoch {
+        for d in placer.forest.holders[pin] where !placer.isEvicted[d] && marks[d] != epoch {
             marks[d] = epoch
             picked.append(d)
-            pickedCost += forest.weight[d]
+            pickedCost += placer.forest.weight[d]
             if pickedCost >= costLimit {
                 isValid = false
                 return
@@ -106,9 +102,9 @@ struct EvictionSearch {
         }
     }
 
-    private mutating func evict(indices: Range<Int>) {
+    private mutating func evict(indices: Range<Int>, _ placer: inout Placer) {
         for i in indices {
-            evict(placer.activePins[i])
+            evict(placer.activePins[i], &placer)
             if !isValid { return }
         }
     }
@@ -120,11 +116,10 @@ struct EvictionSearch {
 
     // MARK: - All intervals
 
-    private mutating func run(_ item: Int) {
+    private mutating func run(_ item: Int, _ placer: inout Placer) {
         let f = placer.items[item]
-        let table = placer.table
         let pins = placer.activePins
-        let isLeaf = forest.granule[f.node] == 0
+        let isLeaf = placer.forest.granule[f.node] == 0
         // W0, W1, … up to the line.
         var chain: [Int] = []
         var window = f.window
@@ -132,7 +127,7 @@ struct EvictionSearch {
         while true {
             chain.append(window)
             if window == line { break }
-            window = forest.parent[window]
+            window = placer.forest.parent[window]
         }
         let top = chain.count - 1
         var level: [Int] = []
@@ -141,7 +136,7 @@ struct EvictionSearch {
         level.reserveCapacity(pins.count)
         for (i, pin) in pins.enumerated() {
             var j = 0
-            while !forest.isAncestor(chain[j], pin) { j += 1 }
+            while !placer.forest.isAncestor(chain[j], pin) { j += 1 }
             level.append(j)
             for k in j...top {
                 first[k] = min(first[k], i)
@@ -152,34 +147,34 @@ struct EvictionSearch {
         seenLow.removeAll(keepingCapacity: true)
         seenHigh.removeAll(keepingCapacity: true)
         for (i, pin) in pins.enumerated() {
-            let above = forest.parent[pin]
+            let above = placer.forest.parent[pin]
             let isDirect = above == chain[level[i]]
-            seenLow.append(isDirect ? forest.pinLow[pin] : roundDown(forest.pinLow[pin], forest.granule[above]))
-            seenHigh.append(isDirect ? forest.pinHigh[pin] : roundUp(forest.pinHigh[pin], forest.granule[above]))
+            seenLow.append(isDirect ? placer.forest.pinLow[pin] : roundDown(placer.forest.pinLow[pin], placer.forest.granule[above]))
+            seenHigh.append(isDirect ? placer.forest.pinHigh[pin] : roundUp(placer.forest.pinHigh[pin], placer.forest.granule[above]))
         }
-        let outerGranule = max(1, forest.granule[f.window])
+        let outerGranule = max(1, placer.forest.granule[f.window])
 
         var regions: [Forest.Region] = []
         if line < Forest.rootCount {
-            regions = forest.regions[line].filter {
+            regions = placer.forest.regions[line].filter {
                 $0.takesAll || f.takesPrefetchableRegion
             }
         } else {
             regions = [
-                Forest.Region(low: forest.pinLow[line], high: forest.pinHigh[line], takesAll: true, aperture: -1)
+                Forest.Region(low: placer.forest.pinLow[line], high: placer.forest.pinHigh[line], takesAll: true, aperture: -1)
             ]
         }
         for region in regions {
             // Candidate starts: the region's begin and the end of every pin inside.
             var i = 0
-            while i < pins.count, forest.pinHigh[pins[i]] <= region.low { i += 1 }
+            while i < pins.count, placer.forest.pinHigh[pins[i]] <= region.low { i += 1 }
             var candidate = i - 1
             while true {
                 let begin = candidate < i ? region.low : max(region.low, seenHigh[candidate])
-                let start = table.firstStart(f.shape, from: max(begin, f.low))
+                let start = placer.table.firstStart(f.shape, from: max(begin, f.low))
                 var exact = true
-                var end = table.end(f.shape, startingAt: start, exact: &exact)
-                if !exact { end = start + table.volume[f.shape] }
+                var end = placer.table.end(f.shape, startingAt: start, exact: &exact)
+                if !exact { end = start + placer.table.volume[f.shape] }
                 placer.table.steps += 1
                 if start >= region.high { break }
                 if end <= min(region.high, f.high) {
@@ -192,17 +187,18 @@ struct EvictionSearch {
                         after: candidate,
                         level: level,
                         first: first,
-                        last: last
+                        last: last,
+                        &placer
                     )
                 }
                 candidate += 1
-                if candidate >= pins.count || forest.pinLow[pins[candidate]] >= region.high { break }
+                if candidate >= pins.count || placer.forest.pinLow[pins[candidate]] >= region.high { break }
             }
         }
         if line >= Forest.rootCount {
             // The window that keeps its range could change instead, at the price of everybody below.
             begin()
-            evict(line)
+            evict(line, &placer)
             commit()
         }
     }
@@ -216,7 +212,8 @@ struct EvictionSearch {
         after candidate: Int,
         level: [Int],
         first: [Int],
-        last: [Int]
+        last: [Int],
+        _ placer: inout Placer
     ) {
         let pins = placer.activePins
         let top = chain.count - 1
@@ -229,19 +226,19 @@ struct EvictionSearch {
         var b = a + 1
         begin()
         while b < pins.count, seenLow[b] < (level[b] == 0 ? interval.upperBound : outerHigh) {
-            evict(pins[b])
+            evict(pins[b], &placer)
             if !isValid { return }
             b += 1
             placer.table.steps += 1
         }
         // Bus numbers: I may not lie in front of a header that stays; a header has nothing of its bus in front.
         for (j, window) in chain.enumerated() where j < top || window >= Forest.rootCount {
-            let header = forest.header[window]
+            let header = placer.forest.header[window]
             guard header >= 0 else { continue }
             if header == node {
-                for i in 0...max(a, 0) where i <= a && level[i] == 0 { evict(pins[i]) }
-            } else if placer.isPinned(header), forest.pinLow[header] >= interval.lowerBound {
-                evict(header)
+                for i in 0...max(a, 0) where i <= a && level[i] == 0 { evict(pins[i], &placer) }
+            } else if placer.isPinned(header), placer.forest.pinLow[header] >= interval.lowerBound {
+                evict(header, &placer)
             }
         }
         guard isValid else { return }
@@ -260,21 +257,21 @@ struct EvictionSearch {
             restart(base, baseCost)
             if t > j0 {
                 // Nothing below W(t-1) stays.
-                evict(indices: first[t - 1]..<(last[t - 1] + 1))
+                evict(indices: first[t - 1]..<(last[t - 1] + 1), &placer)
             }
             guard isValid else { continue }
             if t < m {
                 if hasLeft(t) {
                     let near = min(last[t], a)
-                    evict(indices: (near + 1)..<(a + 1))
+                    evict(indices: (near + 1)..<(a + 1), &placer)
                 } else {
                     let near = max(first[t], b)
-                    evict(indices: b..<near)
+                    evict(indices: b..<near, &placer)
                 }
                 commit()
                 continue
             }
-            splitForeign(a, b, chain: chain, level: level)
+            splitForeign(a, b, chain: chain, level: level, &placer)
         }
     }
 
@@ -286,29 +283,22 @@ struct EvictionSearch {
     }
 
     /// Commits the present set, once for each side of a foreign window that the interval splits.
-    private mutating func splitForeign(_ a: Int, _ b: Int, chain: [Int], level: [Int]) {
+    private mutating func splitForeign(_ a: Int, _ b: Int, chain: [Int], level: [Int], _ placer: inout Placer) {
         let pins = placer.activePins
         let saved = picked
         let savedCost = pickedCost
-        func stays(_ i: Int) -> Bool { forest.holders[pins[i]].contains { !placer.isEvicted[$0] && marks[$0] != epoch }
-            || forest.isLocked[pins[i]]
-        }
         var l = a
-        while l >= 0, !stays(l) { l -= 1 }
+        while l >= 0, !stays(pins[l], placer) { l -= 1 }
         var r = b
-        while r < pins.count, !stays(r) { r += 1 }
+        while r < pins.count, !stays(pins[r], placer) { r += 1 }
         guard l >= 0, r < pins.count, level[l] == level[r] else {
             commit()
             return
         }
         let above = chain[level[l]]
-        func childOfAbove(_ pin: Int) -> Int {
-            var node = pin
-            while forest.parent[node] != above { node = forest.parent[node] }
-            return node
-        }
-        let foreign = childOfAbove(pins[l])
-        guard foreign == childOfAbove(pins[r]) else {
+        var foreign = pins[l]
+        while placer.forest.parent[foreign] != above { foreign = placer.forest.parent[foreign] }
+        guard placer.forest.isAncestor(foreign, pins[r]) else {
             commit()
             return
         }
@@ -316,18 +306,24 @@ struct EvictionSearch {
             restart(saved, savedCost)
             if takesLeft {
                 var i = l
-                while i >= 0, forest.isAncestor(foreign, pins[i]), isValid {
-                    evict(pins[i])
+                while i >= 0, placer.forest.isAncestor(foreign, pins[i]), isValid {
+                    evict(pins[i], &placer)
                     i -= 1
                 }
             } else {
                 var i = r
-                while i < pins.count, forest.isAncestor(foreign, pins[i]), isValid {
-                    evict(pins[i])
+                while i < pins.count, placer.forest.isAncestor(foreign, pins[i]), isValid {
+                    evict(pins[i], &placer)
                     i += 1
                 }
             }
             commit()
         }
+    }
+
+    private func stays(_ pin: Int, _ placer: borrowing Placer) -> Bool {
+        if placer.forest.isLocked[pin] { return true }
+        for d in placer.forest.holders[pin] where !placer.isEvicted[d] && marks[d] != epoch { return true }
+        return false
     }
 }

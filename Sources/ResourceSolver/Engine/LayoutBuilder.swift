@@ -18,7 +18,7 @@ struct LayoutBuilder {
     ///
     /// Every window becomes the hull of what it holds, rounded to its granule; then windows that can have their present
     /// range get it, outermost first.
-    mutating func enter(_ placer: Placer, selection: Selection) {
+    mutating func enter(_ placer: inout Placer, selection: Selection) {
         let forest = placer.forest
         let start = placer.addresses()
         var low = Array(repeating: Int.max, count: forest.count)

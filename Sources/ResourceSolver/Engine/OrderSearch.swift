@@ -24,7 +24,6 @@ struct OrderSearch {
         var order: [Int] = []
     }
 
-    private let table: ShapeTable
     private let entries: [Entry]
     private var left: [Int]
     private var remaining: Int
@@ -52,7 +51,7 @@ struct OrderSearch {
         _ entries: [Entry],
         from start: Int,
         limit: Int = .max / 4,
-        in table: ShapeTable,
+        in table: inout ShapeTable,
         budget: Int,
         stopAtAny: Bool = false,
         needsOrder: Bool = false
@@ -68,7 +67,7 @@ struct OrderSearch {
             table.steps += 1
             return end <= min(limit, entry.high) ? Result(end: end, isExact: exact) : Result(end: .max, isExact: exact)
         }
-        if !needsOrder, entries.allSatisfy({ table.isSimpleLeaf[$0.shape] && $0.low <= start && $0.high >= limit }) {
+        if !needsOrder, areSimple(entries, from: start, limit: limit, table) {
             table.steps += 1
             let end = levelBound(entries, from: start, in: table)
             return Result(end: end <= limit ? end : .max, isExact: true)
@@ -86,10 +85,18 @@ struct OrderSearch {
             budget: budget,
             stopAtAny: stopAtAny
         )
-        search.descend(from: start)
+        search.descend(from: start, &table)
         let end = search.best > limit ? Int.max : search.best
         let exact = end == bound || !(search.cutShort || search.usedInexact)
         return Result(end: end, isExact: exact, order: search.bestOrder)
+    }
+
+    /// Whether level counts alone decide: power-of-two leaves that may lie anywhere between `start` and `limit`.
+    private static func areSimple(_ entries: [Entry], from start: Int, limit: Int, _ table: ShapeTable) -> Bool {
+        for entry in entries where !table.isSimpleLeaf[entry.shape] || entry.low > start || entry.high < limit {
+            return false
+        }
+        return true
     }
 
     /// A lower bound of the end of `entries` from `start`, whatever the order: level counts.
@@ -120,7 +127,6 @@ struct OrderSearch {
         budget: Int,
         stopAtAny: Bool
     ) {
-        self.table = table
         self.entries = entries
         self.budget = budget
         self.floor = floor
@@ -198,7 +204,7 @@ struct OrderSearch {
         var alignment: Int
     }
 
-    private mutating func descend(from position: Int) {
+    private mutating func descend(from position: Int, _ table: inout ShapeTable) {
         if remaining == 0 {
             if position < best {
                 best = position
@@ -253,7 +259,7 @@ struct OrderSearch {
             guard choice.bound < best else { continue }
             take(choice.entry)
             path.append(choice.entry)
-            descend(from: choice.end)
+            descend(from: choice.end, &table)
             path.removeLast()
             giveBack(choice.entry)
             if best <= stopAt || (cutShort && !bestOrder.isEmpty) { return }

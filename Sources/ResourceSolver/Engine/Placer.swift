@@ -6,9 +6,9 @@
 /// can lie only in a gap next to or inside that window's pins; inside a gap, the items of the left neighbour's windows
 /// come first, innermost first, then those of the window that spans the gap, then those of the right neighbour's
 /// windows, outermost first. So a placement is an assignment of items to gaps, and each gap is decided by orders alone.
-final class Placer {
+struct Placer {
     let forest: Forest
-    let table: ShapeTable
+    var table: ShapeTable
 
     /// What is known about a set of evicted devices.
     enum Verdict {
@@ -23,6 +23,8 @@ final class Placer {
         var node: Int
         var window: Int
         var shape: Int
+        var alignment: Int
+        var volume: Int
         var low: Int
         var high: Int
         var takesPrefetchableRegion: Bool
@@ -51,6 +53,8 @@ final class Placer {
     private var freed: [Int] = []
     private var shapeOf: [Int]
     private var mark: [Int]
+    private var waiting: [(line: Int, item: Item)] = []
+    private var waitingLines: [Int] = []
     private var epoch = 0
 
     // The line under work.
@@ -59,6 +63,8 @@ final class Placer {
     private(set) var items: [Item] = []
     private var firstPin: [Int]
     private var lastPin: [Int]
+    private var pinMark: [Int]
+    private var pinEpoch = 0
     private var content: [[Int]] = []
     private var chosen: [Int] = []
     private var nodeBudget = 0
@@ -87,6 +93,7 @@ final class Placer {
         mark = Array(repeating: 0, count: forest.count)
         firstPin = Array(repeating: -1, count: forest.count)
         lastPin = firstPin
+        pinMark = mark
         for node in 0..<forest.count where forest.hasPin(node) {
             holdCount[node] = forest.holders[node].count + (forest.isLocked[node] ? 1 : 0)
             if holdCount[node] > 0 { adjust(above: node, by: 1) }
@@ -97,7 +104,7 @@ final class Placer {
         }
     }
 
-    private func adjust(above node: Int, by change: Int) {
+    private mutating func adjust(above node: Int, by change: Int) {
         var above = forest.parent[node]
         while above >= 0 {
             pinsBelow[above] += change
@@ -125,7 +132,7 @@ final class Placer {
     }
 
     /// Evicts device `d`: pins that nobody else holds are released. No effect on an evicted or immovable device.
-    func evict(_ d: Int) {
+    mutating func evict(_ d: Int) {
         guard !isEvicted[d], forest.weight[d] >= 0 else { return }
         isEvicted[d] = true
         cost += forest.weight[d]
@@ -135,13 +142,13 @@ final class Placer {
         }
     }
 
-    private func release(_ node: Int) {
+    private mutating func release(_ node: Int) {
         // What a rigid window hid counts for the windows above from now on.
         adjust(above: node, by: forest.isRigid[node] ? pinsBelow[node] - 1 : -1)
     }
 
     /// Takes the eviction of device `d` back.
-    func restore(_ d: Int) {
+    mutating func restore(_ d: Int) {
         guard isEvicted[d] else { return }
         isEvicted[d] = false
         cost -= forest.weight[d]
@@ -151,12 +158,12 @@ final class Placer {
         }
     }
 
-    private func hold(_ node: Int) {
+    private mutating func hold(_ node: Int) {
         adjust(above: node, by: forest.isRigid[node] ? 1 - pinsBelow[node] : 1)
     }
 
     /// Makes exactly the devices of `set` evicted.
-    func setEvicted(_ set: [Int]) {
+    mutating func setEvicted(_ set: [Int]) {
         for d in isEvicted.indices where isEvicted[d] { restore(d) }
         for d in set { evict(d) }
     }
@@ -165,13 +172,17 @@ final class Placer {
     var evicted: [Int] { isEvicted.indices.filter { isEvicted[$0] } }
 
     /// The class of a free node, -1 when it holds nothing.
-    func shape(_ node: Int) -> Int {
+    mutating func shape(_ node: Int) -> Int {
         if shapeOf[node] != -2 { return shapeOf[node] }
         var shape = -1
         if forest.granule[node] == 0 {
             shape = table.leaf(size: forest.size[node], alignment: forest.alignment[node])
         } else {
-            let inside = forest.children[node].map { self.shape($0) }.filter { $0 >= 0 }
+            var inside: [Int] = []
+            for c in forest.children[node].indices {
+                let child = self.shape(forest.children[node][c])
+                if child >= 0 { inside.append(child) }
+            }
             shape = table.window(granule: forest.granule[node], children: inside) ?? -1
         }
         shapeOf[node] = shape
@@ -182,55 +193,62 @@ final class Placer {
     ///
     /// - Parameter budget: search nodes per line.
     /// - Complexity: O(pins x depth) per line with free items, plus the search.
-    func place(budget: Int) -> Verdict {
+    mutating func place(budget: Int) -> Verdict {
         solution.removeAll(keepingCapacity: true)
         failedLine = -1
-        for (line, lineItems) in collectItems() {
-            prepare(line, lineItems)
+        collectItems()
+        for line in waitingLines {
+            prepare(line)
             let verdict = assign(budget: budget)
             if case .fails = verdict {
                 failedLine = line
                 return verdict
             }
-            solution.append(LineSolution(gaps: gaps, items: items, content: content))
+            solution.append(LineSolution(gaps: gaps, items: items, content: Array(content[..<gaps.count])))
         }
         return .fits
     }
 
-    /// The free items of every line that has some, lines ascending.
-    private func collectItems() -> [(line: Int, items: [Item])] {
+    /// Gathers the free items of all lines, lines ascending.
+    private mutating func collectItems() {
         epoch += 1
-        var perLine: [Int: [Item]] = [:]
-        var order: [Int] = []
-        func visit(_ leaf: Int) {
-            var node = leaf
-            while isFree(forest.parent[node]) { node = forest.parent[node] }
-            guard mark[node] != epoch else { return }
-            mark[node] = epoch
-            let shape = shape(node)
-            guard shape >= 0 else { return }
-            let window = forest.parent[node]
-            let line = line(of: window)
-            var item = Item(
-                node: node,
-                window: window,
-                shape: shape,
-                low: forest.low[node],
-                high: forest.high[node],
-                takesPrefetchableRegion: forest.isPrefetchable[node]
-            )
-            if forest.granule[node] > 0 { narrow(&item, below: node) }
-            if perLine[line] == nil { order.append(line) }
-            perLine[line, default: []].append(item)
-        }
-        for leaf in loose { visit(leaf) }
+        waiting.removeAll(keepingCapacity: true)
+        waitingLines.removeAll(keepingCapacity: true)
+        for i in loose.indices { visit(loose[i]) }
         for d in isEvicted.indices where isEvicted[d] {
-            for node in forest.pinsOf[d] where holdCount[node] == 0 && forest.granule[node] == 0 { visit(node) }
+            for p in forest.pinsOf[d].indices {
+                let node = forest.pinsOf[d][p]
+                if holdCount[node] == 0 && forest.granule[node] == 0 { visit(node) }
+            }
         }
-        return order.sorted().map { ($0, perLine[$0] ?? []) }
+        waitingLines.sort()
     }
 
-    private func narrow(_ item: inout Item, below node: Int) {
+    private mutating func visit(_ leaf: Int) {
+        var node = leaf
+        while isFree(forest.parent[node]) { node = forest.parent[node] }
+        guard mark[node] != epoch else { return }
+        mark[node] = epoch
+        let shape = shape(node)
+        guard shape >= 0 else { return }
+        let window = forest.parent[node]
+        let line = line(of: window)
+        var item = Item(
+            node: node,
+            window: window,
+            shape: shape,
+            alignment: table.alignment[shape],
+            volume: table.volume[shape],
+            low: forest.low[node],
+            high: forest.high[node],
+            takesPrefetchableRegion: forest.isPrefetchable[node]
+        )
+        if forest.granule[node] > 0 { narrow(&item, below: node) }
+        if !waitingLines.contains(line) { waitingLines.append(line) }
+        waiting.append((line, item))
+    }
+
+    private mutating func narrow(_ item: inout Item, below node: Int) {
         for child in forest.children[node] where forest.granule[child] == 0 || shape(child) >= 0 {
             item.low = max(item.low, forest.low[child])
             item.high = min(item.high, forest.high[child])
@@ -241,41 +259,39 @@ final class Placer {
     // MARK: - The gaps of a line
 
     /// Lays out pins, gaps and items of `line` for `assign` and for the search for evictions.
-    private func prepare(_ line: Int, _ lineItems: [Item]) {
-        let table = table
-        items = lineItems.sorted { a, b in
-            let (x, y) = (a.shape, b.shape)
-            if table.alignment[x] != table.alignment[y] { return table.alignment[x] > table.alignment[y] }
-            if table.volume[x] != table.volume[y] { return table.volume[x] > table.volume[y] }
+    private mutating func prepare(_ line: Int) {
+        items.removeAll(keepingCapacity: true)
+        for (owner, item) in waiting where owner == line { items.append(item) }
+        items.sort { a, b in
+            if a.alignment != b.alignment { return a.alignment > b.alignment }
+            if a.volume != b.volume { return a.volume > b.volume }
             if a.window != b.window { return a.window < b.window }
-            if x != y { return x < y }
+            if a.shape != b.shape { return a.shape < b.shape }
             return a.node < b.node
         }
         buildGaps(line)
-        content = Array(repeating: [], count: gaps.count)
-        chosen = Array(repeating: -1, count: items.count)
+        for g in content.indices { content[g].removeAll(keepingCapacity: true) }
+        while content.count < gaps.count { content.append([]) }
+        chosen.removeAll(keepingCapacity: true)
+        for _ in items { chosen.append(-1) }
     }
 
-    /// The pins of `line` that hold, in ascending order, those below released windows included.
-    private func collectPins(_ line: Int) {
+    /// Cuts `line` at the pins that hold, and notes for every window above them its first and last pin.
+    private mutating func buildGaps(_ line: Int) {
         activePins.removeAll(keepingCapacity: true)
-        for node in forest.pins[line] where holdCount[node] > 0 { activePins.append(node) }
-    }
-
-    private func buildGaps(_ line: Int) {
-        collectPins(line)
-        for node in activePins {
-            var above = forest.parent[node]
-            while above != line, above >= 0 {
-                firstPin[above] = -1
-                above = forest.parent[above]
-            }
-        }
+        pinEpoch += 1
         firstPin[line] = -1
-        for (i, node) in activePins.enumerated() {
+        for p in forest.pins[line].indices {
+            let node = forest.pins[line][p]
+            guard holdCount[node] > 0 else { continue }
+            let i = activePins.count
+            activePins.append(node)
             var above = forest.parent[node]
             while above >= 0 {
-                if firstPin[above] < 0 { firstPin[above] = i }
+                if pinMark[above] != pinEpoch {
+                    pinMark[above] = pinEpoch
+                    firstPin[above] = i
+                }
                 lastPin[above] = i
                 if above == line { break }
                 above = forest.parent[above]
@@ -284,7 +300,8 @@ final class Placer {
         gaps.removeAll(keepingCapacity: true)
         if line < Forest.rootCount {
             var i = 0
-            for region in forest.regions[line] {
+            for r in forest.regions[line].indices {
+                let region = forest.regions[line][r]
                 var low = region.low
                 var left = -1
                 while i < activePins.count, forest.pinLow[activePins[i]] < region.high {
@@ -301,7 +318,8 @@ final class Placer {
         } else {
             var low = forest.pinLow[line]
             var left = -1
-            for pin in activePins {
+            for i in activePins.indices {
+                let pin = activePins[i]
                 appendGap(low: low, high: forest.pinLow[pin], left: left, right: pin, line, true)
                 low = max(low, forest.pinHigh[pin])
                 left = pin
@@ -310,7 +328,7 @@ final class Placer {
         }
     }
 
-    private func appendGap(low: Int, high: Int, left: Int, right: Int, _ line: Int, _ takesAll: Bool) {
+    private mutating func appendGap(low: Int, high: Int, left: Int, right: Int, _ line: Int, _ takesAll: Bool) {
         guard low < high else { return }
         var span = line
         if left >= 0, right >= 0 {
@@ -327,7 +345,7 @@ final class Placer {
             guard g.takesAll || item.takesPrefetchableRegion || window >= Forest.rootCount else { return .none }
             if forest.header[window] >= 0, window >= Forest.rootCount {
                 // The first number of a bus range is the bridge's own bus; here it would be among the others.
-                if item.node == forest.header[window], firstPin[window] >= 0 { return .none }
+                if item.node == forest.header[window], pinMark[window] == pinEpoch { return .none }
             }
             return .middle
         }
@@ -343,36 +361,26 @@ final class Placer {
 
     // MARK: - Assigning items to gaps
 
-    private var hasCandidates: [[Int32]] = []
+    private var candidates: [[Int]] = []
+    private var ranking: [(key: Int, gap: Int)] = []
 
-    private func assign(budget: Int) -> Verdict {
+    private mutating func assign(budget: Int) -> Verdict {
         firstStuck = -1
         hopeless.removeAll(keepingCapacity: true)
         allExact = true
         nodeBudget = budget
-        hasCandidates.removeAll(keepingCapacity: true)
-        var previous = -1
-        for (i, item) in items.enumerated() {
-            if previous >= 0, isTwin(items[previous], item) {
-                hasCandidates.append(hasCandidates[previous])
-                if let last = hopeless.last, last == previous { hopeless.append(i) }
-                previous = i
+        while candidates.count < items.count { candidates.append([]) }
+        for i in items.indices {
+            if i > 0, isTwin(items[i - 1], items[i]) {
+                candidates[i] = candidates[i - 1]
+                if hopeless.last == i - 1 { hopeless.append(i) }
                 continue
             }
-            previous = i
-            var list: [(key: Int, gap: Int32)] = []
-            let volume = table.volume[item.shape]
-            for (g, gap) in gaps.enumerated() {
-                table.steps += 1
-                guard gap.high - gap.low >= volume, gap.low < item.high, gap.high > item.low else { continue }
-                let zone = zone(item, gap)
-                guard zone != .none, fits(gap, [i]) else { continue }
-                // Small gaps first; the outer sides of a window after its inside.
-                list.append(((gap.high - gap.low) * 2 + (zone == .middle ? 0 : 1), Int32(g)))
+            rankGaps(i)
+            if candidates[i].isEmpty {
+                hopeless.append(i)
+                if stopsAtFirstStuck { break }
             }
-            list.sort { ($0.key, $0.gap) < ($1.key, $1.gap) }
-            hasCandidates.append(list.map(\.gap))
-            if list.isEmpty { hopeless.append(i) }
         }
         if let first = hopeless.first {
             firstStuck = first
@@ -383,6 +391,30 @@ final class Placer {
         return .fails(isProof: allExact && nodeBudget >= 0)
     }
 
+    /// The gaps in which item `i` fits alone: small gaps first, the outer sides of a window after its inside.
+    private mutating func rankGaps(_ i: Int) {
+        ranking.removeAll(keepingCapacity: true)
+        single[0] = i
+        let item = items[i]
+        table.steps += 1 + gaps.count / 8
+        for g in gaps.indices {
+            let size = gaps[g].high - gaps[g].low
+            guard size >= item.volume, gaps[g].low < item.high, gaps[g].high > item.low else { continue }
+            let zone = zone(item, gaps[g])
+            guard zone != .none else { continue }
+            table.steps += 1
+            guard fits(gaps[g], single) else { continue }
+            ranking.append((size * 2 + (zone == .middle ? 0 : 1), g))
+        }
+        ranking.sort { ($0.key, $0.gap) < ($1.key, $1.gap) }
+        candidates[i].removeAll(keepingCapacity: true)
+        for r in ranking { candidates[i].append(r.gap) }
+    }
+
+    private var single = [0]
+    /// Whether a decision may stop at the first item that has no place, leaving the rest of `hopeless` out.
+    var stopsAtFirstStuck = false
+
     private func isTwin(_ a: Item, _ b: Item) -> Bool {
         a.shape == b.shape && a.window == b.window && a.low == b.low && a.high == b.high
             && a.takesPrefetchableRegion == b.takesPrefetchableRegion && !forest.isHeader[a.node]
@@ -390,7 +422,7 @@ final class Placer {
     }
 
     /// Whether the gaps of the line have enough aligned slots of every size for all items together.
-    private func levelsSuffice() -> Bool {
+    private mutating func levelsSuffice() -> Bool {
         var mask: UInt64 = 1
         for item in items { mask |= table.levelMask[item.shape] }
         while mask != 0 {
@@ -412,7 +444,7 @@ final class Placer {
         return true
     }
 
-    private func descend(_ i: Int) -> Bool {
+    private mutating func descend(_ i: Int) -> Bool {
         if i == items.count { return true }
         nodeBudget -= 1
         if nodeBudget < 0 { return false }
@@ -421,9 +453,8 @@ final class Placer {
             // Equal items take gaps in order: the later one never goes back.
             from = chosen[i - 1]
         }
-        let candidates = hasCandidates[i]
-        for c in from..<max(from, candidates.count) {
-            let g = Int(candidates[c])
+        for c in from..<max(from, candidates[i].count) {
+            let g = candidates[i][c]
             table.steps += 1
             content[g].append(i)
             if content[g].count == 1 || fits(gaps[g], content[g]) {
@@ -440,9 +471,9 @@ final class Placer {
     // MARK: - One gap
 
     /// Whether the items `inside` (indices into `items`) fit in `gap` together.
-    private func fits(_ gap: Gap, _ inside: [Int]) -> Bool {
+    private mutating func fits(_ gap: Gap, _ inside: [Int]) -> Bool {
         var volume = 0
-        for i in inside { volume += table.volume[items[i].shape] }
+        for i in inside { volume += items[i].volume }
         guard volume <= gap.high - gap.low else { return false }
         var low = gap.low
         if gap.left >= 0 {
@@ -470,13 +501,19 @@ final class Placer {
     private var entries: [OrderSearch.Entry] = []
 
     /// The entries for the items of `window` among `inside`; mirrored items have mirrored bounds.
-    private func gather(_ inside: [Int], of window: Int, isMirrored: Bool) {
+    private mutating func gather(_ inside: [Int], of window: Int, isMirrored: Bool) {
         entries.removeAll(keepingCapacity: true)
         for i in inside where items[i].window == window {
             let item = items[i]
             let low = isMirrored ? -item.high : item.low
             let high = isMirrored ? -item.low : item.high
-            if let e = entries.firstIndex(where: { $0.shape == item.shape && $0.low == low && $0.high == high }) {
+            var e = 0
+            while e < entries.count,
+                entries[e].shape != item.shape || entries[e].low != low || entries[e].high != high
+            {
+                e += 1
+            }
+            if e < entries.count {
                 entries[e].count += 1
             } else {
                 entries.append(OrderSearch.Entry(shape: item.shape, count: 1, low: low, high: high))
@@ -485,10 +522,10 @@ final class Placer {
     }
 
     /// The end of the items of `window` among `inside` when they start at `start`, or nil beyond `limit`.
-    private func run(_ inside: [Int], of window: Int, isMirrored: Bool, from start: Int, limit: Int) -> Int? {
+    private mutating func run(_ inside: [Int], of window: Int, isMirrored: Bool, from start: Int, limit: Int) -> Int? {
         gather(inside, of: window, isMirrored: isMirrored)
         guard !entries.isEmpty else { return start <= limit ? start : nil }
-        let result = OrderSearch.leastEnd(entries, from: start, limit: limit, in: table, budget: orderBudget)
+        let result = OrderSearch.leastEnd(entries, from: start, limit: limit, in: &table, budget: orderBudget)
         guard result.end != .max else {
             if !result.isExact { allExact = false }
             return nil
@@ -507,7 +544,7 @@ extension Placer {
     /// The addresses of all leaves, in units, after a `place` that fits: pins where they are, the rest as found.
     ///
     /// - Returns: per node the start, or `Int.min` for windows and leaves that are nowhere.
-    func addresses() -> [Int] {
+    mutating func addresses() -> [Int] {
         var start = Array(repeating: Int.min, count: forest.count)
         for node in 0..<forest.count where forest.granule[node] == 0 && isPinned(node) {
             start[node] = forest.pinLow[node]
@@ -521,7 +558,7 @@ extension Placer {
         return start
     }
 
-    private func emit(_ gap: Gap, _ inside: [Int], into start: inout [Int]) {
+    private mutating func emit(_ gap: Gap, _ inside: [Int], into start: inout [Int]) {
         var low = gap.low
         if gap.left >= 0 {
             var window = forest.parent[gap.left]
@@ -543,7 +580,7 @@ extension Placer {
         _ = emitRun(inside, of: gap.span, isMirrored: false, from: low, limit: -high, into: &start)
     }
 
-    private func emitRun(
+    private mutating func emitRun(
         _ inside: [Int],
         of window: Int,
         isMirrored: Bool,
@@ -559,7 +596,7 @@ extension Placer {
             gathered,
             from: first,
             limit: limit,
-            in: table,
+            in: &table,
             budget: orderBudget,
             needsOrder: true
         )
@@ -592,7 +629,7 @@ extension Placer {
         return position
     }
 
-    private func emitNode(_ node: Int, from begin: Int, isMirrored: Bool, length: Int, into start: inout [Int]) {
+    private mutating func emitNode(_ node: Int, from begin: Int, isMirrored: Bool, length: Int, into start: inout [Int]) {
         if forest.granule[node] == 0 {
             start[node] = isMirrored ? -(begin + forest.size[node]) : begin
             return
@@ -602,8 +639,10 @@ extension Placer {
             return
         }
         let parts = table.parts[shape(node)]
-        var waiting: [[Int]] = parts.map { part in
-            forest.children[node].filter { shape($0) == part.shape }.reversed()
+        var waiting: [[Int]] = parts.map { _ in [] }
+        for child in forest.children[node].reversed() {
+            let shape = shape(child)
+            if let p = parts.firstIndex(where: { $0.shape == shape }) { waiting[p].append(child) }
         }
         let inner = parts.map { OrderSearch.Entry(shape: $0.shape, count: $0.count) }
         // The length was found at the residue; the same query gives the same order.
@@ -611,7 +650,7 @@ extension Placer {
         let result = OrderSearch.leastEnd(
             inner,
             from: residue,
-            in: table,
+            in: &table,
             budget: table.innerBudget,
             needsOrder: true
         )
@@ -627,7 +666,7 @@ extension Placer {
     }
 
     /// Bus numbers: the header first, then the others in node order, without gaps.
-    private func emitNumbers(_ node: Int, from begin: Int, into start: inout [Int]) {
+    private mutating func emitNumbers(_ node: Int, from begin: Int, into start: inout [Int]) {
         var position = begin
         let header = forest.header[node]
         if header >= 0 {

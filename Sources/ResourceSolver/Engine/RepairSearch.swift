@@ -27,7 +27,7 @@ struct RepairSearch {
         static func == (a: Node, b: Node) -> Bool { (a.cost, a.sequence) == (b.cost, b.sequence) }
     }
 
-    let placer: Placer
+    var placer: Placer
     let stepLimit: Int
     private var best: [Int]?
     private var bestCost = Int.max
@@ -36,6 +36,8 @@ struct RepairSearch {
     private var queue = Heap<Node>()
     private var sequence = 0
     private var seen: Set<[Int]> = []
+    private var pops = 0
+    private var generator = SplitMix(state: 0x5eed)
 
     init(_ placer: Placer, effort: Effort) {
         self.placer = placer
@@ -45,24 +47,36 @@ struct RepairSearch {
     private var isExhausted: Bool { placer.table.steps >= stepLimit }
 
     /// Runs the search to its end or to the end of its effort.
+    ///
+    /// The effort is spent in turns: proving by best-first search, improving by local search, with a growing share for
+    /// both.
     mutating func run() -> Answer {
         push([], cost: 0)
-        var pops = 0
-        while let node = queue.popMin() {
-            if node.cost >= bestCost {
-                queue.insert(node)
-                break
-            }
-            if isExhausted {
-                queue.insert(node)
-                break
-            }
-            pops += 1
-            expand(node, divesToo: pops == 1 || pops % 4 == 0)
-            if pops == 1, bestCost > 0 { widen() }
+        let total = stepLimit - placer.table.steps
+        var share = max(total / 16, 1_000)
+        bestFirst(until: placer.table.steps + share)
+        while !isProved, !isExhausted, best != nil {
+            improve(until: placer.table.steps + share * 2)
+            bestFirst(until: placer.table.steps + share)
+            share *= 2
         }
         let open = queue.min?.cost ?? Int.max
         return Answer(evicted: best, cost: bestCost, bound: min(floor, open, bestCost))
+    }
+
+    private var isProved: Bool { min(floor, queue.min?.cost ?? Int.max) >= bestCost }
+
+    private mutating func bestFirst(until limit: Int) {
+        let limit = min(limit, stepLimit)
+        while let node = queue.popMin() {
+            if node.cost >= bestCost || placer.table.steps >= limit && pops > 0 {
+                queue.insert(node)
+                return
+            }
+            pops += 1
+            expand(node, divesToo: pops == 1 || pops % 8 == 0)
+            if pops == 1, bestCost == .max { grow() }
+        }
     }
 
     private mutating func push(_ devices: [Int], cost: Int) {
@@ -95,7 +109,7 @@ struct RepairSearch {
         } else {
             var chosen: EvictionSearch.Result?
             for item in hopeless.prefix(4) {
-                let found = EvictionSearch.options(for: item, in: placer, costLimit: limit, keep: 400)
+                let found = EvictionSearch.options(for: item, in: &placer, costLimit: limit, keep: 400)
                 let cheapest = found.options.first?.cost ?? found.missingCost
                 let chosenCheapest = chosen.map { $0.options.first?.cost ?? $0.missingCost } ?? -1
                 if chosen == nil || cheapest > chosenCheapest { chosen = found }
@@ -154,7 +168,7 @@ struct RepairSearch {
             var chosen: EvictionSearch.Option?
             let stuck = placer.hopeless.isEmpty ? [max(placer.firstStuck, 0)] : Array(placer.hopeless.prefix(4))
             for item in stuck {
-                let found = EvictionSearch.options(for: item, in: placer, costLimit: limit, keep: 1)
+                let found = EvictionSearch.options(for: item, in: &placer, costLimit: limit, keep: 1)
                 guard let option = found.options.first else {
                     chosen = nil
                     break
@@ -196,14 +210,8 @@ struct RepairSearch {
 
     // MARK: - Wide moves
 
-    /// Frees whole subtrees and regions at once: finds answers where one item at a time does not.
-    private mutating func widen() {
-        grow()
-    }
-
     /// Frees everything movable and puts back what may stay.
     private mutating func grow() {
-        guard bestCost == .max else { return }
         let forest = placer.forest
         placer.setEvicted([])
         for d in forest.deviceOf.indices { placer.evict(d) }
@@ -213,5 +221,108 @@ struct RepairSearch {
         }
         putBack()
         record()
+    }
+
+    /// Local search: frees a neighbourhood on top of the best set, puts back in a shaken order, keeps what is no worse.
+    private mutating func improve(until limit: Int) {
+        guard var current = best, bestCost > 0 else { return }
+        let limit = min(limit, stepLimit)
+        let forest = placer.forest
+        var currentCost = bestCost
+        let pins = (0..<forest.count).filter { !forest.pins[$0].isEmpty }
+        guard !pins.isEmpty else { return }
+        var size = 4
+        while placer.table.steps < limit, !isProved {
+            placer.setEvicted(current)
+            switch generator.next(below: 4) {
+            case 0, 1:
+                freeNeighbours(of: current, count: size, forest)
+            case 2:
+                freeRun(in: pins[generator.next(below: pins.count)], count: size, forest)
+            default:
+                // Eject: what had to go stays, whoever is in its way goes.
+                let d = current[generator.next(below: current.count)]
+                placer.restore(d)
+                followCheapest(limit: currentCost + 2, keeping: d)
+            }
+            shakenPutBack()
+            guard case .fits = placer.place(budget: 200) else { continue }
+            if placer.cost <= currentCost {
+                if placer.cost < currentCost { size = 4 }
+                current = placer.evicted
+                currentCost = placer.cost
+                record()
+                if current.isEmpty { return }
+            } else {
+                size = size >= 24 ? 4 : size + 1
+            }
+        }
+    }
+
+    /// Evicts devices whose pins are next to a pin of one of `devices`.
+    private mutating func freeNeighbours(of devices: [Int], count: Int, _ forest: Forest) {
+        let d = devices[generator.next(below: devices.count)]
+        guard let pin = forest.pinsOf[d].first else { return }
+        let line = forest.pins[forest.line[pin]]
+        guard let at = line.firstIndex(of: pin) else { return }
+        var from = at
+        var to = at
+        var left = count
+        while left > 0, from > 0 || to < line.count - 1 {
+            if from > 0, to == line.count - 1 || generator.next(below: 2) == 0 { from -= 1 } else { to += 1 }
+            left -= 1
+        }
+        for i in from...to { evictHolders(line[i], forest) }
+    }
+
+    private mutating func freeRun(in line: Int, count: Int, _ forest: Forest) {
+        let pins = forest.pins[line]
+        let from = generator.next(below: pins.count)
+        for i in from..<min(pins.count, from + count) { evictHolders(pins[i], forest) }
+    }
+
+    private mutating func evictHolders(_ pin: Int, _ forest: Forest) {
+        guard !forest.isLocked[pin] else { return }
+        for d in forest.holders[pin] { placer.evict(d) }
+    }
+
+    /// Evicts the cheapest way to make room for what is stuck, again and again, sparing device `kept`.
+    private mutating func followCheapest(limit: Int, keeping kept: Int) {
+        for _ in 0..<8 {
+            guard case .fails = placer.place(budget: 50), placer.cost < limit else { return }
+            let item = placer.hopeless.first ?? max(placer.firstStuck, 0)
+            let found = EvictionSearch.options(for: item, in: &placer, costLimit: limit - placer.cost + 1, keep: 3)
+            let usable = found.options.filter { !$0.devices.contains(kept) }
+            guard !usable.isEmpty else { return }
+            for d in usable[generator.next(below: usable.count)].devices { placer.evict(d) }
+        }
+    }
+
+    private mutating func shakenPutBack() {
+        let weight = placer.forest.weight
+        var order: [(key: Int, device: Int)] = placer.evicted.map { d in
+            (weight[d] * (4 + generator.next(below: 8)), d)
+        }
+        order.sort { ($0.key, $0.device) > ($1.key, $1.device) }
+        for (_, d) in order {
+            placer.restore(d)
+            if case .fits = placer.place(budget: 30) { continue }
+            placer.evict(d)
+        }
+    }
+}
+
+/// A fixed sequence of numbers that looks shuffled: the same on every run (SplitMix64).
+struct SplitMix {
+    var state: UInt64
+
+    /// The next number, 0 to `bound` - 1; `bound` is at least 1.
+    mutating func next(below bound: Int) -> Int {
+        // Arithmetic modulo 2^64 is the definition of the generator.
+        state = state &+ 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return Int((z ^ (z >> 31)) % UInt64(max(bound, 1)))
     }
 }

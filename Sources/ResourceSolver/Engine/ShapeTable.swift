@@ -9,7 +9,7 @@
 ///
 /// All numbers are units of the line, with half-open ranges: this is the engine's private arithmetic. Mirrored lines run
 /// through negative numbers; rounding is two's complement and right for both signs.
-final class ShapeTable {
+struct ShapeTable {
     /// How the children of a class are counted: `count` children of class `shape`.
     struct Part: Hashable {
         var shape: Int
@@ -51,7 +51,7 @@ final class ShapeTable {
     func isLeaf(_ shape: Int) -> Bool { granule[shape] == 0 }
 
     /// The class of a leaf of `size` units, aligned to `alignment`.
-    func leaf(size: Int, alignment: Int) -> Int {
+    mutating func leaf(size: Int, alignment: Int) -> Int {
         let key = Key(granule: 0, size: size, parts: [Part(shape: -1, count: alignment)])
         if let shape = known[key] { return shape }
         let shape = add(key, size: size, alignment: alignment, volume: size, granule: 0, parts: [])
@@ -65,7 +65,7 @@ final class ShapeTable {
     }
 
     /// The class of a window with `granule` and children of the given classes, or nil when it holds nothing.
-    func window(granule: Int, children: [Int]) -> Int? {
+    mutating func window(granule: Int, children: [Int]) -> Int? {
         guard !children.isEmpty else { return nil }
         var grouped: [Part] = []
         for child in children.sorted() {
@@ -109,7 +109,7 @@ final class ShapeTable {
         return shape
     }
 
-    private func add(_ key: Key, size: Int, alignment: Int, volume: Int, granule: Int, parts: [Part]) -> Int {
+    private mutating func add(_ key: Key, size: Int, alignment: Int, volume: Int, granule: Int, parts: [Part]) -> Int {
         let shape = self.size.count
         known[key] = shape
         self.size.append(size)
@@ -136,18 +136,18 @@ final class ShapeTable {
     ///
     /// - Parameter exact: set to false when the search for the best order was cut short.
     @inline(__always)
-    func end(_ shape: Int, startingAt start: Int, exact: inout Bool) -> Int {
+    mutating func end(_ shape: Int, startingAt start: Int, exact: inout Bool) -> Int {
         granule[shape] == 0 ? start + size[shape] : start + length(shape, startingAt: start, exact: &exact)
     }
 
-    private func length(_ shape: Int, startingAt start: Int, exact: inout Bool) -> Int {
+    private mutating func length(_ shape: Int, startingAt start: Int, exact: inout Bool) -> Int {
         let residue = start & (alignment[shape] - 1)
         if let length = remembered[shape][residue] {
             if inexactResidues[shape].contains(residue) { exact = false }
             return length
         }
         let entries = parts[shape].map { OrderSearch.Entry(shape: $0.shape, count: $0.count) }
-        let found = OrderSearch.leastEnd(entries, from: residue, in: self, budget: innerBudget)
+        let found = OrderSearch.leastEnd(entries, from: residue, in: &self, budget: innerBudget)
         let length = roundUp(found.end, granule[shape]) - residue
         remembered[shape][residue] = length
         if !found.isExact {

@@ -22,6 +22,15 @@ struct ReadingOptions: ParsableArguments {
     )
     var kernel: String?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Size BARs that the kernel forgot by writing to their registers.",
+            discussion:
+                "Only as root, on the machine itself, and only for functions without driver that decode nothing."
+        )
+    )
+    var probe = false
+
     func validate() throws {
         guard from.count <= 1 else { throw ValidationError("expected --from once, found it \(from.count) times") }
     }
@@ -29,7 +38,7 @@ struct ReadingOptions: ParsableArguments {
     /// The raw evidence.
     func record() throws -> MachineRecord {
         do {
-            guard let path = from.first else { return try SysfsDirectoryReader(path: "/").read() }
+            guard let path = from.first else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
             switch try Evidence(path: path).kind {
             case .sysfsDirectory: return try SysfsDirectoryReader(path: path).read()
             case .snapshot: return try SnapshotFile(path: path).read()

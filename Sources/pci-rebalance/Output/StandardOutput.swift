@@ -15,6 +15,19 @@ enum StandardOutput {
     /// Writes `text`.
     static func write(_ text: String) throws { try write(Array(text.utf8)) }
 
+    /// Writes `bytes` as far as they are taken; failures, a closed pipe among them, are ignored.
+    static func offer(_ bytes: [UInt8]) {
+        var done = 0
+        while done < bytes.count {
+            let written = bytes.withUnsafeBytes { buffer in
+                buffer.baseAddress.map { Glibc.write(STDOUT_FILENO, $0 + done, buffer.count - done) } ?? 0
+            }
+            if written < 0, errno == EINTR { continue }
+            guard written > 0 else { return }
+            done += written
+        }
+    }
+
     /// Ends the process.
     static func exit(_ status: ExitStatus) -> Never { Glibc.exit(status.rawValue) }
 

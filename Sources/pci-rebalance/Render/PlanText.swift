@@ -44,6 +44,10 @@ struct PlanText {
         guard !plan.diagnosis.isEmpty else { return }
         heading("What is wrong", &page)
         for line in plan.diagnosis {
+            if line.code == "cause" {
+                page.paragraph("- \(line.text)", indent: 6, hanging: 8)
+                continue
+            }
             let name = line.address.map { line.text.contains($0.description) ? "" : "\($0) " } ?? ""
             page.paragraph("- \(name)\(line.text)", indent: 2, hanging: 4)
         }
@@ -86,10 +90,10 @@ struct PlanText {
                 page.paragraph("only if \(condition.text)", indent: 5, hanging: 7)
             }
             for write in step.writes { page.raw("     # \(write)") }
-            list("gone:", names(in: state, notIn: step.after), &page)
-            list("back:", names(in: step.after, notIn: state), &page)
+            let table = ChangeTable(style: style)
+            table.writeNames(from: state, to: step.after, to: &page, indent: 5)
             let changes = StateChange.changes(from: TreeState(last), to: step.after).filter { $0.what != .gone }
-            write(changes, &page, indent: 5)
+            table.write(changes, to: &page, indent: 5)
             if changes.contains(where: { $0.what != .new }) { changing += 1 }
             for write in step.wayBack where verbosity > 0 { page.raw("     way back: \(write)") }
             state = step.after
@@ -105,71 +109,8 @@ struct PlanText {
         if changing > 1 { outcome(&page) }
     }
 
-    private func names(in one: TreeState, notIn other: TreeState) -> [String] {
-        let paths = Set(other.functions.map(\.path))
-        return one.functions.filter { !paths.contains($0.path) }.map(\.address.description)
-    }
-
-    private func list(_ head: String, _ names: [String], _ page: inout TextPage) {
-        guard !names.isEmpty else { return }
-        page.line([Piece(head)] + names.map { Piece($0, gap: 1) }, indent: 5, hanging: 11)
-    }
-
     private func outcome(_ page: inout TextPage) {
         heading("Afterwards, compared with now", &page)
-        let changes = StateChange.changes(from: plan.before, to: plan.after)
-        list("gone:", names(in: plan.before, notIn: plan.after), &page)
-        write(changes.filter { $0.what != .gone }, &page, indent: 2)
-    }
-
-    /// Changes, the name of a function once and a change per line beside it.
-    private func write(_ changes: [StateChange], _ page: inout TextPage, indent: Int) {
-        var last: FunctionAddress?
-        var new: FunctionAddress?
-        for change in changes {
-            let name = change.address == last ? "" : change.address.description
-            var pieces = [Piece(name.isEmpty ? String(repeating: " ", count: 12) : name)]
-            switch change.what {
-            case .gone: continue
-            case .new:
-                new = change.address
-                pieces.append(Piece("is new", gap: 1))
-            case .renumbered(let old): pieces.append(Piece("was \(old)", gap: 1, style: style.change))
-            case .buses(let old, let new):
-                pieces.append(Piece(old?.description ?? "no bus", gap: 1))
-                pieces.append(Piece("-> \(new?.description ?? "no bus")", gap: 1, style: style.change))
-            case .resource(let index, let from, let to):
-                pieces.append(Piece("\(index)", gap: 1))
-                if change.address != new { pieces.append(Piece(from.text(index), gap: 1)) }
-                pieces.append(Piece("-> \(to.text(index))", gap: 1, style: style.change))
-            }
-            last = change.address
-            page.line(pieces, indent: indent, hanging: indent + 13)
-        }
-    }
-}
-
-extension Disturbance.Effect {
-    /// What happens, in words.
-    var text: String {
-        switch self {
-        case .stopped: "stopped, comes back as it was"
-        case .moved: "stopped, comes back at other addresses"
-        case .renumbered: "stopped, comes back on another bus"
-        }
-    }
-}
-
-extension Precondition {
-    /// The condition in words, after "only if".
-    var text: String {
-        switch self {
-        case .treeAsPredicted: "the tree is as predicted"
-        case .present(let address, let ids):
-            "\(address) is \(bareHex(UInt64(ids >> 16), width: 4)):\(bareHex(UInt64(ids & 0xffff), width: 4))"
-        case .busIsEmpty(let segment, let bus): "bus \(bareHex(UInt64(segment), width: 4)):\(bus) exists and is empty"
-        case .busIsAbsent(let segment, let bus): "bus \(bareHex(UInt64(segment), width: 4)):\(bus) does not exist"
-        case .notInUse(let address): "\(address) is not in use"
-        }
+        ChangeTable(style: style).write(from: plan.before, to: plan.after, to: &page, indent: 2)
     }
 }

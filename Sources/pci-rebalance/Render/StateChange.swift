@@ -36,6 +36,9 @@ struct StateChange: Equatable {
         for function in new.functions {
             guard let before = find(oldByPath, function.path) else {
                 result.append(StateChange(address: function.address, what: .new))
+                if let range = function.busRange {
+                    result.append(StateChange(address: function.address, what: .buses(from: nil, to: range)))
+                }
                 appendResources(of: function, from: [], to: &result)
                 continue
             }

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make setup && make demo     everything from a fresh Debian machine with Swift
+# make help                   the targets
+
+SWIFT ?= swift
+SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+DESTDIR ?=
+TOPOLOGY ?= first-light
+KERNEL ?= 6.12
+
+BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
+VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3
+RELEASE = .build/release/pci-rebalance
+DEBUG = .build/debug/pci-rebalance
+FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
+SOURCES = Sources Tests Package.swift
+
+.PHONY: help setup build test unit vm-test fetch-kernels lint format demo install vm clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## setup          install what building and testing need (apt, as root or with sudo)
+setup:
+	$(SUDO) apt-get update -q
+	$(SUDO) apt-get install -q -y --no-install-recommends $(BUILD_PACKAGES) $(VM_PACKAGES)
+
+## build          the command as it is installed: optimised, Swift's libraries inside
+build:
+	$(SWIFT) build -c release --static-swift-stdlib --product pci-rebalance -j $(JOBS)
+
+## test           all tests: units, recorded machines, real kernels in emulated machines
+test: fetch-kernels
+	$(SWIFT) build --build-tests -j $(JOBS)
+	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel
+
+## unit           the tests that need no emulated machine
+unit:
+	$(SWIFT) test --disable-xctest --skip VMTests -j $(JOBS)
+
+## vm-test        the tests on real kernels only
+vm-test: fetch-kernels
+	$(SWIFT) build --build-tests -j $(JOBS)
+	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
+
+## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
+fetch-kernels:
+	Tests/VMLaboratory/Scripts/fetch-kernels
+
+## lint           the format that CI insists on
+lint:
+	$(SWIFT) format lint --strict -r $(SOURCES)
+
+## format         bring the sources into that format
+format:
+	$(SWIFT) format -i -r $(SOURCES)
+
+## demo           this machine's tree, then a recorded hot-plug failure with its explanation and plan
+demo:
+	@$(SWIFT) build --product pci-rebalance -j $(JOBS)
+	@echo; echo '$$ pci-rebalance tree'
+	@$(DEBUG) tree || echo '(this machine could not be read, see above)'
+	@echo; echo '$$ pci-rebalance check --from $(FIXTURE)'
+	@$(DEBUG) check -q --from $(FIXTURE) >/dev/null; [ $$? -eq 3 ]
+	@$(DEBUG) check --from $(FIXTURE) || true
+	@if $(DEBUG) --help | grep -q '^  plan '; then \
+	    echo; echo '$$ pci-rebalance plan --from $(FIXTURE)'; \
+	    $(DEBUG) plan --from $(FIXTURE); \
+	fi
+
+## install        the command, its manual page, completions and schemas below DESTDIR/PREFIX
+install: build
+	install -D -m 755 -s $(RELEASE) $(DESTDIR)$(SBINDIR)/pci-rebalance
+	install -D -m 644 Docs/man/pci-rebalance.8 $(DESTDIR)$(MANDIR)/man8/pci-rebalance.8
+	install -d $(DESTDIR)$(DATADIR)/pci-rebalance/schema
+	install -m 644 Docs/schema/*.json $(DESTDIR)$(DATADIR)/pci-rebalance/schema/
+	install -d $(DESTDIR)$(DATADIR)/bash-completion/completions
+	$(RELEASE) --generate-completion-script bash > $(DESTDIR)$(DATADIR)/bash-completion/completions/pci-rebalance
+	install -d $(DESTDIR)$(DATADIR)/zsh/vendor-completions
+	$(RELEASE) --generate-completion-script zsh > $(DESTDIR)$(DATADIR)/zsh/vendor-completions/_pci-rebalance
+	install -d $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
+	$(RELEASE) --generate-completion-script fish > $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/pci-rebalance.fish
+
+## vm             a shell in an emulated machine: make vm TOPOLOGY=first-light KERNEL=6.12
+vm: fetch-kernels
+	$(SWIFT) build --product pci-rebalance -j $(JOBS)
+	$(SWIFT) run vm-lab run --topology $(TOPOLOGY) --kernel $(KERNEL)
+
+## clean          remove what was built
+clean:
+	rm -rf .build

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// The lines of the sysfs file `resource` that a kernel would print for what text tells of a function.
+struct ResourceLines {
+    private let facts: FunctionFacts
+    private let evidence: TextEvidence
+    private let config: ConfigSpace
+    private let translation: TextEvidence.Translation
+
+    init(
+        _ facts: FunctionFacts,
+        evidence: TextEvidence,
+        config: ConfigSpace,
+        translation: TextEvidence.Translation
+    ) {
+        self.facts = facts
+        self.evidence = evidence
+        self.config = config
+        self.translation = translation
+    }
+
+    /// The lines, or nil when a BAR has an address and no text tells its size.
+    func lines() -> [ResourceLine]? {
+        let isBridge = facts.headerLayout == 1 && facts.bridge != nil
+        let hasBus = isBridge && (facts.bridge?.secondary?.rawValue ?? 0) != 0
+        var lines = Array(repeating: ResourceLine.zero, count: hasBus ? 17 : 13)
+        var resources = facts.resources
+        if facts.config.count >= 64 { addRegisters(to: &resources) }
+        for resource in resources {
+            let at = Int(resource.index.rawValue)
+            guard at < lines.count else { continue }
+            guard let line = line(of: resource) else { return nil }
+            lines[at] = line
+        }
+        if hasBus {
+            for kind in ResourceKind.allCases { lines[13 + Int(kind.rawValue)] = window(kind) }
+        }
+        return lines
+    }
+
+    /// BARs that the registers show and no text names.
+    private func addRegisters(to resources: inout [ResourceFacts]) {
+        var isUpperHalf = false
+        let count = facts.headerLayout == 0 ? 6 : facts.headerLayout == 1 ? 2 : 0
+        for number in 0..<count {
+            guard !isUpperHalf, let value = config.long(0x10 + 4 * number), let index = ResourceIndex.bar(number) else {
+                isUpperHalf = false
+                continue
+            }
+            guard value != 0, value != .max else { continue }
+            let flags = ResourceDerivation.flags(ofRegister: value)
+            isUpperHalf = flags.contains(.memory64) && number < 5
+            guard !resources.contains(where: { $0.index == index }) else { continue }
+            var address = UInt64(value & (flags.contains(.io) ? ~3 : ~0xf))
+            if isUpperHalf { address |= UInt64(config.long(0x14 + 4 * number) ?? 0) << 32 }
+            let cpu = translation.cpuAddress(
+                of: address,
+                isIO: flags.contains(.io),
+                segment: facts.address.segment
+            )
+            resources.append(
+                ResourceFacts(
+                    index: index,
+                    flags: flags,
+                    start: address == 0 ? nil : cpu,
+                    size: size(at: cpu, isIO: flags.contains(.io)),
+                    state: address == 0 ? .unassigned : .placed
+                )
+            )
+        }
+    }
+
+    /// The size of the node in /proc/iomem or /proc/ioports that begins at `address` and bears the function's name.
+    private func size(at address: UInt64, isIO: Bool) -> ByteCount? {
+        let text = isIO ? evidence.ioports : evidence.iomem
+        let name = facts.address.description
+        return text.nodes.first { $0.range.first == address && $0.name == name }?.range.size.map { ByteCount($0) }
+    }
+
+    /// One line; nil when the address is known and the size is not.
+    private func line(of resource: ResourceFacts) -> ResourceLine? {
+        let flags = Self.flags(resource)
+        var size = resource.size
+        if resource.index.isVFBAR, resource.vfCount == nil, let one = size {
+            // One VF's share; the kernel shows the block of all.
+            guard let total = facts.sriov?.totalVFs, total > 0 else { return .zero }
+            let (product, overflow) = one.rawValue.multipliedReportingOverflow(by: UInt64(total))
+            size = overflow ? nil : ByteCount(product)
+        }
+        if size == nil, let start = resource.start {
+            size = self.size(at: start, isIO: resource.flags.contains(.io))
+        }
+        switch resource.state {
+        case .placed, .virtual, .unclaimed:
+            guard let start = resource.start, start != 0 || resource.flags.contains(.io) && resource.size != nil else {
+                return resource.index.isBAR && resource.start != nil && size == nil ? .zero : unset(flags, size)
+            }
+            guard let size else {
+                // A VF BAR or a ROM without size is no obstacle to reading the rest.
+                return resource.index.isBAR ? nil : .zero
+            }
+            guard let range = AddressRange(first: start, size: size.rawValue) else { return .zero }
+            return ResourceLine(start: range.first, end: range.last, flags: flags)
+        case .unassigned, .ignored:
+            // The kernel forgets what it failed to place: the log, which is part of the record, tells the size.
+            if !evidence.messages.isEmpty { return .zero }
+            return unset(flags, size)
+        }
+    }
+
+    private func unset(_ flags: ResourceFlags, _ size: ByteCount?) -> ResourceLine {
+        guard let size, size.rawValue > 0 else { return .zero }
+        return ResourceLine(start: 0, end: size.rawValue - 1, flags: flags.union(.unset))
+    }
+
+    /// The kernel's flag word for a BAR, ROM or VF BAR.
+    private static func flags(_ resource: ResourceFacts) -> ResourceFlags {
+        if resource.index.isROM { return [.memory, .prefetchable, .readOnly, .sizeAlign] }
+        if resource.flags.contains(.io) { return [.io, .sizeAlign, ResourceFlags(rawValue: 1)] }
+        var flags: ResourceFlags = [.memory, .sizeAlign]
+        if resource.flags.contains(.memory64) { flags.formUnion([.memory64, ResourceFlags(rawValue: 4)]) }
+        if resource.flags.contains(.prefetchable) { flags.formUnion([.prefetchable, ResourceFlags(rawValue: 8)]) }
+        return flags
+    }
+
+    /// A window: what the text says, else what the registers say.
+    private func window(_ kind: ResourceKind) -> ResourceLine {
+        var flags: ResourceFlags
+        var range: AddressRange?
+        let told = facts.bridge?[kind]
+        if let told { range = told.range }
+        let registers = facts.config.count >= 64 ? BridgeRegisters(facts.config) : nil
+        switch kind {
+        case .io:
+            flags = .io
+            if told == nil { range = registers?.io.range.flatMap { cpu($0, isIO: true) } }
+            if registers?.io.type == 1 || (range?.last ?? 0) > 0xffff { flags.insert(ResourceFlags(rawValue: 1)) }
+        case .memory:
+            flags = .memory
+            if told == nil { range = registers?.memory.range.flatMap { cpu($0, isIO: false) } }
+        case .prefetchable:
+            flags = [.memory, .prefetchable]
+            if told == nil { range = registers?.prefetchable.range.flatMap { cpu($0, isIO: false) } }
+            let isWide =
+                registers.map { $0.prefetchable.type == 1 } ?? (BridgeRegisters(config)?.prefetchable.type == 1)
+            if isWide { flags.formUnion([.memory64, ResourceFlags(rawValue: 1)]) }
+        }
+        guard var range else { return .zero }
+        // Lspci before 3.7 prints windows in bus addresses.
+        let isIO = kind == .io
+        if told != nil, !translation.covers(range, isIO: isIO, segment: facts.address.segment),
+            let moved = translation.range(range, isIO: isIO, segment: facts.address.segment)
+        {
+            range = moved
+        }
+        // Registers that read zero are an open window at address 0, which is how one that is not implemented reads.
+        if range.first == 0, told == nil, kind != .io || registers?.io.type == 0 { return .zero }
+        return ResourceLine(start: range.first, end: range.last, flags: flags)
+    }
+
+    private func cpu(_ range: AddressRange, isIO: Bool) -> AddressRange? {
+        let first = translation.cpuAddress(of: range.first, isIO: isIO, segment: facts.address.segment)
+        // Two's complement: both ends move by the same offset.
+        return AddressRange(first: first, last: range.last &+ (first &- range.first))
+    }
+}

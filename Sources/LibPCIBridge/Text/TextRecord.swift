@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+extension TextEvidence {
+    /// The record of the machine that the text describes, from which a topology is assembled as from a live reading.
+    ///
+    /// Functions with a hex dump keep its bytes. For the others the configuration space is put together from what the
+    /// text tells. The lines of the `resource` file are made from addresses and sizes where all of them are known; where
+    /// a size is not known there are none, and the resources carry no size. What is missing stands in `gaps`.
+    /// - Complexity: O(functions times roots + nodes).
+    public var record: MachineRecord {
+        var record = MachineRecord(origin: .text, kernel: kernel)
+        record.iomem = iomem.nodes.isEmpty ? nil : iomem.fileText(width: 8)
+        record.ioports = ioports.nodes.isEmpty ? nil : ioports.fileText(width: 4)
+        record.kernelLog = messages.isEmpty ? nil : messages.map(\.text)
+        let busOf = Translation(roots)
+        var withoutSizes: [FunctionAddress] = []
+        var withoutDump = 0
+        for facts in functions {
+            var f = FunctionRecord(address: facts.address)
+            f.vendor = facts.vendor
+            f.device = facts.device
+            f.subsystemVendor = facts.subsystemVendor
+            f.subsystemDevice = facts.subsystemDevice
+            f.classCode = facts.classWord.map { UInt32($0) << 8 | UInt32(facts.programmingInterface ?? 0) }
+            f.revision = facts.revision
+            f.driver = facts.driver
+            f.numaNode = facts.numaNode
+            f.iommuGroup = facts.iommuGroup
+            f.totalVFs = facts.sriov?.totalVFs
+            f.enabledVFs = facts.sriov?.isEnabled == true ? facts.sriov?.numVFs : facts.sriov == nil ? nil : 0
+            if facts.config.count >= 16, !facts.config.isAllOnes {
+                f.config = facts.config
+            } else {
+                withoutDump += 1
+                var synthesis = ConfigSynthesis(facts) {
+                    busOf.offset(of: $0, isIO: $1, segment: facts.address.segment)
+                }
+                f.config = synthesis.make()
+            }
+            let lines = ResourceLines(facts, evidence: self, config: f.config, translation: busOf)
+            f.resource = lines.lines()
+            if f.resource == nil { withoutSizes.append(facts.address) }
+            record.functions.append(f)
+            if let slot = facts.slot {
+                let a = facts.address
+                let place = "\(bareHex(UInt64(a.segment), width: 4)):\(a.bus):\(bareHex(UInt64(a.device), width: 2))"
+                if !record.slots.contains(where: { $0.name == slot }) {
+                    record.slots.append(SlotRecord(name: slot, address: place))
+                }
+            }
+        }
+        record.gaps = gaps(withoutDump: withoutDump, withoutSizes: withoutSizes)
+        return record
+    }
+
+    /// The topology that the text describes.
+    ///
+    /// - Throws: `ReadError` with code `badInput` when nothing about PCI functions was recognised, or when they make no tree.
+    public func topology() throws(ReadError) -> Topology {
+        guard !functions.isEmpty else {
+            throw ReadError(
+                .badInput,
+                "no PCI function in the text: expected lspci output or a boot log, found \(kinds.joined(separator: ", "))"
+            )
+        }
+        return try TopologyAssembler(record).topology()
+    }
+
+    private func gaps(withoutDump: Int, withoutSizes: [FunctionAddress]) -> [ReadingGap] {
+        var gaps: [ReadingGap] = []
+        if withoutDump > 0 {
+            gaps.append(
+                ReadingGap(
+                    code: "config-from-text",
+                    detail: "the configuration space of \(withoutDump) functions is put together from text; registers "
+                        + "that text does not show are not known"
+                )
+            )
+        }
+        if let first = withoutSizes.first {
+            let others = withoutSizes.count > 1 ? " and \(withoutSizes.count - 1) more functions" : ""
+            gaps.append(
+                ReadingGap(
+                    code: "sizes-unknown",
+                    detail: "the sizes of BARs of \(first)\(others) are not known: registers tell addresses only; add "
+                        + "lspci -vv, the kernel log or /proc/iomem"
+                )
+            )
+        }
+        if functions.contains(where: { $0.showsCapabilities == false }) {
+            gaps.append(
+                ReadingGap(
+                    code: "capabilities-denied",
+                    detail: "lspci was not run as root: hot-plug slots, SR-IOV and resizable BARs are not known"
+                )
+            )
+        } else if functions.contains(where: { $0.config.count < 256 && $0.showsCapabilities == nil }) {
+            gaps.append(
+                ReadingGap(
+                    code: "capabilities-unknown",
+                    detail:
+                        "the text shows no capabilities of some functions: hot-plug slots, SR-IOV and resizable BARs "
+                        + "are not known there"
+                )
+            )
+        }
+        for finding in findings where finding.code == .severalBoots || finding.code == .damagedHexRow {
+            gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
+        }
+        return gaps
+    }
+
+    /// CPU address minus bus address, by the apertures that the log tells.
+    struct Translation {
+        private let roots: [RootFacts]
+
+        init(_ roots: [RootFacts]) { self.roots = roots.filter { $0.apertures.contains { $0.offset != 0 } } }
+
+        /// The offset at a CPU address.
+        func offset(of address: UInt64, isIO: Bool, segment: UInt32) -> Int64 {
+            for root in roots where root.segment == segment {
+                for aperture in root.apertures where aperture.isIO == isIO && aperture.range.contains(address) {
+                    return aperture.offset
+                }
+            }
+            return 0
+        }
+
+        /// The CPU addresses of bus addresses; nil when no aperture covers them.
+        func range(_ bus: AddressRange, isIO: Bool, segment: UInt32) -> AddressRange? {
+            for root in roots where root.segment == segment {
+                for aperture in root.apertures where aperture.isIO == isIO {
+                    guard let held = aperture.busRange, held.contains(bus) else { continue }
+                    return bus.shifted(by: aperture.offset)
+                }
+            }
+            return nil
+        }
+
+        /// Whether an aperture covers these CPU addresses.
+        func covers(_ cpu: AddressRange, isIO: Bool, segment: UInt32) -> Bool {
+            roots.contains { root in
+                root.segment == segment && root.apertures.contains { $0.isIO == isIO && $0.range.contains(cpu) }
+            }
+        }
+
+        /// The CPU address of a bus address.
+        func cpuAddress(of address: UInt64, isIO: Bool, segment: UInt32) -> UInt64 {
+            for root in roots where root.segment == segment {
+                for aperture in root.apertures where aperture.isIO == isIO {
+                    guard let bus = aperture.busRange, bus.contains(address) else { continue }
+                    // Two's complement: CPU address = bus address + offset modulo 2^64.
+                    return address &+ UInt64(bitPattern: aperture.offset)
+                }
+            }
+            return address
+        }
+    }
+}
+
+extension IomemText {
+    /// The nodes as the kernel prints them, indented to a depth of eight.
+    func fileText(width: Int) -> String {
+        var text = ""
+        for node in nodes {
+            text += String(repeating: " ", count: 2 * min(node.depth, 8))
+            text +=
+                "\(bareHex(node.range.first, width: width))-\(bareHex(node.range.last, width: width)) : \(node.name)\n"
+        }
+        return text
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// Mounted file systems, swap, and devices that others are built on.
+enum BlockUse {
+    /// One line of /proc/self/mountinfo.
+    private struct Mount {
+        var device: String
+        var point: String
+        var type: String
+        var source: String
+    }
+
+    static func read(_ sysfs: borrowing Directory, _ proc: borrowing Directory, _ findings: inout UseFindings) {
+        guard let block = Directory(in: sysfs, name: "class/block") else {
+            findings.gap("block-unseen", "sysfs shows no block devices: mounted disks are not known")
+            return
+        }
+        guard let text = proc.contents("self/mountinfo") else {
+            findings.gap("mounts-unseen", "/proc/self/mountinfo could not be read: mounted disks are not known")
+            return
+        }
+        // major:minor -> name, from the `dev` files.
+        let scratch = Scratch()
+        var numbers: [String: String] = [:]
+        let names = block.names()
+        for name in names {
+            if let device = Directory(in: block, name: name), let number = device.text("dev", scratch) {
+                numbers[number] = name
+            }
+        }
+        var mounts: [Mount] = []
+        for line in TextLines(text) {
+            if let mount = Self.mount(line) { mounts.append(mount) }
+        }
+        mountEvidence(sysfs, block, mounts, numbers, &findings)
+        swapEvidence(proc, block, mounts, numbers, &findings)
+        for name in names {
+            guard let holders = Directory(in: block, name: name + "/holders") else { continue }
+            for holder in holders.names() {
+                addChain(name, block, .vital("held", "/dev/\(name) is part of /dev/\(holder)"), &findings)
+            }
+        }
+    }
+
+    /// `36 35 98:0 /root /mount rw,noatime master:1 - ext3 /dev/root rw`
+    private static func mount(_ line: TextBytes) -> Mount? {
+        let words = line.words()
+        guard words.count >= 10, let dash = words.firstIndex(where: { $0.equals("-") }), dash + 2 < words.count else {
+            return nil
+        }
+        return Mount(
+            device: words[2].string,
+            point: unescaped(words[4]),
+            type: words[dash + 1].string,
+            source: unescaped(words[dash + 2])
+        )
+    }
+
+    /// mountinfo writes blanks, tabs, line ends and backslashes as `\040` and so on.
+    private static func unescaped(_ text: TextBytes) -> String {
+        var bytes: [UInt8] = []
+        var i = text.startIndex
+        while i < text.endIndex {
+            if text[i] == 0x5c, i + 3 < text.endIndex {
+                let digits = text[(i + 1)...(i + 3)]
+                if digits.allSatisfy({ $0 >= 0x30 && $0 <= 0x37 }) {
+                    let value = digits.reduce(0) { $0 * 8 + Int($1 - 0x30) }
+                    bytes.append(UInt8(truncatingIfNeeded: value))
+                    i += 4
+                    continue
+                }
+            }
+            bytes.append(text[i])
+            i += 1
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private static func mountEvidence(
+        _ sysfs: borrowing Directory,
+        _ block: borrowing Directory,
+        _ mounts: [Mount],
+        _ numbers: [String: String],
+        _ findings: inout UseFindings
+    ) {
+        var seen = Set<String>()
+        for mount in mounts {
+            if mount.type == "zfs" {
+                findings.gap("zfs-unseen", "a ZFS pool is mounted: sysfs does not tell which disks it is on")
+                continue
+            }
+            guard let name = device(of: mount, block, numbers) else { continue }
+            // Mounts of the same device by other paths add nothing.
+            guard seen.insert(name).inserted else { continue }
+            let proof = UseEvidence.vital("mounted", "/dev/\(name) is mounted on \(mount.point)")
+            addChain(name, block, proof, &findings)
+            guard mount.type == "btrfs" else { continue }
+            for member in btrfsMembers(of: name, sysfs) where member != name {
+                addChain(
+                    member,
+                    block,
+                    .vital("mounted", "/dev/\(member) belongs to the btrfs mounted on \(mount.point)"),
+                    &findings
+                )
+            }
+        }
+    }
+
+    /// The block device of a mount: by number, and by name for file systems with numbers of their own (btrfs).
+    private static func device(of mount: Mount, _ block: borrowing Directory, _ numbers: [String: String]) -> String? {
+        if let name = numbers[mount.device] { return name }
+        guard mount.source.hasPrefix("/dev/") else { return nil }
+        return deviceName(mount.source, block)
+    }
+
+    /// The block device that a path below /dev names: itself, or the mapping of that name.
+    private static func deviceName(_ path: String, _ block: borrowing Directory) -> String? {
+        let name = String(path.dropFirst(5))
+        if !name.contains("/"), block.has(name) { return name }
+        guard name.hasPrefix("mapper/") else { return nil }
+        let mapping = String(name.dropFirst(7))
+        let scratch = Scratch()
+        for candidate in block.names() where candidate.hasPrefix("dm-") {
+            if let dm = Directory(in: block, name: candidate + "/dm"), dm.text("name", scratch) == mapping {
+                return candidate
+            }
+        }
+        return nil
+    }
+
+    private static func btrfsMembers(of name: String, _ sysfs: borrowing Directory) -> [String] {
+        guard let btrfs = Directory(in: sysfs, name: "fs/btrfs") else { return [] }
+        for uuid in btrfs.names() {
+            guard let devices = Directory(in: btrfs, name: uuid + "/devices") else { continue }
+            let members = devices.names()
+            if members.contains(name) { return members }
+        }
+        return []
+    }
+
+    private static func swapEvidence(
+        _ proc: borrowing Directory,
+        _ block: borrowing Directory,
+        _ mounts: [Mount],
+        _ numbers: [String: String],
+        _ findings: inout UseFindings
+    ) {
+        guard let text = proc.contents("swaps") else { return }
+        for line in TextLines(text).dropFirst() {
+            guard let first = line.words().first else { continue }
+            let path = unescaped(first)
+            if path.hasPrefix("/dev/"), let name = deviceName(path, block) {
+                addChain(name, block, .vital("swap", "/dev/\(name) is swap"), &findings)
+            } else if let mount = mounts.filter({ isBelow(path, $0.point) }).max(by: {
+                $0.point.utf8.count < $1.point.utf8.count
+            }),
+                let name = device(of: mount, block, numbers)
+            {
+                addChain(name, block, .vital("swap", "\(path) on /dev/\(name) is swap"), &findings)
+            }
+        }
+    }
+
+    private static func isBelow(_ path: String, _ point: String) -> Bool {
+        point == "/" || path == point || path.hasPrefix(point + "/")
+    }
+
+    /// Adds evidence to the functions below a block device: directly, through what it is built on (dm, md, bcache), through
+    /// the controllers of a multipath NVMe subsystem, and through the device that holds a loop's file.
+    private static func addChain(
+        _ name: String,
+        _ block: borrowing Directory,
+        _ proof: UseEvidence,
+        _ findings: inout UseFindings
+    ) {
+        var pending = [name]
+        var seen = Set(pending)
+        while let next = pending.popLast() {
+            guard let path = block.link(next) else { continue }
+            if findings.add(path: path, proof) { continue }
+            // A partition has the slaves of its disk.
+            for place in [next + "/slaves", next + "/../slaves"] {
+                guard let slaves = Directory(in: block, name: place) else { continue }
+                for slave in slaves.names() where seen.insert(slave).inserted { pending.append(slave) }
+            }
+            // nvme0n1 lies below the subsystem, its partitions one level deeper; the controllers are links beside it.
+            for place in [next + "/..", next + "/../.."] where path.contains("/nvme-subsystem/") {
+                guard let subsystem = Directory(in: block, name: place) else { continue }
+                for controller in subsystem.names() where controller.hasPrefix("nvme") {
+                    if let target = subsystem.link(controller) { findings.add(path: target, proof) }
+                }
+            }
+            if let loop = Directory(in: block, name: next + "/loop") {
+                let file = loop.text("backing_file", Scratch()) ?? "?"
+                // The file's own file system is mounted, and found by its own line of mountinfo.
+                findings.gap(
+                    "loop",
+                    "/dev/\(next) is the file \(file); the disk under it is protected by its own mount"
+                )
+            }
+        }
+    }
+}

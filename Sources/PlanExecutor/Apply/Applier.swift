@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Glibc
+import PCITopology
+public import RebalancePlanner
+
+/// Carries out plans so that nothing is lost.
+///
+/// Every step: its preconditions are checked against the machine; every write is in the journal, on the disk, before it
+/// is done; the tree is left to settle, read again and compared with the prediction, registers included. On any
+/// difference it stops and goes back (`Retreat`). Whatever happens to the tool meanwhile, `Recovery` can take over.
+///
+/// Not `Sendable`; an apply blocks its thread until it has ended.
+public struct Applier {
+    /// The machine.
+    public var machine: Machine
+    /// Where journals are kept.
+    public var disk: any JournalDisk
+    /// The path of the lock.
+    public var lockPath: String
+    /// The log of the system.
+    public var audit: any AuditLog
+    /// The clock.
+    public var pacing: Pacing
+    /// How long to wait for what.
+    public var limits: ApplyLimits
+
+    /// Creates an applier; all but the machine default to the running system.
+    public init(
+        machine: Machine,
+        disk: any JournalDisk = DirectoryJournalDisk(),
+        lockPath: String = ApplyLock.defaultPath,
+        audit: any AuditLog = SystemAuditLog(),
+        pacing: Pacing = .system,
+        limits: ApplyLimits = ApplyLimits()
+    ) {
+        self.machine = machine
+        self.disk = disk
+        self.lockPath = lockPath
+        self.audit = audit
+        self.pacing = pacing
+        self.limits = limits
+    }
+
+    /// Carries out `plan`.
+    ///
+    /// - Parameters:
+    ///   - plan: the plan.
+    ///   - progress: told what happens, in order; the last event is `ends`.
+    ///   - replanner: asked for a plan when the recorded way back did not bring everything back.
+    ///   - isCancelled: asked before every write; true stops the apply and goes back.
+    /// - Returns: how it ended.
+    /// - Throws: only what the machine's seams throw beyond their own errors.
+    public func apply(
+        _ plan: Plan,
+        progress: @escaping (ApplyEvent) -> Void = { _ in },
+        replanner: Replanner? = nil,
+        isCancelled: () -> Bool = { false }
+    ) throws -> ApplyReport {
+        let report: ApplyReport
+        do {
+            report = try checkedApply(plan, replanner, isCancelled, progress)
+        } catch let error as ObservationError {
+            report = ApplyReport(
+                .failed,
+                reason: "unreadable",
+                sentence: "The machine could not be read, and nothing was written: \(error).",
+                exitStatus: 69
+            )
+        }
+        progress(.ends(report))
+        return report
+    }
+
+    // MARK: Before the first write
+
+    private func checkedApply(
+        _ plan: Plan,
+        _ replanner: Replanner?,
+        _ isCancelled: () -> Bool,
+        _ progress: @escaping (ApplyEvent) -> Void
+    ) throws -> ApplyReport {
+        if let report = Self.answer(of: plan) { return report }
+        if let (reason, sentence) = PlanSafety.fault(in: plan) {
+            return Self.untouched(reason, "The plan is refused: \(sentence).", 4)
+        }
+        let lock: ApplyLock
+        do {
+            lock = try ApplyLock(path: lockPath)
+        } catch {
+            return Self.untouched(error.isBusy ? "busy" : "no-lock", "\(error).", error.isBusy ? 75 : 1)
+        }
+        defer { withExtendedLifetime(lock) {} }
+        if let report = try obstacle(plan) { return report }
+        let tree = try machine.observer.tree()
+        if let report = try staleness(plan, tree) { return report }
+        if let report = try protection(plan) { return report }
+
+        let signs = try machine.observer.signs(of: tree.functions.map(\.address))
+        let time = pacing.wallClock()
+        let beginning = JournalBeginning(
+            id: "\(String(time, radix: 36))-\(getpid())",
+            time: max(0, time),
+            kernel: plan.kernelRelease,
+            bootID: try machine.observer.bootID(),
+            signs: signs.map(SignRecord.init)
+        )
+        let journal: Journal
+        do {
+            journal = try Journal(on: disk, beginning, plan)
+        } catch let error as JournalError {
+            let reason = error.code == .full ? "journal-full" : "journal-unusable"
+            return Self.untouched(reason, "No journal could be begun: \(error).", error.code == .notPermitted ? 77 : 1)
+        }
+        let run = ApplyRun(
+            machine,
+            journal: journal,
+            audit: audit,
+            pacing: pacing,
+            limits: limits,
+            id: beginning.id,
+            progress: progress
+        )
+        let count = plan.steps.reduce(0) { $0 + $1.writes.count }
+        audit.mark("apply \(beginning.id) begins: \(plan.steps.count) steps, \(count) writes")
+        progress(.begins(id: beginning.id, steps: plan.steps.count, writes: count))
+        if disk.isVolatile { run.remark("the journal lives in memory and would not survive a power cut") }
+        let attempt = Attempt(
+            run: run,
+            plan: plan,
+            journal: journal,
+            records: beginning.signs,
+            check: RegisterCheck(tree, signs),
+            replanner: replanner
+        )
+        let report = try attempt.carryOut(from: 0, deeds: [], isCancelled)
+        audit.mark("apply \(beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)")
+        return report
+    }
+
+    private static func answer(of plan: Plan) -> ApplyReport? {
+        switch plan.verdict.answer {
+        case .act where !plan.steps.isEmpty: nil
+        case .act, .none:
+            ApplyReport(.done, reason: "nothing-to-do", sentence: "There is nothing to do.", exitStatus: 0)
+        case .refused: untouched(plan.verdict.reason, plan.verdict.sentence, 4)
+        case .impossible: untouched(plan.verdict.reason, plan.verdict.sentence, 2)
+        }
+    }
+
+    static func untouched(_ reason: String, _ sentence: String, _ status: Int32, _ details: [String] = [])
+        -> ApplyReport
+    {
+        ApplyReport(.failed, reason: reason, sentence: sentence, exitStatus: status, differences: details)
+    }
+
+    private func obstacle(_ plan: Plan) throws -> ApplyReport? {
+        do {
+            if try disk.read(Journal.unfinishedName) != nil {
+                return Self.untouched(
+                    "unfinished-apply",
+                    "An earlier apply was interrupted; run `pci-rebalance recover` first.",
+                    75
+                )
+            }
+        } catch let error as JournalError {
+            return Self.untouched("journal-unusable", "\(error).", error.code == .notPermitted ? 77 : 1)
+        }
+        let writes = plan.steps.flatMap { $0.writes + $0.wayBack }
+        let writesConfig = writes.contains { if case .config = $0 { true } else { false } }
+        let obstacles = try machine.observer.obstacles(writesConfig: writesConfig)
+        guard !obstacles.isEmpty else { return nil }
+        return Self.untouched("not-permitted", "\(obstacles.joined(separator: "; ")).", 77, obstacles)
+    }
+
+    private func staleness(_ plan: Plan, _ tree: TreeState) throws -> ApplyReport? {
+        let kernel = try machine.observer.kernelRelease()
+        guard plan.kernelRelease == kernel else {
+            return Self.untouched(
+                "other-kernel",
+                "The plan was made for kernel \(plan.kernelRelease); this is \(kernel).",
+                7
+            )
+        }
+        let differences = plan.before.differences(from: tree).map(\.description)
+        guard !differences.isEmpty || plan.fingerprint != tree.fingerprint else { return nil }
+        return Self.untouched(
+            "stale",
+            "The machine is no longer the one that the plan was made for.",
+            7,
+            differences
+        )
+    }
+
+    /// A plan may stop a function in use only if it says so among the disturbed ones.
+    private func protection(_ plan: Plan) throws -> ApplyReport? {
+        let declared = Set(plan.disturbed.map(\.address))
+        var reasons: [String] = []
+        for function in PlanSafety.removed(by: plan) where !declared.contains(function.address) {
+            for use in try machine.observer.protectedUse(of: function.address) {
+                reasons.append("\(function.address): \(use.detail)")
+            }
+        }
+        guard let first = reasons.first else { return nil }
+        return Self.untouched("in-use", "The plan would stop a function that is in use: \(first).", 4, reasons)
+    }
+}

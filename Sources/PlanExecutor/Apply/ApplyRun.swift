@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Glibc
+import PCITopology
+import RebalancePlanner
+
+/// The machine, as the executor sees it: one half to write, one to read.
+public struct Machine {
+    /// The half to write.
+    public var writer: any SystemWriter
+    /// The half to read.
+    public var observer: any MachineObserver
+
+    /// Joins two halves.
+    public init(writer: any SystemWriter, observer: any MachineObserver) {
+        self.writer = writer
+        self.observer = observer
+    }
+}
+
+/// One apply or recovery under way: the deeds that both share.
+final class ApplyRun {
+    let machine: Machine
+    let audit: any AuditLog
+    let pacing: Pacing
+    let limits: ApplyLimits
+    let progress: (ApplyEvent) -> Void
+    let id: String
+    private(set) var writes = 0
+    private(set) var remarks: [String] = []
+    /// Set when a write has timed out and not ended: everything further would hang behind it.
+    private(set) var isStuck = false
+    private let journal: Journal?
+    private var isJournalLost = false
+    private var indexes: [WritePosition.Direction: Int] = [:]
+
+    init(
+        _ machine: Machine,
+        journal: Journal?,
+        audit: any AuditLog,
+        pacing: Pacing,
+        limits: ApplyLimits,
+        id: String,
+        progress: @escaping (ApplyEvent) -> Void
+    ) {
+        self.machine = machine
+        self.journal = journal
+        self.audit = audit
+        self.pacing = pacing
+        self.limits = limits
+        self.id = id
+        self.progress = progress
+    }
+
+    func remark(_ text: String) {
+        remarks.append(text)
+        progress(.remark(text))
+    }
+
+    // MARK: Journal
+
+    /// Notes an entry. On the way forward a journal that fails stops the apply; on the way back it does not.
+    func record(_ entry: JournalEntry, isForward: Bool) throws {
+        guard let journal, !isJournalLost else { return }
+        do {
+            try journal.record(entry)
+        } catch let error as JournalError {
+            guard !isForward else { throw error }
+            isJournalLost = true
+            remark("the journal cannot be continued: \(error.description)")
+        }
+    }
+
+    // MARK: Writes
+
+    /// Does one write of a step; it is in the journal before. `deeds` gets it unless it certainly changed nothing.
+    func forward(_ write: SystemWrite, step: Int, index: Int, _ deeds: inout [JournalRecord.Deed]) throws {
+        let position = WritePosition(step: step, index: index, direction: .forward)
+        let saved = try savedValue(before: write)
+        do {
+            try perform(write, position, saved)
+            deeds.append(JournalRecord.Deed(position: position, write: write, saved: saved, isDone: true))
+        } catch let error {
+            if (error as? WriteError)?.code.leavesNoTrace != true {
+                deeds.append(JournalRecord.Deed(position: position, write: write, saved: saved, isDone: false))
+            }
+            throw error
+        }
+    }
+
+    /// Does one write of the way back or of a repair; whatever the machine answers, the way back goes on.
+    ///
+    /// - Returns: whether the kernel has finished the write.
+    @discardableResult
+    func backward(_ write: SystemWrite, step: Int, _ direction: WritePosition.Direction) throws -> Bool {
+        guard !isStuck else { return false }
+        let index = indexes[direction, default: 0]
+        indexes[direction] = index + 1
+        do {
+            let position = WritePosition(step: step, index: index, direction: direction)
+            try perform(write, position, savedValue(before: write))
+            return true
+        } catch is WriteError {
+            return false
+        }
+    }
+
+    private func savedValue(before write: SystemWrite) throws -> SavedValue? {
+        do {
+            return try machine.observer.savedValue(before: write)
+        } catch is ObservationError {
+            return nil
+        }
+    }
+
+    private func perform(_ write: SystemWrite, _ position: WritePosition, _ saved: SavedValue?) throws {
+        let isForward = position.direction == .forward
+        if isForward, saved == nil, case .config = write {
+            throw WriteError(.absent, write, detail: "expected to read the register before it is written")
+        }
+        try record(.about(position, write, saved: saved), isForward: isForward)
+        progress(.writeBegins(position, write))
+        writes += 1
+        let start = pacing.now()
+        do {
+            try machine.writer.perform(write, within: limit(of: write))
+        } catch let error as WriteError {
+            let took = pacing.now() - start
+            note(write, position, saved, error.code.rawValue, took)
+            progress(.writeFailed(position, write, code: error.code.rawValue, detail: error.detail))
+            try record(
+                .failed(position, code: error.code.rawValue, detail: String(error.detail.prefix(400))),
+                isForward: isForward
+            )
+            if error.code == .timedOut, !machine.writer.awaitLateWrite(within: limits.lateLimit) { isStuck = true }
+            throw error
+        }
+        let took = pacing.now() - start
+        note(write, position, saved, "done", took)
+        try record(.done(position), isForward: isForward)
+        progress(.writeDone(position, write, took: took))
+    }
+
+    private func limit(of write: SystemWrite) -> Duration {
+        switch write {
+        case .remove, .unbindDriver, .sriovNumVFs, .slotPower: limits.removeLimit
+        case .rescanBus, .rescanDevice, .rescanAll, .resizeBAR, .probeDriver: limits.rescanLimit
+        case .config, .resourceAlignment: limits.writeLimit
+        }
+    }
+
+    private func note(
+        _ write: SystemWrite,
+        _ position: WritePosition,
+        _ saved: SavedValue?,
+        _ result: String,
+        _ took: Duration
+    ) {
+        var old = ""
+        switch saved {
+        case .number(let number): old = " saved=\(hex(number))"
+        case .text(let text): old = " saved=\"\(text)\""
+        case nil: break
+        }
+        audit.note(
+            "apply=\(id) step=\(position.step + 1) write=\(position.index + 1) "
+                + "direction=\(position.direction.rawValue) op=\"\(write)\"\(old) result=\(result) "
+                + "ms=\(took.wholeMilliseconds)"
+        )
+    }
+
+    // MARK: Reading
+
+    /// Waits until the tree has not changed for the quiet window, at most for the settle limit; gives the tree.
+    func settle() throws -> (tree: TreeState, after: Duration, isQuiet: Bool) {
+        let start = pacing.now()
+        var tree = try machine.observer.tree()
+        var unchangedSince = pacing.now()
+        while true {
+            let now = pacing.now()
+            if now - unchangedSince >= limits.quietWindow { return (tree, unchangedSince - start, true) }
+            if now - start >= limits.settleLimit { return (tree, now - start, false) }
+            pacing.sleep(limits.pollInterval)
+            let next = try machine.observer.tree()
+            if next != tree {
+                tree = next
+                unchangedSince = pacing.now()
+            }
+        }
+    }
+
+    /// Driver and registers of every function of `tree`.
+    func signs(of tree: TreeState) throws -> [FunctionSigns] {
+        try machine.observer.signs(of: tree.functions.map(\.address))
+    }
+}

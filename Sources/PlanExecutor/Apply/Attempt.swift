@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import RebalancePlanner
+
+/// The steps of one plan on one machine, forward or back; shared by apply and recovery.
+struct Attempt {
+    let run: ApplyRun
+    let plan: Plan
+    let journal: Journal
+    let records: [SignRecord]
+    let check: RegisterCheck
+    let replanner: Replanner?
+
+    /// Why the way forward ended before its end.
+    private struct Stop {
+        var reason: String
+        var sentence: String
+        var details: [String] = []
+        var statusIfUntouched: Int32 = 5
+    }
+
+    /// Carries out the steps from index `first`; goes back when one of them does not do what was predicted.
+    func carryOut(from first: Int, deeds earlier: [JournalRecord.Deed], _ isCancelled: () -> Bool) throws -> ApplyReport
+    {
+        var deeds = earlier
+        do {
+            if let stop = try goForward(from: first, &deeds, isCancelled) { return try goBack(stop, deeds) }
+        } catch let error as JournalError {
+            return try goBack(
+                Stop(reason: "journal-unusable", sentence: "the journal could not be continued: \(error)"),
+                deeds
+            )
+        } catch let error as ObservationError {
+            return try goBack(
+                Stop(reason: "unreadable", sentence: "the machine could not be read: \(error)"),
+                deeds
+            )
+        }
+        try putAway(ApplyReport.Verdict.done.rawValue, "goal-reached")
+        return ApplyReport(
+            .done,
+            reason: "goal-reached",
+            sentence: "Done: the machine is as the plan predicted.",
+            exitStatus: 0,
+            remarks: run.remarks,
+            writes: run.writes,
+            before: plan.before,
+            after: plan.after
+        )
+    }
+
+    /// Goes back without having tried to go forward.
+    func undo(_ deeds: [JournalRecord.Deed], reason: String, _ sentence: String) throws -> ApplyReport {
+        try goBack(Stop(reason: reason, sentence: sentence), deeds, isRecovery: true)
+    }
+
+    // MARK: Forward
+
+    private func goForward(
+        from first: Int,
+        _ deeds: inout [JournalRecord.Deed],
+        _ isCancelled: () -> Bool
+    ) throws -> Stop? {
+        var state = first == 0 ? plan.before : plan.steps[first - 1].after
+        for (i, step) in plan.steps.enumerated().dropFirst(first) {
+            run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
+            if let stop = try begin(step, i, state, isCancelled) { return stop }
+            for (k, write) in step.writes.enumerated() {
+                if isCancelled() { return Stop(reason: "interrupted", sentence: "the apply was interrupted") }
+                do {
+                    try run.forward(write, step: i, index: k, &deeds)
+                } catch let error as WriteError {
+                    return Stop(
+                        reason: "write-\(error.code.rawValue)",
+                        sentence: "step \(i + 1): \(error)",
+                        statusIfUntouched: error.code == .notPermitted ? 77 : 5
+                    )
+                }
+            }
+            let (tree, time, isQuiet) = try run.settle()
+            guard isQuiet else {
+                return Stop(reason: "unsettled", sentence: "step \(i + 1): the tree does not come to rest")
+            }
+            let differences = try run.differences(after: step, tree, from: state, check)
+            guard differences.isEmpty else {
+                run.progress(.differs(differences))
+                return Stop(
+                    reason: "prediction-differs",
+                    sentence: "step \(i + 1): the machine shows something else than predicted",
+                    details: differences
+                )
+            }
+            try run.record(.stepReached(i), isForward: true)
+            run.progress(.stepReached(i, settledAfter: time))
+            state = step.after
+        }
+        return try confirm(state)
+    }
+
+    private func begin(
+        _ step: PlanStep,
+        _ index: Int,
+        _ state: TreeState,
+        _ isCancelled: () -> Bool
+    ) throws -> Stop? {
+        if isCancelled() { return Stop(reason: "interrupted", sentence: "the apply was interrupted") }
+        let unmet = try run.unmetPreconditions(of: step, expecting: state)
+        guard unmet.isEmpty else {
+            run.progress(.differs(unmet))
+            let isStale = try !state.differences(from: run.machine.observer.tree()).isEmpty
+            return Stop(
+                reason: index == 0 && isStale ? "stale" : "precondition-failed",
+                sentence: "step \(index + 1) cannot begin: \(unmet[0])",
+                details: unmet,
+                statusIfUntouched: isStale ? 7 : 4
+            )
+        }
+        try run.record(.stepBegins(index), isForward: true)
+        return nil
+    }
+
+    /// The last look: whatever worked before must work now, drivers and decoding included.
+    private func confirm(_ state: TreeState) throws -> Stop? {
+        var tree = try run.settle().tree
+        if !plan.before.signLosses(records, in: tree, try run.signs(of: tree)).isEmpty {
+            try run.restoreSigns(plan.before, records)
+            tree = try run.settle().tree
+        }
+        let losses = plan.before.signLosses(records, in: tree, try run.signs(of: tree)).map(\.description)
+        let differences = state.differences(from: tree).map(\.description) + losses
+        guard !differences.isEmpty else { return nil }
+        run.progress(.differs(differences))
+        return Stop(
+            reason: losses.isEmpty ? "prediction-differs" : "function-impaired",
+            sentence: "after the last step: \(differences[0])",
+            details: differences
+        )
+    }
+
+    // MARK: Back
+
+    private func goBack(
+        _ stop: Stop,
+        _ deeds: [JournalRecord.Deed],
+        isRecovery: Bool = false
+    ) throws -> ApplyReport {
+        guard !run.isStuck else { return stuck(stop) }
+        guard !deeds.isEmpty || run.writes > 0 || isRecovery else {
+            try putAway("failed", stop.reason)
+            return report(
+                stop.statusIfUntouched == 5 ? .rolledBack : .failed,
+                stop,
+                "Nothing was written: \(stop.sentence).",
+                stop.statusIfUntouched,
+                stop.details,
+                nil
+            )
+        }
+        let retreat = Retreat(
+            run: run,
+            plan: plan,
+            deeds: deeds,
+            records: records,
+            check: check,
+            replanner: replanner
+        )
+        let outcome: RetreatOutcome
+        do {
+            outcome = try retreat.go(reason: stop.reason)
+        } catch let error as ObservationError {
+            return report(
+                .failed,
+                stop,
+                "Stopped (\(stop.sentence)), and the machine can no longer be read: \(error).",
+                6,
+                stop.details,
+                nil
+            )
+        }
+        guard !run.isStuck else { return stuck(stop) }
+        for function in outcome.unplugged { run.remark("\(function.address) was unplugged meanwhile") }
+        if outcome.tree == plan.before {
+            run.remark("the tree is exactly as before")
+        } else {
+            for difference in plan.before.differences(from: outcome.tree) { run.remark("before: \(difference)") }
+        }
+        guard outcome.losses.isEmpty else {
+            return report(
+                .failed,
+                stop,
+                "Stopped (\(stop.sentence)); going back left something worse than before. Run `pci-rebalance recover`, "
+                    + "or reboot.",
+                6,
+                outcome.losses.map(\.description),
+                outcome.tree
+            )
+        }
+        try putAway(ApplyReport.Verdict.rolledBack.rawValue, stop.reason)
+        return report(
+            .rolledBack,
+            stop,
+            "Stopped (\(stop.sentence)) and went back; nothing is worse than before.",
+            5,
+            stop.details,
+            outcome.tree
+        )
+    }
+
+    private func stuck(_ stop: Stop) -> ApplyReport {
+        report(
+            .failed,
+            stop,
+            "Stopped (\(stop.sentence)). The write still hangs in the kernel, and any other would hang behind it; run "
+                + "`pci-rebalance recover` when it has ended.",
+            6,
+            stop.details,
+            nil
+        )
+    }
+
+    /// Ends the journal; a disk that fails now leaves a journal that `recover` ends later.
+    private func putAway(_ verdict: String, _ reason: String) throws {
+        do {
+            try journal.finish(verdict: verdict, reason: reason)
+        } catch let error as JournalError {
+            run.remark("the journal could not be ended: \(error)")
+        }
+    }
+
+    private func report(
+        _ verdict: ApplyReport.Verdict,
+        _ stop: Stop,
+        _ sentence: String,
+        _ status: Int32,
+        _ differences: [String],
+        _ tree: TreeState?
+    ) -> ApplyReport {
+        ApplyReport(
+            verdict,
+            reason: stop.reason,
+            sentence: sentence,
+            exitStatus: status,
+            differences: differences,
+            remarks: run.remarks,
+            writes: run.writes,
+            before: plan.before,
+            after: tree
+        )
+    }
+}

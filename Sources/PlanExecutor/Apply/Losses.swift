@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+
+/// Something that a function had before and has no longer.
+///
+/// Functions are the same when they stand at the same place in the tree with the same ids; their bus numbers and
+/// addresses may be others.
+enum Loss: Hashable {
+    /// The function is gone.
+    case function(FunctionState)
+    /// The bridge has no bus any more.
+    case bus(FunctionState)
+    /// The BAR or VF BAR has no address any more, or fewer bytes.
+    case resource(FunctionState, index: Int, was: ResourceLine, is: ResourceLine)
+    /// The registers of the function do not hold what the kernel shows; it cannot be reached.
+    case unreachable(FunctionState, String)
+    /// No driver is bound any more.
+    case driver(FunctionState, was: String)
+    /// The function does not answer to its addresses any more.
+    case decode(FunctionState, missing: Command)
+    /// The function may send larger payloads than the bridge above takes.
+    case payload(FunctionState, size: Int, above: Int)
+
+    /// The function, as it stands now, or as it stood before when it is gone.
+    var function: FunctionState {
+        switch self {
+        case .function(let f), .bus(let f), .resource(let f, _, _, _), .unreachable(let f, _),
+            .driver(let f, _), .decode(let f, _),
+            .payload(let f, _, _):
+            f
+        }
+    }
+
+    /// Whether the function itself, its bus or one of its addresses is lost, so that only the kernel's allocator can help.
+    var needsRescan: Bool {
+        switch self {
+        case .function, .bus, .resource, .unreachable: true
+        case .driver, .decode, .payload: false
+        }
+    }
+}
+
+extension Loss: CustomStringConvertible {
+    /// A lower-case sentence with what was before and is now.
+    var description: String {
+        switch self {
+        case .function(let f): "\(f.address) was there, is gone"
+        case .bus(let f): "\(f.address) had a bus, has none"
+        case .resource(let f, let index, let was, let line):
+            "\(f.address) \(ResourceIndex(index)?.description ?? "resource \(index)") was \(was), is \(line)"
+        case .unreachable(_, let sentence): sentence
+        case .driver(let f, let was): "\(f.address) had the driver \(was), has none"
+        case .decode(let f, let missing): "\(f.address) lost decode bits \(hex(UInt64(missing.rawValue))) of COMMAND"
+        case .payload(let f, let size, let above):
+            "\(f.address) may send payloads of \(size) bytes, the bridge above takes \(above)"
+        }
+    }
+}
+
+/// A function's place and ids: the same device, whatever its bus number.
+struct FunctionKey: Hashable, Comparable {
+    let path: TopologyPath
+    let ids: UInt32
+
+    init(_ function: FunctionState) {
+        path = function.path
+        ids = function.ids
+    }
+
+    static func < (a: FunctionKey, b: FunctionKey) -> Bool { (a.path, a.ids) < (b.path, b.ids) }
+}
+
+/// The functions of two trees paired by place and ids; VFs on buses of their own share a place and pair in address order.
+struct FunctionPairs {
+    /// Functions of the first tree with their counterpart in the second, in address order of the first.
+    let pairs: [(before: FunctionState, now: FunctionState?)]
+
+    init(_ before: TreeState, _ now: TreeState) {
+        var waiting: [FunctionKey: [FunctionState]] = [:]
+        for function in now.functions.reversed() { waiting[FunctionKey(function), default: []].append(function) }
+        pairs = before.functions.map { ($0, waiting[FunctionKey($0)]?.popLast()) }
+    }
+}
+
+extension ResourceLine {
+    /// Whether the line shows an address that the kernel gave.
+    var isPlaced: Bool {
+        !flags.isDisjoint(with: [.io, .memory]) && flags.isDisjoint(with: [.unset, .disabled, .startAlign])
+            && start != 0
+            && end >= start
+    }
+}
+
+extension TreeState {
+    /// What this tree had that `now` has not: functions, buses, addresses of BARs and VF BARs.
+    ///
+    /// A resource that shrank is a loss unless sizes are ignored.
+    func losses(in now: TreeState, ignoringSizes: Bool = false) -> [Loss] {
+        var losses: [Loss] = []
+        for (before, found) in FunctionPairs(self, now).pairs {
+            guard let found else {
+                losses.append(.function(before))
+                continue
+            }
+            if before.busRange != nil, found.busRange == nil { losses.append(.bus(found)) }
+            for index in 0...12 where index != 6 && index < before.lines.count && before.lines[index].isPlaced {
+                let was = before.lines[index]
+                let line = index < found.lines.count ? found.lines[index] : .zero
+                if line.isPlaced, ignoringSizes || line.end - line.start >= was.end - was.start { continue }
+                losses.append(.resource(found, index: index, was: was, is: line))
+            }
+        }
+        return losses
+    }
+
+    /// What the functions of this tree had beyond their resources, by the records, that those of `now` have not, by
+    /// their signs.
+    func signLosses(_ records: [SignRecord], in now: TreeState, _ signs: [FunctionSigns]) -> [Loss] {
+        let recorded = Dictionary(records.map { ($0.address, $0) }) { a, _ in a }
+        let current = Dictionary(signs.map { ($0.address, $0) }) { a, _ in a }
+        let payloads = Dictionary(now.functions.map { ($0.path, current[$0.address]?.maxPayloadSize) }) { a, _ in a }
+        let payloadsBefore = Dictionary(functions.map { ($0.path, recorded[$0.address]?.maxPayloadSize) }) { a, _ in a }
+        var losses: [Loss] = []
+        for (before, found) in FunctionPairs(self, now).pairs {
+            guard let found, let was = recorded[before.address], let sign = current[found.address] else { continue }
+            if let driver = was.driver, sign.driver == nil { losses.append(.driver(found, was: driver)) }
+            let missing = was.decode.subtracting(sign.decode).intersection(found.placedSpaces)
+            if !missing.isEmpty { losses.append(.decode(found, missing: missing)) }
+            if let above = before.path.above, let size = sign.maxPayloadSize, let limit = payloads[above] ?? nil,
+                let sizeBefore = was.maxPayloadSize, let limitBefore = payloadsBefore[above] ?? nil,
+                sizeBefore <= limitBefore, size > limit
+            {
+                losses.append(.payload(found, size: size, above: limit))
+            }
+        }
+        return losses
+    }
+}
+
+extension FunctionState {
+    /// The decode bits that the addresses of the function call for; windows of a bridge count.
+    var placedSpaces: Command {
+        var result: Command = []
+        for (index, line) in lines.enumerated() where line.isPlaced && index != 6 && !(7...12).contains(index) {
+            result.insert(line.flags.contains(.io) ? .ioSpace : .memorySpace)
+        }
+        return result
+    }
+}
+
+extension TopologyPath {
+    /// The place of the bridge above, or nil on a root bus.
+    var above: TopologyPath? {
+        hops.count > 1 ? TopologyPath(segment: segment, rootBus: rootBus, hops: Array(hops.dropLast())) : nil
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import RebalancePlanner
+
+/// Whether a plan may be carried out at all, judged without the machine.
+enum PlanSafety {
+    /// Why the plan must not be carried out, with a slug; nil when it may.
+    static func fault(in plan: Plan) -> (reason: String, sentence: String)? {
+        guard plan.steps.last.map({ $0.after == plan.after }) ?? true else {
+            return ("inconsistent-plan", "the tree after the last step is not the tree after the plan")
+        }
+        var known = Set(plan.before.functions.map(\.address))
+        for (i, step) in plan.steps.enumerated() {
+            known.formUnion(step.after.functions.map(\.address))
+            for write in step.writes + step.wayBack {
+                if let fault = WriteRules.fault(in: write) {
+                    return ("forbidden-write", "step \(i + 1): \(write): \(fault)")
+                }
+                if let address = write.address, !known.contains(address) {
+                    return ("unknown-function", "step \(i + 1): \(write): \(address) is in no tree of the plan so far")
+                }
+            }
+        }
+        if let loss = plan.before.losses(in: plan.after, ignoringSizes: true).first {
+            return ("plan-loses", "the plan would lose something: \(loss)")
+        }
+        return nil
+    }
+
+    /// The functions that the plan removes, with everything below them, in address order.
+    static func removed(by plan: Plan) -> [FunctionState] {
+        var result: Set<FunctionState> = []
+        var tree = plan.before
+        for step in plan.steps {
+            for case .remove(let address) in step.writes {
+                guard let root = tree.functions.first(where: { $0.address == address }) else { continue }
+                for function in plan.before.functions where root.path.isAncestorOrSelf(of: function.path) {
+                    result.insert(function)
+                }
+            }
+            tree = step.after
+        }
+        return result.sorted { $0.address < $1.address }
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+
+/// Compares the registers of functions with what the kernel shows of them.
+///
+/// The two part when a rescan places a window of a bridge that is already enabled: the kernel's tree is right, the
+/// registers stay closed, and nothing below can be reached (`pci_setup_bridge` is skipped). Registers hold bus
+/// addresses; what lies between them and CPU addresses is learnt from the functions that agree before the first write.
+struct RegisterCheck {
+    /// Differences CPU address - bus address seen before, modulo 2^64, by segment and space.
+    private var offsets: [Space: Set<UInt64>] = [:]
+
+    private struct Space: Hashable {
+        let segment: UInt32
+        let isIO: Bool
+    }
+
+    private struct Register {
+        let index: Int
+        let isIO: Bool
+        let base: UInt64
+        /// The size, where the register tells it: windows only.
+        let size: UInt64?
+        /// Whether the register forwards or decodes nothing.
+        let isClosed: Bool
+    }
+
+    /// Learns from the machine as it is before the first write.
+    init(_ tree: TreeState, _ signs: [FunctionSigns]) {
+        let functions = Dictionary(tree.functions.map { ($0.address, $0) }) { a, _ in a }
+        for sign in signs {
+            guard let function = functions[sign.address] else { continue }
+            for register in Self.registers(sign.config) where !register.isClosed {
+                guard let line = Self.line(register, function) else { continue }
+                guard register.size == nil || register.size == line.end - line.start else { continue }
+                // Modulo 2^64: bus addresses may lie above CPU addresses.
+                offsets[Space(segment: sign.address.segment, isIO: register.isIO), default: []]
+                    .insert(line.start &- register.base)
+            }
+        }
+    }
+
+    /// What the registers of the functions say otherwise than the kernel, a sentence each, in the order of `signs`.
+    func differences(_ tree: TreeState, _ signs: [FunctionSigns]) -> [(address: FunctionAddress, sentence: String)] {
+        let functions = Dictionary(tree.functions.map { ($0.address, $0) }) { a, _ in a }
+        var result: [(address: FunctionAddress, sentence: String)] = []
+        for sign in signs {
+            guard let function = functions[sign.address] else { continue }
+            func differs(_ sentence: String) { result.append((sign.address, "\(sign.address) \(sentence)")) }
+            guard !sign.config.isAllOnes, sign.config.hasHeader else {
+                differs("expected to answer, found all ones")
+                continue
+            }
+            if let range = function.busRange, let registers = BridgeRegisters(sign.config),
+                registers.secondary != range.first || registers.subordinate != range.last
+            {
+                let found = "\(registers.secondary)-\(registers.subordinate)"
+                differs("expected bus registers \(range.first)-\(range.last), found \(found)")
+            }
+            for register in Self.registers(sign.config) {
+                guard let line = Self.line(register, function),
+                    let known = offsets[Space(segment: sign.address.segment, isIO: register.isIO)], !known.isEmpty
+                else { continue }
+                let name = ResourceIndex(register.index)?.description ?? "resource \(register.index)"
+                let expected = "\(hex(line.start))-\(hex(line.end))"
+                if register.isClosed {
+                    differs("\(name) registers expected to hold \(expected), found closed")
+                } else if !known.contains(line.start &- register.base)
+                    || register.size.map({ $0 != line.end - line.start }) ?? false
+                {
+                    differs("\(name) registers expected to hold \(expected), found \(hex(register.base))")
+                }
+            }
+        }
+        return result
+    }
+
+    private static func line(_ register: Register, _ function: FunctionState) -> ResourceLine? {
+        guard register.index < function.lines.count else { return nil }
+        let line = function.lines[register.index]
+        guard line.isPlaced, !line.flags.contains(.fixed), line.flags.contains(.io) == register.isIO else { return nil }
+        return line
+    }
+
+    /// The address registers of a function. A VF has none of its own: its vendor id reads all ones.
+    private static func registers(_ config: ConfigSpace) -> [Register] {
+        guard config.hasHeader, config.word(0) != 0xffff else { return [] }
+        var result: [Register] = []
+        let layout = config.headerLayout ?? 0x7f
+        var bar = 0
+        let bars = layout == 0 ? 6 : layout == 1 ? 2 : 0
+        while bar < bars {
+            guard let low = config.long(0x10 + 4 * bar) else { break }
+            let isIO = low & 1 == 1
+            let is64 = !isIO && low & 6 == 4
+            var base = UInt64(low & (isIO ? ~3 : ~0xf))
+            if is64, let high = config.long(0x14 + 4 * bar) { base |= UInt64(high) << 32 }
+            result.append(Register(index: bar, isIO: isIO, base: base, size: nil, isClosed: base == 0))
+            bar += is64 ? 2 : 1
+        }
+        if let bridge = BridgeRegisters(config) {
+            for (index, window) in [(13, bridge.io), (14, bridge.memory), (15, bridge.prefetchable)] {
+                let range = window.range
+                result.append(
+                    Register(
+                        index: index,
+                        isIO: index == 13,
+                        base: window.base,
+                        size: range.map { $0.last - $0.first },
+                        isClosed: range == nil
+                    )
+                )
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+
+/// The twin of the running kernel as the search's simulator.
+struct TwinSimulation: Simulator {
+    private var twin: LinuxTwin
+
+    init(_ topology: Topology, behaviour: KernelBehaviour) throws(PlanningError) {
+        do {
+            twin = try LinuxTwin(topology, behaviour: behaviour)
+        } catch {
+            throw PlanningError(.twin, "the tree cannot be simulated: \(error)")
+        }
+    }
+
+    func topology() throws -> Topology { try twin.topology() }
+
+    mutating func perform(_ writes: [SystemWrite]) -> Bool {
+        for write in writes {
+            guard let operation = operation(write) else { return false }
+            do {
+                let events = try twin.perform(operation)
+                let isRefused = events.contains { event in
+                    if case .refused = event { return true }
+                    return false
+                }
+                if isRefused { return false }
+            } catch {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// The twin's operation for a write; nil for writes that the twin does not model.
+    private func operation(_ write: SystemWrite) -> TwinOperation? {
+        switch write {
+        case .remove(let x): .remove(x)
+        case .rescanBus(let segment, let bus): .rescanBus(segment: segment, bus: bus)
+        case .rescanDevice(let x): .rescanDevice(x)
+        case .rescanAll: .rescan
+        case .config(let x, let offset, let width, let mask, let value):
+            configWrite(x, offset: offset, width: width, mask: mask, value: value)
+        case .resizeBAR(let x, let bar, let exponent): .resizeBAR(x, bar: bar, exponent: exponent)
+        case .resourceAlignment(let text): .resourceAlignment(text)
+        case .sriovNumVFs(let x, let count): .setVFs(x, count)
+        case .unbindDriver(let x): .unbind(x)
+        case .probeDriver(let x): .bind(x)
+        case .slotPower: nil
+        }
+    }
+
+    /// A masked write; the bits outside the mask are those that the function holds at that moment.
+    private func configWrite(
+        _ x: FunctionAddress,
+        offset: Int,
+        width: Int,
+        mask: UInt32,
+        value: UInt32
+    ) -> TwinOperation? {
+        if offset == 0x18, width == 4, mask == 0x00ff_ffff {
+            return .setBusNumbers(
+                x,
+                primary: BusNumber(UInt8(value & 0xff)),
+                secondary: BusNumber(UInt8(value >> 8 & 0xff)),
+                subordinate: BusNumber(UInt8(value >> 16 & 0xff))
+            )
+        }
+        let full: UInt32 = width == 4 ? .max : width == 2 ? 0xffff : 0xff
+        guard mask & full != full else { return .writeConfig(x, offset: offset, width: width, value: value) }
+        guard let config = try? twin.topology()[x]?.config else { return nil }
+        let present: UInt32? =
+            switch width {
+            case 1: config.byte(offset).map(UInt32.init)
+            case 2: config.word(offset).map(UInt32.init)
+            default: config.long(offset)
+            }
+        guard let present else { return nil }
+        return .writeConfig(x, offset: offset, width: width, value: present & ~mask | value & mask)
+    }
+}

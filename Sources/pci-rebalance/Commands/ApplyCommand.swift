@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import PCITopology
+import PlanExecutor
+import RebalancePlanner
+
+/// `apply`: carries out a plan, checks every step, and goes back when the machine disagrees.
+struct ApplyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "apply",
+        abstract: "Carry out a plan, checking every step against the prediction",
+        discussion: """
+            Without a file a plan is made now. Every step is journaled before it is done; when the machine does not do \
+            as predicted, the recorded way back is taken. Boot configuration is never touched.
+            """
+    )
+
+    @Argument(help: ArgumentHelp("A plan that plan -o wrote.", valueName: "file"), completion: .file())
+    var file: String?
+
+    @Flag(help: "Do not ask.")
+    var yes = false
+
+    @Flag(help: "Size BARs that the kernel forgot by writing to their registers, before planning.")
+    var probe = false
+
+    @OptionGroup var planning: PlanningOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let plan = try planToApply()
+        guard plan.verdict.answer == .act else { return try end(without: plan) }
+        if !output.json {
+            let columns = StandardOutput.columns
+            let text = PlanText(plan: plan, verbosity: output.verbose, style: output.style, columns: columns)
+            if file == nil && !output.quiet { try StandardOutput.write(text.render()) }
+        }
+        guard file != nil || yes || Confirmation.ask("carry this out?") else {
+            throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")
+        }
+        try Execution(output: output, probe: probe, planning: planning).report {
+            try $0.apply(plan, replanner: $1, isCancelled: Cancellation.isAsked, progress: $2)
+        }
+    }
+
+    private func planToApply() throws -> Plan {
+        if let file { return try PlanFile.read(file) }
+        var reading = ReadingOptions()
+        reading.from = []
+        reading.kernel = nil
+        reading.probe = probe
+        return try planning.plan(for: try reading.topology(output), isQuiet: output.quiet)
+    }
+
+    /// Ends when there is nothing to carry out.
+    private func end(without plan: Plan) throws {
+        let isNothing = plan.verdict.answer == .none
+        let verdict: ApplyReport.Verdict = isNothing ? .done : .failed
+        let report = ApplyReport(
+            verdict,
+            reason: plan.verdict.reason,
+            sentence: plan.verdict.sentence,
+            exitStatus: plan.verdict.answer.exitStatus.rawValue
+        )
+        Execution.write(.ends(report), output)
+        if !isNothing { throw CommandEnd(plan.verdict.answer.exitStatus) }
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import Glibc
+import LibPCIBridge
+import PCITopology
+import PlanExecutor
+import RebalancePlanner
+
+/// What `apply` and `recover` share: the live machine, progress, and the way from a report to an exit status.
+struct Execution {
+    var output: OutputOptions
+    var probe: Bool
+    var planning: PlanningOptions?
+
+    /// An applier of the running machine.
+    var applier: Applier {
+        let allowed = Set(planning?.allowDisturb ?? [])
+        let observer = SysfsObserver { address in
+            guard !allowed.contains(address) else { return [] }
+            return try LiveReader().read().function(at: address)?.use.filter(\.isProtected) ?? []
+        }
+        return Applier(machine: Machine(writer: LiveSystemWriter(), observer: observer))
+    }
+
+    /// Runs `body`, tells what happens, and ends with the status of its report.
+    func report(
+        _ body: (Applier, @escaping Replanner, @escaping (ApplyEvent) -> Void) throws -> ApplyReport
+    ) throws {
+        Cancellation.listen()
+        let output = output
+        let report = try guarded {
+            try body(applier, replan) { event in
+                Self.write(event, output)
+            }
+        }
+        guard let status = ExitStatus(rawValue: report.exitStatus), status != .success else { return }
+        throw CommandEnd(status)
+    }
+
+    /// Runs `body` and turns what the executor's seams throw into an end of the command.
+    func guarded<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let error as JournalError {
+            throw CommandEnd(error.code == .notPermitted ? .notPermitted : .failure, error.description)
+        } catch let error as ApplyLockError {
+            throw CommandEnd(error.isBusy ? .busy : .failure, error.description)
+        } catch let error as ObservationError {
+            throw CommandEnd(.unavailable, error.description)
+        }
+    }
+
+    /// A plan from where the machine stands, for when the recorded way back is not enough.
+    private func replan(_ now: TreeState, _ target: TreeState) -> Plan? {
+        guard let record = try? LiveReader().read(), let topology = try? TopologyAssembler(record).topology(),
+            let plan = try? (planning ?? PlanningOptions.parse([])).plan(for: topology, isQuiet: true)
+        else { return nil }
+        return plan.verdict.answer == .act ? plan : nil
+    }
+
+    /// Writes one event: a line of JSON, or lines for a person; quiet leaves only the end.
+    ///
+    /// A reader that is gone, or a full disk, must not end an apply: nothing is thrown.
+    static func write(_ event: ApplyEvent, _ output: OutputOptions) {
+        if output.json { return StandardOutput.offer(event.json) }
+        if case .ends = event {
+            StandardOutput.offer(Array("\(event)\n".utf8))
+        } else if !output.quiet {
+            StandardOutput.offer(Array("\(event)\n".utf8))
+        }
+    }
+}
+
+/// Whether somebody asked to stop: SIGINT, SIGTERM or SIGHUP. An apply then goes back.
+enum Cancellation {
+    // Written by a signal handler: an aligned word, set once.
+    nonisolated(unsafe) private static var asked: sig_atomic_t = 0
+
+    /// Lets the signals ask instead of killing.
+    static func listen() {
+        for number in [SIGINT, SIGTERM, SIGHUP] { signal(number) { _ in Cancellation.asked = 1 } }
+    }
+
+    /// Whether a signal came.
+    static func isAsked() -> Bool { asked != 0 }
+}
+
+/// A question on the terminal.
+enum Confirmation {
+    /// Asks; false when there is no terminal or the answer is not y.
+    static func ask(_ question: String) -> Bool {
+        guard isatty(STDIN_FILENO) == 1 else { return false }
+        try? StandardOutput.writeAll(Array("\(question) [y/N] ".utf8), to: STDERR_FILENO)
+        let answer = readLine(strippingNewline: true)?.lowercased() ?? ""
+        return answer == "y" || answer == "yes"
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import AllocationPolicies
+import ArgumentParser
+import PCITopology
+
+/// `simulate`: what the kernel would do, without asking it.
+struct SimulateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Predict what the kernel would do on an operation",
+        discussion: """
+            Operations: remove ADDRESS; rescan; rescan ADDRESS; rescan-bus DDDD:BB; hotadd PORT CARD; unplug PORT; \
+            setbus ADDRESS SECONDARY SUBORDINATE; resize ADDRESS BAR SIZE; vfs ADDRESS N; align STRING; bind ADDRESS; \
+            unbind ADDRESS; boot. Cards: testdev:SIZE, gpu:SIZE, nvme, nic, pci-bridge, switch:N, or \
+            mem:SIZE,pref:SIZE,io:SIZE. Nothing is written.
+            """
+    )
+
+    @OptionGroup var reading: ReadingOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("An operation; give --op once for each, in order.", valueName: "operation")
+    )
+    var op: [String] = []
+
+    func run() throws {
+        let topology = try reading.topology(output)
+        let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
+        let simulation = try Self.simulate(
+            try OperationWords.parse(op, topology: topology),
+            on: topology,
+            behaviour: behaviour
+        )
+        if output.json {
+            try StandardOutput.write(simulation.json())
+        } else {
+            let columns = StandardOutput.columns
+            try StandardOutput.write(
+                simulation.text(verbosity: output.verbose, style: output.style, columns: columns)
+            )
+        }
+    }
+
+    private static func simulate(
+        _ operations: [TwinOperation],
+        on topology: Topology,
+        behaviour: KernelBehaviour
+    ) throws(CommandEnd) -> Simulation {
+        do {
+            var twin = try LinuxTwin(topology, behaviour: behaviour)
+            var done: [(operation: TwinOperation, events: [TwinEvent])] = []
+            for operation in operations { done.append((operation, try twin.perform(operation))) }
+            return Simulation(
+                behaviour: behaviour.name,
+                operations: done,
+                before: TreeState(topology),
+                after: TreeState(try twin.topology())
+            )
+        } catch {
+            throw CommandEnd(.badInput, error.description)
+        }
+    }
+}
+
+/// Which kernel's behaviour predictions use.
+enum KernelChoice {
+    /// The behaviour for the release that the tree names; says when it was not checked on that release.
+    static func behaviour(for topology: Topology, isQuiet: Bool) -> KernelBehaviour {
+        let release = topology.kernel.release ?? ""
+        let (behaviour, isExact) = KernelBehaviour.preset(forRelease: release)
+        if !isExact && !isQuiet {
+            Diagnostics.warning(
+                release.isEmpty
+                    ? "the kernel's release is not known, predicting as \(behaviour.name) (--kernel names another)"
+                    : "predictions for \(release) were not checked on a real kernel, predicting as \(behaviour.name)"
+            )
+        }
+        return behaviour
+    }
+}

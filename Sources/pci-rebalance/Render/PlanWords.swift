@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import RebalancePlanner
+
+extension Disturbance.Effect {
+    /// What happens, in words.
+    var text: String {
+        switch self {
+        case .stopped: "stopped, comes back as it was"
+        case .moved: "stopped, comes back at other addresses"
+        case .renumbered: "stopped, comes back on another bus"
+        }
+    }
+}
+
+extension Precondition {
+    /// The condition in words, after "only if".
+    var text: String {
+        switch self {
+        case .treeAsPredicted: "the tree is as predicted"
+        case .present(let address, let ids):
+            "\(address) is \(bareHex(UInt64(ids >> 16), width: 4)):\(bareHex(UInt64(ids & 0xffff), width: 4))"
+        case .busIsEmpty(let segment, let bus): "bus \(bareHex(UInt64(segment), width: 4)):\(bus) exists and is empty"
+        case .busIsAbsent(let segment, let bus): "bus \(bareHex(UInt64(segment), width: 4)):\(bus) does not exist"
+        case .notInUse(let address): "\(address) is not in use"
+        }
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import LibPCIBridge
+import PCITopology
+import PlanExecutor
+import RebalancePlanner
+import Testing
+
+/// Recorded machines, replayed through the command.
+@Suite("Recorded machines")
+struct FixtureTests {
+    static let kernels = ["6.1", "6.12", "7"]
+
+    static func fixture(_ name: String) -> String {
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("Fixtures/\(name)").path
+    }
+
+    @Test("the failed hot-plug as tree and check", arguments: kernels)
+    func golden(kernel: String) throws {
+        let file = Self.fixture("first-light-\(kernel)/failed-hot-add.snapshot.json")
+        let tree = try Command.run("tree", "-q", "--from", file)
+        #expect(tree.status == 0)
+        try expectGolden(tree.output, "first-light-\(kernel)-tree.txt")
+        let check = try Command.run("check", "-q", "--json", "--from", file)
+        #expect(check.status == 3)
+        try expectGolden(check.output, "first-light-\(kernel)-check.json")
+    }
+
+    @Test("the boot before it is healthy", arguments: kernels)
+    func healthy(kernel: String) throws {
+        for machine in ["first-light", "three-root-ports"] {
+            let check = try Command.run("check", "--from", Self.fixture("\(machine)-\(kernel)/boot.snapshot.json"))
+            #expect(check.status == 0)
+            #expect(check.output.hasPrefix("healthy: "))
+        }
+    }
+
+    @Test("simulating the hot-plug gives, byte for byte, what that kernel then did", arguments: kernels)
+    func simulation(kernel: String) throws {
+        let result = try Command.run(
+            "simulate",
+            "-q",
+            "--json",
+            "--from",
+            Self.fixture("first-light-\(kernel)/boot.snapshot.json"),
+            "--op",
+            "hotadd 02:01.0 testdev:1G"
+        )
+        #expect(result.status == 0)
+        let document = try JSONParser.parse(Array(result.output.utf8), limits: .record)
+        let failed = try SnapshotFile(path: Self.fixture("first-light-\(kernel)/failed-hot-add.snapshot.json")).read()
+        guard case .array(let functions)? = document["functions"] else {
+            Issue.record("expected functions in the document")
+            return
+        }
+        #expect(functions.count == failed.functions.count)
+        for (predicted, recorded) in zip(functions, failed.functions) {
+            #expect(predicted["address"] == .string(recorded.address.description))
+            let lines = (recorded.resource ?? []).map { JSONTree.string($0.description) }
+            #expect(predicted["resource"] == .array(lines), "\(recorded.address)")
+        }
+    }
+
+    @Test("the plan repairs both recorded failures", arguments: kernels, ["first-light", "three-root-ports"])
+    func plan(kernel: String, machine: String) throws {
+        let file = Self.fixture("\(machine)-\(kernel)/failed-hot-add.snapshot.json")
+        let directory = try TemporaryDirectory()
+        let text = try Command.run("plan", "-q", "-o", directory.path("plan.json"), "--from", file)
+        #expect(text.status == 0)
+        #expect(text.output.split(separator: "\n").last?.hasPrefix("PLAN: act reason=") == true)
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: directory.path("plan.json"))))
+        let plan = try PlanDocument.decode(bytes)
+        #expect(plan.verdict.answer == .act)
+        let json = try Command.run("plan", "-q", "--json", "--from", file)
+        #expect(Array(json.output.utf8) == bytes)
+        let script = try Command.run("plan", "-q", "--script", "--from", file)
+        #expect(script.status == 0)
+        #expect(try run("/bin/sh", ["-n"], input: script.output).status == 0)
+        for write in plan.steps.flatMap(\.writes) { #expect(script.output.contains("\n\(write)\n")) }
+        let mode = try FileManager.default.attributesOfItem(atPath: directory.path("plan.json"))[.posixPermissions]
+        #expect(mode as? Int == 0o600)
+    }
+
+    @Test("nothing to do is said, and safety refuses with status 4")
+    func verdicts() throws {
+        let boot = try Command.run("plan", "-q", "--from", Self.fixture("first-light-6.12/boot.snapshot.json"))
+        #expect(boot.status == 0)
+        #expect(boot.output.hasSuffix("PLAN: none reason=nothing-missing\n"))
+        let failed = Self.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let refused = try Command.run("plan", "-q", "--keep", "03:00.0", "--from", failed)
+        #expect(refused.status == 4)
+        #expect(refused.output.split(separator: "\n").last?.hasPrefix("PLAN: refused reason=") == true)
+        let script = try Command.run("plan", "-q", "--script", "--keep", "03:00.0", "--from", failed)
+        #expect(script.status == 4)
+        #expect(try run("/bin/sh", [], input: script.output).status == 4)
+        let nobody = try Command.run("plan", "-q", "--keep", "7f:00.0", "--from", failed)
+        #expect(nobody.status == 64)
+    }
+
+    @Test("the script's checksum is that of the shell over the same files")
+    func checksum() throws {
+        let tree = try SysfsTree()
+        let record = try SysfsDirectoryReader(path: tree.path).read()
+        let state = TreeState(try TopologyAssembler(record).topology())
+        let shell = """
+            for device in \(tree.path)/sys/bus/pci/devices/*; do
+                echo "${device##*/}"
+                cat "$device/vendor" "$device/device" "$device/resource"
+            done | cksum
+            """
+        let expected = try run("/bin/sh", ["-c", shell]).output
+        #expect(expected == scriptChecksum(state) + "\n")
+    }
+
+    @Test("a plan file that others may write is refused, one that is none is bad input")
+    func planFiles() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("{}", "plan.json")
+        try FileManager.default.setAttributes([.posixPermissions: 0o666], ofItemAtPath: directory.path("plan.json"))
+        let open = try Command.run("apply", directory.path("plan.json"))
+        #expect(open.status == 4)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: directory.path("plan.json"))
+        let empty = try Command.run("apply", directory.path("plan.json"))
+        #expect(empty.status == 65)
+        #expect(try Command.run("apply", directory.path("none.json")).status == 65)
+    }
+
+    @Test("a log is sorted, and the status says whether something is lost")
+    func triage() throws {
+        let snapshot = try SnapshotFile(path: Self.fixture("first-light-6.12/failed-hot-add.snapshot.json")).read()
+        let log = (snapshot.kernelLog ?? []).joined(separator: "\n") + "\n"
+        let bad = try Command.run("triage", "-", input: log)
+        #expect(bad.status == 3)
+        #expect(bad.output.contains("FATAL    0000:04:00.0 BAR 2"))
+        let good = try Command.run("triage", input: "hello\n")
+        #expect(good.status == 0)
+        #expect(try Command.run("triage", "/nonexistent").status == 69)
+    }
+}

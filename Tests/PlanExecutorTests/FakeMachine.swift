@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import PlanExecutor
+import RebalancePlanner
+
+/// A crash: thrown out of everything; whoever catches it is a new process.
+struct SimulatedCrash: Error {}
+
+/// Counts the moments at which a process can die, and dies at one of them.
+final class CrashClock {
+    private(set) var moments = 0
+    var crashAt: Int?
+
+    func tick() throws {
+        moments += 1
+        if moments == crashAt { throw SimulatedCrash() }
+    }
+}
+
+/// A machine for tests: both halves of the seam over one simulated state.
+final class FakeMachine: SystemWriter, MachineObserver {
+    var state: FakeMachineState
+    let clock: CrashClock
+    private(set) var trace: [SystemWrite] = []
+    /// How a write at a place in the trace ends otherwise than well; counted from 0.
+    var failures: [Int: WriteError.Code] = [:]
+    /// Called after the write at that place.
+    var disturbances: [Int: (inout FakeMachineState) -> Void] = [:]
+    var uses: [FunctionAddress: UseEvidence] = [:]
+    var missingPrivileges: [String] = []
+    var release = "6.12.0-test"
+    var boot = "first"
+    /// Whether a write that timed out ends while it is waited for.
+    var lateWritesEnd = true
+    private var late: SystemWrite?
+
+    init(_ state: FakeMachineState, clock: CrashClock = CrashClock()) {
+        self.state = state
+        self.clock = clock
+    }
+
+    func perform(_ write: SystemWrite, within limit: Duration) throws {
+        let place = trace.count
+        try clock.tick()
+        trace.append(write)
+        defer { disturbances[place].map { $0(&state) } }
+        switch failures[place] {
+        case .timedOut:
+            late = write
+            throw WriteError(.timedOut, write, detail: "injected")
+        case .some(let code): throw WriteError(code, write, detail: "injected")
+        case nil: break
+        }
+        if let error = state.perform(write) {
+            throw WriteError(error == 2 ? .absent : .refused, write, errno: error, detail: "refused by the fake kernel")
+        }
+        try clock.tick()
+    }
+
+    func awaitLateWrite(within limit: Duration) -> Bool {
+        guard lateWritesEnd else { return false }
+        if let late { _ = state.perform(late) }
+        late = nil
+        return true
+    }
+
+    func tree() throws -> TreeState { state.tree }
+
+    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] {
+        addresses.compactMap { address in
+            state.known(address).map {
+                FunctionSigns(address: address, driver: state.devices[$0].driver, config: state.config($0))
+            }
+        }
+    }
+
+    func register(_ address: FunctionAddress, offset: Int, width: Int) throws -> UInt32 {
+        guard let i = state.known(address) else { throw ObservationError("\(address) is not there") }
+        return UInt32(state.get(i, offset, bytes: width))
+    }
+
+    func savedValue(before write: SystemWrite) throws -> SavedValue? {
+        switch write {
+        case .config(let address, let offset, let width, _, _):
+            return .number(UInt64(try register(address, offset: offset, width: width)))
+        case .resourceAlignment: return .text(state.alignment)
+        case .resizeBAR(let address, let bar, _):
+            return state.known(address).flatMap { state.devices[$0].bars[bar] }
+                .map { .number(UInt64(max(0, $0.trailingZeroBitCount - 20))) }
+        default: return nil
+        }
+    }
+
+    func busExists(segment: UInt32, bus: BusNumber) throws -> Bool {
+        bus == BusNumber(0) || state.devices.contains { $0.isKnown && $0.buses?.first == bus }
+    }
+
+    func protectedUse(of address: FunctionAddress) throws -> [UseEvidence] { uses[address].map { [$0] } ?? [] }
+    func obstacles(writesConfig: Bool) throws -> [String] { missingPrivileges }
+    func kernelRelease() throws -> String { release }
+    func bootID() throws -> String { boot }
+}
+
+/// A clock that runs only while somebody sleeps.
+func fakePacing() -> Pacing {
+    final class Time { var now = Duration.zero }
+    let time = Time()
+    return Pacing(now: { time.now }, sleep: { time.now += $0 }, wallClock: { 1_790_000_000 })
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import AllocationPolicies
+import PCITopology
+import Testing
+
+@Suite("Layouts compared by figures")
+struct ComparisonTests {
+    private func recording(_ name: String) throws -> FirmwareRecording {
+        try #require(try FirmwareRecording.all("seabios").first { $0.name == name })
+    }
+
+    @Test("an outcome applied to its tree reads back as itself")
+    func roundTrip() throws {
+        for recording in try FirmwareRecording.all("seabios") {
+            let demand = ResourceDemand(recording.topology)
+            for policy in PolicySoundnessTests.policies {
+                let outcome = policy.allocate(demand)
+                guard outcome.halt == nil else { continue }
+                let applied = try outcome.applied(to: recording.topology)
+                let read = PolicyOutcome(asIn: applied, policy: policy.name, sizes: demand)
+                let differences = PolicyDifference.all(outcome, read)
+                #expect(differences.isEmpty, "\(policy.name) \(recording.name): \(differences.map(\.description))")
+                // The registers say the same as the model.
+                for function in applied.functions {
+                    guard let registers = function.bridge?.registers, let buses = function.bridge?.busRange else {
+                        continue
+                    }
+                    #expect(registers.secondary == buses.first)
+                    #expect(registers.memory.range == function.resource(.memoryWindow)?.range)
+                }
+            }
+        }
+    }
+
+    @Test("the registers that SeaBIOS left and the policy's outcome count alike")
+    func metrics() throws {
+        let recording = try recording("seabios-01.txt")
+        let demand = ResourceDemand(recording.topology)
+        let outcome = SeaBIOSPolicy(release: .v1_16_2).allocate(demand)
+        let metrics = PolicyMetrics(outcome, demand)
+        #expect(metrics.requiredFailed == 0)
+        #expect(metrics.requiredPlaced == recording.bars.values.reduce(0) { $0 + $1.count })
+        // Read off the recording: windows of 32, 2, 4 and 2 MiB and BARs at 0xfea00000-0xfea22fff.
+        #expect(metrics.memoryTaken == 0x280_0000 + 0x2_3000)
+        #expect(metrics.busesUsed == 4)
+        #expect(metrics.busesReserved == 1)
+        #expect(metrics.violations.isEmpty)
+        #expect(metrics.ports.count == 3)
+    }
+
+    @Test("headroom counts cards by what is free in a port's windows")
+    func headroom() throws {
+        let recording = try recording("seabios-01.txt")
+        let demand = ResourceDemand(recording.topology)
+        let metrics = PolicyMetrics(SeaBIOSPolicy(release: .v1_16_2).allocate(demand), demand)
+        let port = try #require(metrics.ports.first { $0.today.description == "0000:00:02.0" })
+        // Memory window 2 MiB with a 16 KiB disk at its start, empty prefetchable window of 2 MiB, no I/O window.
+        #expect(port.largestBlocks == [0, 1 << 20, 2 << 20])
+        func count(_ name: String) -> Int? { port.cards.first { $0.profile == name }?.count }
+        #expect(count("nvme") == 16)
+        #expect(count("nic-25g") == 0)
+        #expect(count("sata") == 0)
+        #expect(count("gpu-16g") == 0)
+        #expect(port.freeBuses == 1)
+    }
+
+    @Test("the table has one cell per policy and survives CSV quoting")
+    func table() throws {
+        let recording = try recording("seabios-01.txt")
+        let demand = ResourceDemand(recording.topology)
+        let metrics = PolicySoundnessTests.policies.map { PolicyMetrics($0.allocate(demand), demand) }
+        let table = ComparisonTable(metrics)
+        #expect(table.rows.allSatisfy { $0.cells.count == metrics.count })
+        #expect(table.text().split(separator: "\n").count >= table.rows.count)
+        let lines = table.csv().split(separator: "\r\n")
+        #expect(lines.count == table.rows.count + 1)
+        #expect(
+            lines.allSatisfy { $0.split(separator: ",", omittingEmptySubsequences: false).count == metrics.count + 1 }
+        )
+        #expect(!table.differing.isEmpty)
+        #expect(table.differing.count < table.rows.count)
+    }
+
+    @Test("the first difference of SeaBIOS and OVMF is a window, of SeaBIOS and coreboot a bus range")
+    func differences() throws {
+        let demand = ResourceDemand(try recording("seabios-01.txt").topology)
+        let seabios = SeaBIOSPolicy(release: .v1_16_2).allocate(demand)
+        #expect(PolicyDifference.all(seabios, seabios).isEmpty)
+        #expect(PolicyDifference.all(seabios, EDK2Policy().allocate(demand)).first?.what == "io window")
+        #expect(PolicyDifference.all(seabios, CorebootPolicy().allocate(demand)).first?.what == "bus range")
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+internal import PlanExecutor
+internal import RebalancePlanner
+internal import Testing
+internal import VMLaboratory
+
+/// The main job on real kernels: a card or bridge that did not fit, a plan, the repair, and the prediction held against
+/// what the kernel then shows.
+@Suite("failed hot-plugs are repaired as planned")
+struct RepairTests {
+    /// One failed hot-add.
+    struct Case: Sendable, CustomTestStringConvertible {
+        var name: String
+        var topology: MachineTopology
+        var card: Device
+        var port: String
+        /// Functions that must come through untouched: same address, same resources.
+        var untouched: [String]
+        var testDescription: String { name }
+    }
+
+    static let cases: [Case] = [
+        Case(
+            name: "1 GiB beside a busy sibling below one switch",
+            topology: .firstLight,
+            card: .testDevice("card", memory: .gib(1)),
+            port: "d2",
+            untouched: ["0000:00:1f.2"]
+        ),
+        Case(
+            name: "256 MiB beside a busy sibling below one switch",
+            topology: .firstLight,
+            card: .testDevice("card", memory: .mib(256)),
+            port: "d2",
+            untouched: ["0000:00:1f.2"]
+        ),
+        Case(
+            name: "a bridge below a port with one bus",
+            topology: .threeRootPorts,
+            card: .pcieToPCIBridge("bridge"),
+            port: "rp1",
+            untouched: ["0000:00:03.0", "0000:00:04.0"]
+        ),
+    ]
+
+    static let matrix = Kernel.allCases.flatMap { kernel in cases.map { (kernel, $0) } }
+
+    @Test("plan, apply, compare", arguments: matrix)
+    func repair(kernel: Kernel, example: Case) throws {
+        if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
+        let guest = try VirtualMachine(example.topology, kernel: kernel)
+        let healthy = try guest.run("pci-rebalance check")
+        #expect(healthy.status == 0, "\(healthy.output)\(healthy.errors)")
+
+        try guest.hotPlug(example.card, behind: example.port)
+        let broken = try guest.run("pci-rebalance check")
+        #expect(broken.status == 3, "\(broken.output)\(broken.errors)")
+        let before = try guest.resources()
+
+        let planned = try guest.run("pci-rebalance plan --json")
+        #expect(planned.status == 0, "\(planned.errors)")
+        let plan = try PlanDocument.decode(planned.standardOutput)
+        #expect(plan.verdict.answer == .act)
+        #expect(try guest.resources() == before, "a dry run changes nothing")
+
+        let applied = try guest.run("pci-rebalance apply --yes", timeout: .seconds(120))
+        #expect(applied.status == 0, "\(applied.output)\(applied.errors)")
+        #expect(applied.lines.last?.hasPrefix("APPLY: done") == true, "\(applied.output)")
+
+        // The dry run never lies: every line of every function.
+        let after = try guest.resources()
+        #expect(after.keys.sorted() == plan.after.functions.map(\.address.description).sorted())
+        for state in plan.after.functions {
+            let found = (after[state.address.description] ?? []).map {
+                ResourceLine(start: $0.start, end: $0.end, flags: ResourceFlags(rawValue: $0.flags))
+            }
+            #expect(found == state.lines, "\(state.address)")
+        }
+        for address in example.untouched { #expect(after[address] == before[address], "\(address)") }
+        let disturbed = Set(plan.disturbed.map(\.address.description))
+        for (address, lines) in before where !disturbed.contains(address) {
+            #expect(after[address] == lines, "\(address) was not to be disturbed")
+        }
+        let cured = try guest.run("pci-rebalance check")
+        #expect(cured.status == 0, "\(cured.output)\(cured.errors)")
+    }
+
+    @Test("emptying bus 01 is enough on 7 only, so plans differ by kernel")
+    func plansDifferByKernel() throws {
+        var disturbed: [Kernel: [String]] = [:]
+        for kernel in Kernel.allCases {
+            if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
+            let guest = try VirtualMachine(.firstLight, kernel: kernel)
+            try guest.hotPlug(.testDevice("card", memory: .gib(1)), behind: "d2")
+            let planned = try guest.run("pci-rebalance plan --json")
+            disturbed[kernel] = try PlanDocument.decode(planned.standardOutput).disturbed.map(\.address.description)
+        }
+        #expect(disturbed[.linux6_1]?.contains("0000:00:02.0") == true)
+        #expect(disturbed[.linux6_12]?.contains("0000:00:02.0") == true)
+        #expect(disturbed[.linux7]?.contains("0000:00:02.0") == false)
+        #expect(disturbed[.linux7]?.contains("0000:01:00.0") == true)
+    }
+}
