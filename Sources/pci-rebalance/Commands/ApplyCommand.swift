@@ -40,7 +40,7 @@ struct ApplyCommand: ParsableCommand {
             throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")
         }
         try Execution(output: output, probe: probe, planning: planning).report {
-            try $0.apply(plan, replanner: $1, isCancelled: Cancellation.isAsked, progress: $2)
+            try $0.apply(plan, progress: $2, replanner: $1, isCancelled: Cancellation.isAsked)
         }
     }
 
