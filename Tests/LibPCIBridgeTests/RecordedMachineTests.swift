@@ -237,4 +237,17 @@ struct RecordedMachineTests {
         #expect(t[at("04:00.0")]?.resources.isEmpty == true)
         #expect(t.gaps.contains { $0.code == "maybe-forgotten" && $0.detail.hasPrefix("0000:04:00.0: ") })
     }
+
+    @Test("bus registers that were written behind the kernel's back do not change the kernel's ranges")
+    func writtenRegisters() throws {
+        var record = try Fixtures.record("first-light-6.12/boot")
+        let before = try TopologyAssembler(record).topology()
+        for i in record.functions.indices where record.functions[i].address == at("00:02.0") {
+            record.functions[i].config.write(0x0020_1000, at: 0x18, width: 4)
+        }
+        let t = try TopologyAssembler(record).topology()
+        #expect(t[at("00:02.0")]?.bridge?.busRange?.description == "[bus 01-04]")
+        #expect(t[at("00:02.0")]?.bridge?.registers?.secondary == BusNumber(0x10))
+        #expect(TreeState(t).fingerprint == TreeState(before).fingerprint)
+    }
 }

@@ -28,7 +28,7 @@ extension MachineRecord: Codable {
     private static func text(_ lines: [String]) -> String { lines.map { $0 + "\n" }.joined() }
 
     /// The largest number of functions that a record may hold.
-    public static let maximumFunctions = 65_536
+    public static let maximumFunctions = 16_384
 
     /// Reads a record; see the JSON schema of snapshots.
     public init(from decoder: any Decoder) throws {
