@@ -116,7 +116,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PolicyTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "TestSupport"],
+            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "LibPCIBridge", "TestSupport"],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],
             swiftSettings: swift
@@ -133,7 +133,9 @@ let package = Package(
         ),
         .testTarget(
             name: "PlanExecutorTests",
-            dependencies: ["PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
+            dependencies: [
+                "CPlanExecutor", "PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport",
+            ],
             swiftSettings: swift
         ),
         .testTarget(

@@ -59,6 +59,10 @@ extension TwinState {
         }
         for host in 0..<hosts.count {
             hosts[host].rootBus = none
+            if platform.ignoresApertures {
+                hosts[host].apertures = [Self.ioRoot, Self.memoryRoot]
+                hosts[host].offsets = [0, 0]
+            }
             for aperture in hosts[host].apertures where aperture > Self.ioRoot {
                 let root = resources[aperture].flags & Flag.io != 0 ? Self.ioRoot : Self.memoryRoot
                 _ = insert(aperture, in: root)
