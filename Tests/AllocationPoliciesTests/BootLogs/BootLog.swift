@@ -40,6 +40,12 @@ struct BootLog {
     var firmwareMap: [(AddressRange, String)] = []
     var ioBlockers: [AddressRange] = []
     var usesFirmwareMap = true
+    /// What PNP reserved before PCI assigned.
+    var reservations: [(AddressRange, isIO: Bool)] = []
+    /// The kernel announced more than one try.
+    var reallocates = false
+    /// The extras that bridges asked for: I/O, memory, prefetchable.
+    var extras: [FunctionAddress: [Int: UInt64]] = [:]
     /// Nothing else in the log keeps the input from being rebuilt.
     var reasons: Set<String> = []
 
@@ -60,6 +66,13 @@ struct BootLog {
             }
             if let at = line.range(of: "Command line: ") { commandLine = String(line[at.upperBound...]) }
             if line.hasPrefix("BIOS-e820: ") { readMap(line) }
+            if line.hasPrefix("e820: remove [mem"), let range = Self.range(line) { removeFromMap(range) }
+            if line.hasPrefix("system "), line.contains("has been reserved"), let range = Self.range(line),
+                let addresses = AddressRange(first: range.start, last: range.end)
+            {
+                reservations.append((addresses, range.isIO))
+            }
+            if line.contains("pci_try_num") { reallocates = true }
             if line.hasPrefix("PCI: Ignoring E820") || line.contains("PCI: Ignoring E820") { usesFirmwareMap = false }
             guard phase != .done else {
                 noteHotPlug(line)
@@ -81,13 +94,16 @@ struct BootLog {
                 readDevice(line, phase)
             }
         }
+        settle()
         if phase == .scan { reasons.insert("the log ends, or begins, in the middle") }
         if roots.isEmpty { reasons.insert("no apertures") }
     }
 
     /// A line without time stamp, host name and log level.
     private static func strip(_ raw: Substring) -> Substring {
-        for key in ["pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1"] {
+        for key in [
+            "pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1", "system 00", "e820: ",
+        ] {
             if let at = raw.range(of: key) {
                 // The key must begin a word.
                 if at.lowerBound == raw.startIndex || raw[raw.index(before: at.lowerBound)] == " " {
@@ -103,6 +119,30 @@ struct BootLog {
             let bracket = line.lastIndex(of: "]")
         else { return }
         firmwareMap.append((addresses, String(line[line.index(after: bracket)...].drop { $0 == " " })))
+    }
+
+    private mutating func removeFromMap(_ range: Range) {
+        guard let hole = AddressRange(first: range.start, last: range.end) else { return }
+        firmwareMap = firmwareMap.flatMap { entry, kind in entry.subtracting([hole]).map { ($0, kind) } }
+    }
+
+    /// Kernels without SR-IOV count windows from 7; leaves that asked for an extra are hot-plug ports.
+    private mutating func settle() {
+        for address in order where devices[address]?.header == 1 {
+            for index in 7...9 {
+                if let final = devices[address]?.final.removeValue(forKey: index) {
+                    devices[address]?.final[index + 6] = final
+                }
+            }
+            guard let own = extras[address], let buses = devices[address]?.buses else { continue }
+            // What bridges below ask for is passed on; more than that is the port's own.
+            var below: [Int: UInt64] = [:]
+            for other in order
+            where other.segment == address.segment && UInt64(other.bus.rawValue) == buses.lowerBound {
+                for (index, size) in extras[other] ?? [:] { below[index, default: 0] += size }
+            }
+            if own.contains(where: { $0.value > below[$0.key] ?? 0 }) { devices[address]?.isHotPlug = true }
+        }
     }
 
     private mutating func noteHotPlug(_ line: Substring) {
@@ -206,6 +246,13 @@ struct BootLog {
         }
         if text.hasPrefix("  bridge window ["), let range = Self.range(text) {
             devices[address]?.finalWindows?.insert(range)
+            return
+        }
+        if text.contains("add_size") {
+            guard let range = Self.range(text), let at = text.range(of: "add_size "),
+                let size = UInt64(text[at.upperBound...].prefix { $0 != " " }, radix: 16)
+            else { return }
+            extras[address, default: [:]][range.isIO ? 13 : range.isPrefetchable ? 15 : 14] = size
             return
         }
         guard let index = Self.resource(text), let range = Self.range(text) else {
