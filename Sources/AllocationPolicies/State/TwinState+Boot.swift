@@ -12,7 +12,8 @@ struct TwinBlocker: Sendable {
     /// reserves are; what drivers and ACPI take comes later.
     var isEarly: Bool {
         name.hasPrefix("Reserved") || name.hasPrefix("reserved") || name.hasPrefix("IOAPIC") || name.hasPrefix("ACPI")
-            || name.hasPrefix("pnp") || name.hasPrefix("System RAM") || name.hasPrefix("Unusable") || name.hasPrefix("Persistent")
+            || name.hasPrefix("pnp") || name.hasPrefix("System RAM") || name.hasPrefix("Unusable")
+            || name.hasPrefix("Persistent")
             || name.hasPrefix("Local APIC")
     }
 }
