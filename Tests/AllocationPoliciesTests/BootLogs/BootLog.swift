@@ -58,7 +58,8 @@ struct BootLog {
     init(_ text: String) {
         var phase = Phase.scan
         var seenRoot = false
-        for raw in text.split(whereSeparator: \.isNewline) {
+        for raw in text.utf8.split(whereSeparator: { $0 == 10 || $0 == 13 }).map({ text[$0.startIndex..<$0.endIndex] })
+        {
             let line = Self.strip(raw)
             if let at = line.range(of: "Linux version ") {
                 if !release.isEmpty, seenRoot { break }
@@ -99,16 +100,17 @@ struct BootLog {
         if roots.isEmpty { reasons.insert("no apertures") }
     }
 
+    private static let keys: [StaticString] = [
+        "pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1", "system 00", "e820: ",
+    ]
+
     /// A line without time stamp, host name and log level.
     private static func strip(_ raw: Substring) -> Substring {
-        for key in [
-            "pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1", "system 00", "e820: ",
-        ] {
-            if let at = raw.range(of: key) {
-                // The key must begin a word.
-                if at.lowerBound == raw.startIndex || raw[raw.index(before: at.lowerBound)] == " " {
-                    return raw[at.lowerBound...]
-                }
+        for key in keys {
+            guard let at = raw.range(of: key) else { continue }
+            // The key must begin a word.
+            if at.lowerBound == raw.startIndex || raw.utf8[raw.utf8.index(before: at.lowerBound)] == UInt8(ascii: " ") {
+                return raw[at.lowerBound...]
             }
         }
         return raw
@@ -294,7 +296,7 @@ struct BootLog {
 
     /// The first `[mem 0x…-0x… 64bit pref]` or `[io  size 0x…]` of a text.
     static func range(_ text: Substring) -> Range? {
-        for bracket in text.indices where text[bracket] == "[" {
+        for bracket in text.utf8.indices where text.utf8[bracket] == UInt8(ascii: "[") {
             let inner = text[text.index(after: bracket)...].prefix { $0 != "]" }
             guard inner.hasPrefix("mem ") || inner.hasPrefix("io ") else { continue }
             let words = inner.split(separator: " ")
@@ -314,5 +316,20 @@ struct BootLog {
 }
 
 extension Substring {
-    func range(of needle: String) -> Swift.Range<Index>? { ranges(of: needle).first }
+    /// Where a text of ASCII letters stands first, or nil.
+    func range(of needle: StaticString) -> Swift.Range<Index>? {
+        needle.withUTF8Buffer { wanted in
+            guard let first = wanted.first else { return nil }
+            var at = utf8.startIndex
+            while let candidate = utf8[at...].firstIndex(of: first) {
+                if utf8[candidate...].starts(with: wanted) {
+                    return candidate..<utf8.index(candidate, offsetBy: wanted.count)
+                }
+                at = utf8.index(after: candidate)
+            }
+            return nil
+        }
+    }
+
+    func contains(_ needle: StaticString) -> Bool { range(of: needle) != nil }
 }
