@@ -57,7 +57,29 @@ extension LinuxTwin {
         }
         state.insertBlockers(early: true)
         state.insertBlockers(early: false)
+        if behaviour.closedWindowsKeepFlags { guessHiddenSizes() }
         state.events = []
+    }
+
+    /// From 7.0 a window that found no place keeps the size it asked for, and an I/O window counts that size when it is
+    /// sized again; sysfs prints zeros. What it asked for follows from what is below it.
+    private mutating func guessHiddenSizes() {
+        var scratch = state
+        scratch.records = false
+        var extras = Extras.listed
+        for host in state.hosts where host.rootBus != none { scratch.sizeBridges(host.rootBus, &extras) }
+        for device in 0..<state.devices.count where state.facts[device].headerLayout == 1 {
+            let window = state.facts[device].firstResource &+ 13
+            let sized = scratch.resources[window]
+            guard state.devices[device].hasIOWindow, state.devices[device].subordinate != none,
+                state.resources[window].parent == none, sized.flags & Flag.disabled == 0
+            else { continue }
+            // The required part stays; a window that is wholly optional was last tried with its extra.
+            let size = sized.size != 0 ? sized.size : extras.list.find(window)?.extra ?? 0
+            guard size > 0 else { continue }
+            state.resources[window] = KernelResource(flags: Flag.io | Flag.startAlign | Flag.unset)
+            state.resources[window].setRange(sized.start, size: size)
+        }
     }
 
     /// Makes a machine that has not been started: host bridges and what is plugged into their root buses, switched off.
