@@ -179,12 +179,15 @@ final class FaultCampaign {
         try guest.pushFile(PlanDocument.encode(plan), to: "/root/plan.json")
         applies += 1
         var problems: [String] = []
-        let command = "cd /root; chmod 600 plan.json; pci-rebalance apply plan.json -q"
+        let command = "cd /root; chmod 600 plan.json; pci-rebalance apply plan.json"
 
         func expect(_ result: CommandResult, _ statuses: Set<Int>, _ verdict: String) {
             let last = result.lines.last ?? ""
             if !statuses.contains(result.status) || !last.hasPrefix(verdict) {
-                problems.append("expected \(statuses) \(verdict), found \(result.status) \(last) \(result.errors)")
+                let words = (result.lines + result.errors.split(separator: "\n").map(String.init)).suffix(24)
+                problems.append(
+                    "expected \(statuses) \(verdict), found \(result.status):\n" + words.joined(separator: "\n")
+                )
             }
         }
         func recover(_ environment: String = "") throws -> CommandResult {
