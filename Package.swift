@@ -79,7 +79,7 @@ let package = Package(
             name: "pci-rebalance",
             dependencies: [
                 "PCITopology", "LibPCIBridge", "ResourceSolver", "AllocationPolicies", "RebalancePlanner",
-                "PlanExecutor",
+                "PlanExecutor", "PolicyPictures",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift
@@ -116,7 +116,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PolicyTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "TestSupport"],
+            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "LibPCIBridge", "TestSupport"],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],
             swiftSettings: swift

@@ -99,8 +99,9 @@ struct StepChooser {
             guard f.isHotPlugBridge, f.bridge?.busRange != nil, topology.children(of: i).isEmpty,
                 let name = ports[topology.path(of: i)]
             else { return false }
-            // Where the ACPI driver listens nobody notices below a port that was found anew.
-            return !used.contains(name) && f.use.driver == "pcieport"
+            // The firmware's tables tell the ACPI driver of slots at root ports only.
+            let isHeard = hotPlug == .pciehp || topology.parent(of: i) == nil
+            return !used.contains(name) && f.use.driver == "pcieport" && isHeard
         }
         guard let i = chance.one(of: candidates), let name = ports[topology.path(of: i)] else { return nil }
         used.insert(name)
