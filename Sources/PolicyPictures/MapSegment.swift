@@ -60,8 +60,11 @@ public struct MapSegment: Hashable, Sendable {
         }
     }
 
-    /// The size as a step on a logarithmic scale: 0 up to 4 KiB, 1 for 8 KiB, 24 for 64 GiB, at most 51.
-    public var logStep: Int {
+    /// The segment's size on the logarithmic scale.
+    public var logStep: Int { Self.logStep(ofSize: size) }
+
+    /// A size on the logarithmic scale: 0 up to 4 KiB, 1 for 8 KiB, 24 for 64 GiB, at most 51.
+    public static func logStep(ofSize size: UInt64) -> Int {
         let bits = 63 - max(size, 1).leadingZeroBitCount
         return max(bits - 12, 0)
     }

@@ -90,4 +90,45 @@ struct ComparisonTests {
         #expect(PolicyDifference.all(seabios, EDK2Policy().allocate(demand)).first?.what == "io window")
         #expect(PolicyDifference.all(seabios, CorebootPolicy().allocate(demand)).first?.what == "bus range")
     }
+
+    /// Trees with an empty hot-plug port, with the port's place.
+    private func emptyPorts() throws -> [(FirmwareRecording, TopologyPath)] {
+        try FirmwareRecording.all("seabios").compactMap { recording in
+            let demand = ResourceDemand(recording.topology)
+            let port = demand.functions.first {
+                $0.bridge?.isHotPlugCapable == true && $0.children.isEmpty && $0.bridge?.ioBits != 0
+            }
+            return port.map { (recording, $0.path) }
+        }
+    }
+
+    // The kernel sizes an empty port's windows anew, within what the bridges above hold: behind a root port the aperture
+    // counts, behind a switch SeaBIOS's tight windows do, and a failure may cost a neighbour its I/O BAR.
+    @Test("a 16 GiB display card fits at every empty root port that SeaBIOS left and at no empty switch port")
+    func forecast() throws {
+        let ports = try emptyPorts()
+        #expect(ports.count >= 5)
+        for (recording, port) in ports {
+            let outcome = SeaBIOSPolicy(release: .v1_16_2).allocate(ResourceDemand(recording.topology))
+            func forecast(_ card: CardProfile) throws -> HotAddForecast {
+                try HotAddForecast(
+                    after: outcome,
+                    of: recording.topology,
+                    port: port,
+                    card: card,
+                    behaviour: .linux6_1,
+                    platform: Platform()
+                )
+            }
+            let disk = try forecast(.nvme)
+            #expect(disk.works, "\(recording.name) \(port): \(disk)")
+            #expect(disk.placed == 1)
+            let display = try forecast(.gpu16G)
+            #expect(display.works == (port.hops.count == 1), "\(recording.name) \(display)")
+            if port.hops.count == 1 { #expect(display.lost.isEmpty) }
+            let huge = try forecast(.endpoint(name: "huge", memory: 4096, prefetchable: 1 << 40))
+            #expect(!huge.works)
+            #expect(huge.placed + huge.failed.count == 2)
+        }
+    }
 }

@@ -68,7 +68,7 @@ struct CardNeed {
     /// How many copies fit into free space at once, 0 to `most`.
     ///
     /// - Parameters:
-    ///   - free: free ranges by kind: I/O, memory, prefetchable; CPU addresses.
+    ///   - free: free ranges by kind: I/O, memory, prefetchable; bus addresses.
     ///   - freeBuses: free bus numbers.
     ///   - most: where to stop.
     /// - Returns: the number of copies placed one after the other, each block at the lowest place that takes it.

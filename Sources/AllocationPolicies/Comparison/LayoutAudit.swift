@@ -47,7 +47,8 @@ public struct LayoutAudit: Hashable, Sendable {
                 if alignment > 1, alignment & (alignment - 1) == 0, range.first & (alignment - 1) != 0 {
                     violations.append("\(owner): \(range) is not aligned to \(ByteCount(alignment))")
                 }
-                if resource.kind != .io, request?.is64Bit == false, range.last > 0xffff_ffff {
+                let bus = host.busRange(of: range, isIO: resource.kind == .io)
+                if resource.kind != .io, request?.is64Bit == false, bus.last > 0xffff_ffff {
                     violations.append("\(owner): 32-bit BAR above 4 GiB at \(range)")
                 }
                 checkContained(range, resource.kind, owner, above, host)

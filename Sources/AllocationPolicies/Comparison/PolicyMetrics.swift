@@ -151,6 +151,8 @@ extension PolicyMetrics {
             let free = survey.freeInWindows(of: place)
             windowSlack += (free[1] + free[2]).reduce(0) { $0 + $1.clampedSize }
             guard ability.isHotPlug else { continue }
+            let host = demand.hosts[function.host]
+            let bus = free.enumerated().map { k, ranges in ranges.map { host.busRange(of: $0, isIO: k == 0) } }
             let freeBuses = (entry.buses?.count ?? 0) - 1 - survey.busesBelow(place)
             ports.append(
                 PortMetrics(
@@ -159,7 +161,7 @@ extension PolicyMetrics {
                     freeBuses: max(freeBuses, 0),
                     largestBlocks: free.map { $0.map(\.largestAlignedBlock).max() ?? 0 },
                     cards: needs.map {
-                        PortMetrics.CardCount(profile: $0.0, count: $0.1.copies(in: free, buses: max(freeBuses, 0)))
+                        PortMetrics.CardCount(profile: $0.0, count: $0.1.copies(in: bus, buses: max(freeBuses, 0)))
                     }
                 )
             )

@@ -131,6 +131,14 @@ public struct HostDemand: Hashable, Sendable {
         return range
     }
 
+    /// The bus addresses of a range of CPU addresses: through the aperture that holds it, else unchanged.
+    public func busRange(of range: AddressRange, isIO: Bool) -> AddressRange {
+        for aperture in apertures where aperture.isIO == isIO && aperture.offset != .min {
+            if let bus = range.shifted(by: -aperture.offset), aperture.range.contains(bus) { return bus }
+        }
+        return range
+    }
+
     /// The parts of the apertures that no obstacle holds, in ascending order.
     /// - Parameters:
     ///   - isIO: which space.

@@ -47,7 +47,7 @@ public struct CorebootPolicy: AllocationPolicy, Hashable {
     }
 
     /// The name.
-    public var name: String { "coreboot v4" }
+    public var name: String { "coreboot v4" + (allowsHigh ? " high" : "") }
 
     /// One sentence on what it does.
     public var summary: String {

@@ -75,30 +75,24 @@ private struct FreeBSDRun {
     /// Takes over windows and BARs that hold addresses, from the top down; what lies outside its window is dropped.
     mutating func claimToday(_ host: Int) {
         let demand = self.demand
+        let bridge = demand.hosts[host]
         let indices: [ResourceIndex] = [.ioWindow, .memoryWindow, .prefetchableWindow]
         for place in demand.functions.indices where demand.functions[place].host == host {
             let function = demand.functions[place]
             for (k, index) in indices.enumerated() {
                 if let range = function.bridge?.windowsToday[index],
-                    let held = claim(bus(range, host, isIO: k == 0), k, above: place)
+                    let held = claim(bridge.busRange(of: range, isIO: k == 0), k, above: place)
                 {
-                    draft.windows[place][k] = bus(range, host, isIO: k == 0)
+                    draft.windows[place][k] = bridge.busRange(of: range, isIO: k == 0)
                     heldIn[place][k] = held
                 }
             }
             for (r, request) in function.requests.enumerated() {
                 guard let range = request.today else { continue }
-                let bus = bus(range, host, isIO: request.kind == .io)
+                let bus = bridge.busRange(of: range, isIO: request.kind == .io)
                 if claim(bus, Int(request.kind.rawValue), above: place) != nil { draft.ranges[place][r] = bus }
             }
         }
-    }
-
-    private func bus(_ range: AddressRange, _ host: Int, isIO: Bool) -> AddressRange {
-        for aperture in demand.hosts[host].apertures where aperture.isIO == isIO && aperture.offset != .min {
-            if let shifted = range.shifted(by: -aperture.offset), aperture.range.contains(shifted) { return shifted }
-        }
-        return range
     }
 
     private mutating func claim(_ range: AddressRange, _ kind: Int, above place: Int) -> Int? {

@@ -144,16 +144,25 @@ private struct SeaBIOSRun {
         demand.functions[place].parent ?? demand.functions.count + demand.functions[place].host
     }
 
-    /// The end of the space that 64-bit BARs may use, 0 when the release does not look at it.
+    /// The largest power of two up to the end of the space that 64-bit BARs may use; 0 when the release does not look.
     private var top: UInt64 {
         guard policy.release == .v1_17_0 else { return 0 }
-        let highest = demand.hosts.flatMap(\.apertures).map(\.range.last).max() ?? 0
-        let bits = policy.physicalAddressBits ?? 64 - highest.leadingZeroBitCount
         // Above 44 bits old guests fail (virtio), unless more than 1 TiB of RAM forces it; that much RAM is not modelled.
-        return bits > 0 ? 1 << UInt64(min(bits, 44)) : 0
+        if let bits = policy.physicalAddressBits { return bits > 0 ? 1 << UInt64(min(bits, 44)) : 0 }
+        guard let last = demand.hosts.flatMap(\.apertures).map(\.range.last).max(), last < 1 << 63 else { return 0 }
+        return min(1 << UInt64(63 - (last + 1).leadingZeroBitCount), 1 << 44)
     }
 
-    private var padsHigh: Bool { policy.release == .v1_17_0 && policy.hasHighRAM }
+    private func padsHigh(_ host: Int) -> Bool {
+        policy.release == .v1_17_0 && policy.hasHighRAM && high(host) != nil
+    }
+
+    /// The addresses above 4 GiB, or nil when the host bridge decodes none.
+    private func high(_ host: Int) -> AddressRange? {
+        let apertures = demand.hosts[host].apertures.filter { !$0.isIO && $0.range.first > 0xffff_ffff }.map(\.range)
+        guard let largest = apertures.max(by: { $0.clampedSize < $1.clampedSize }) else { return nil }
+        return AddressRange(first: policy.highStart ?? largest.first, last: largest.last)
+    }
 
     /// Collects the BARs, then walks from the highest secondary bus to the lowest and hands sums up.
     mutating func sizeWindows(of host: Int) {
@@ -212,7 +221,7 @@ private struct SeaBIOSRun {
         let isOptional = isExpressSlot && kind == .io
         if policy.release == .v1_17_0 {
             let padding = top >> 11
-            if isHotPlug, padsHigh, is64Bit, padding > alignment { alignment = padding }
+            if isHotPlug, padsHigh(demand.functions[place].host), is64Bit, padding > alignment { alignment = padding }
             if alignment > sum, isHotPlug, !isOptional { sum = alignment }
         } else if sum == 0, isHotPlug, !isOptional {
             sum = alignment
@@ -235,21 +244,22 @@ private struct SeaBIOSRun {
         let limits = limits(of: host)
         func sum(_ list: [Entry]) -> UInt64 { list.reduce(0) { $0.addingReportingOverflow($1.size).partialValue } }
 
+        if !demand.hosts[host].apertures.contains(where: \.isIO) {
+            for entry in lists[root][0] {
+                if let r = entry.request { draft.reasons[entry.place][r] = "the host bridge decodes no I/O" }
+            }
+            lists[root][0] = []
+        }
         let ioSum = sum(lists[root][0])
-        let ioLowEnd: UInt64 = limits.isQ35 ? 0x1_0000 : 0xa000
-        let ioStart: UInt64
-        if ioSum < 0x4000 {
-            ioStart = 0xc000
-        } else if ioSum < ioLowEnd - 0x1000 {
-            ioStart = 0x1000
-        } else {
+        guard let ioStart = ioStart(host, ioSum) else {
             draft.halt = "halts: out of I/O address space"
             return
         }
         var starts: [UInt64] = [ioStart, 0, 0]
-        var low = lowStarts(root, limits.low)
+        var low = lowStarts(root, limits)
         var high: [(entries: [Entry], start: UInt64)] = []
-        if padsHigh || low == nil {
+        let pads = padsHigh(host)
+        if pads || (low == nil && self.high(host) != nil) {
             var moved: [[Entry]] = [[], []]
             let functions = demand.functions
             for kind in 1...2 {
@@ -260,29 +270,48 @@ private struct SeaBIOSRun {
                 moved[kind - 1] = lists[root][kind].filter { !stays($0) }
                 lists[root][kind].removeAll { !stays($0) }
             }
-            low = lowStarts(root, limits.low)
+            low = lowStarts(root, limits)
             if low == nil {
                 draft.halt = "halts: out of 32-bit address space"
                 return
             }
-            high = highStarts(moved, limits.high)
+            guard let starts = highStarts(moved, host, pads: pads) else {
+                draft.halt = "would need addresses above the 64-bit aperture"
+                return
+            }
+            high = starts
         }
-        guard let low else { return }
+        guard let low else {
+            draft.halt = "halts: out of 32-bit address space"
+            return
+        }
         starts[1] = low.memory
         starts[2] = low.prefetchable
         for part in high { lay(part.entries, from: part.start) }
         for kind in 0...2 { lay(lists[root][kind], from: starts[kind]) }
     }
 
-    private func limits(of host: Int) -> (low: AddressRange?, high: UInt64, isQ35: Bool) {
-        let apertures = demand.hosts[host].apertures.filter { !$0.isIO }
-        let low: AddressRange? =
-            policy.memory
-            ?? apertures.map(\.range).filter { $0.last <= 0xffff_ffff }.max { $0.clampedSize < $1.clampedSize }
-        let high: UInt64 =
-            policy.highStart ?? apertures.first { $0.range.first > 0xffff_ffff }?.range.first ?? 0x1_0000_0000
+    private func limits(of host: Int) -> AddressRange? {
+        if let memory = policy.memory { return memory }
+        let apertures = demand.hosts[host].apertures.filter { !$0.isIO }.map(\.range)
+        return apertures.filter { $0.last <= 0xffff_ffff }.max { $0.clampedSize < $1.clampedSize }
+    }
+
+    /// Ports from 0xc000, or from 0x1000 when that is too little; on a host bridge that decodes other ports, from its
+    /// first one. Nil when there are too few.
+    private func ioStart(_ host: Int, _ sum: UInt64) -> UInt64? {
+        guard sum > 0 else { return 0xc000 }
         let isQ35 = demand.functions.contains { $0.identity.vendor == 0x8086 && $0.identity.device == 0x29c0 }
-        return (low, high, isQ35)
+        let lowEnd: UInt64 = isQ35 ? 0x1_0000 : 0xa000
+        let start: UInt64? = sum < 0x4000 ? 0xc000 : sum < lowEnd - 0x1000 ? 0x1000 : nil
+        let apertures = demand.hosts[host].apertures.filter(\.isIO).map(\.range)
+        if let start, let range = AddressRange(first: start, size: sum),
+            apertures.isEmpty || apertures.contains(where: { $0.contains(range) })
+        {
+            return start
+        }
+        return apertures.first { alignUp(max($0.first, 0x1000), 0x1000).map { $0 + (sum - 1) } ?? .max <= $0.last }
+            .flatMap { alignUp(max($0.first, 0x1000), 0x1000) }
     }
 
     /// The starts of the two memory lists below the end of the range, or nil when they do not fit. The list with the
@@ -303,20 +332,27 @@ private struct SeaBIOSRun {
         return swaps ? (endBase, startBase) : (startBase, endBase)
     }
 
-    private func highStarts(_ moved: [[Entry]], _ start: UInt64) -> [(entries: [Entry], start: UInt64)] {
+    /// The starts of the two lists above 4 GiB, or nil when the aperture there is too small, which the firmware itself
+    /// does not check.
+    private func highStarts(_ moved: [[Entry]], _ host: Int, pads: Bool) -> [(entries: [Entry], start: UInt64)]? {
+        guard let space = high(host) else { return [] }
         let sums = moved.map { $0.reduce(UInt64(0)) { $0.addingReportingOverflow($1.size).partialValue } }
         let alignments = moved.map { $0.first?.alignment ?? 1 }
         let gigabyte: UInt64 = 1 << 30
-        var base = start
+        var base = space.first
         if top > 0 {
             var size = (alignUp(sums[0], gigabyte) ?? 0) &+ (alignUp(sums[1], gigabyte) ?? 0)
-            if padsHigh { size = alignUp(size, top >> 3) ?? size }
-            if size < top, base < top - size { base = top - size }
+            if pads { size = alignUp(size, top >> 3) ?? size }
+            // The end of the aperture, rounded down to 1 GiB; the top itself where they agree.
+            let end = space.last == .max ? space.last : alignDown(space.last + 1, gigabyte)
+            if size < end, base < end - size { base = end - size }
         }
         base = alignUp(alignUp(base, alignments[0]) ?? base, gigabyte) ?? base
         // A sum of sizes that wraps cannot be placed anyway; the layout checker sees it.
         var second = base &+ sums[0]
         second = alignUp(alignUp(second, alignments[1]) ?? second, gigabyte) ?? second
+        let end = sums[1] > 0 ? second.addingReportingOverflow(sums[1] - 1) : (base &+ sums[0] &- 1, false)
+        guard moved.allSatisfy(\.isEmpty) || (!end.1 && end.0 <= space.last) else { return nil }
         return [(moved[0], base), (moved[1], second)]
     }
 

@@ -164,6 +164,10 @@ struct ConfigSynthesis {
             if capability.id == 0x10 { express(at: at) }
         }
         let extended = facts.extendedCapabilities.filter { $0.offset >= 0x100 && $0.offset <= 0xffc }
+        if let first = extended.first, first.offset != 0x100 {
+            // The list begins at 0x100; a null capability leads on to where the text's first one stands.
+            put32(1 << 16 | UInt32(first.offset) << 20, 0x100)
+        }
         for (i, capability) in extended.enumerated() {
             let at = Int(capability.offset)
             let next = i + 1 < extended.count ? UInt32(extended[i + 1].offset) : 0

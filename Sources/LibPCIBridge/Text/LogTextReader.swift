@@ -117,7 +117,10 @@ struct LogTextReader {
 
     private mutating func readMessage(_ text: TextBytes) -> Bool {
         if let subject = Self.takeSubject(text) {
-            readFunctionMessage(subject.rest, of: subject.address)
+            let driver = text.before(" ")
+            let isCore = driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
+            // A driver that asks for another size and is refused keeps what it had, without a word of the kernel.
+            if isCore || !Self.isRefusal(subject.rest) { readFunctionMessage(subject.rest, of: subject.address) }
             return true
         }
         guard let first = text.first else { return false }
@@ -175,6 +178,10 @@ struct LogTextReader {
         case UInt8(ascii: "S"): return text.starts("Some PCI device resources are unassigned")
         default: return false
         }
+    }
+
+    private static func isRefusal(_ text: TextBytes) -> Bool {
+        text.has("can't assign") || text.has("failed to assign") || text.has("no space for") || text.has("releasing")
     }
 
     private mutating func startBoot(release: String) {

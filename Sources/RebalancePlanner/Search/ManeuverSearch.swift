@@ -51,19 +51,18 @@ struct ManeuverSearch<Simulation: Simulator> {
     ///
     /// - Returns: the cheapest sequence, or nil when none of at most `maximumStages` stages reaches the goal or the budget
     ///   ran out; `simulations` is what was spent.
-    mutating func solve(from start: Simulation, wanted: [Shortfall], simulations: inout Int) -> Solution? {
+    mutating func solve(from start: Simulation, wanted: [Demand], simulations: inout Int) -> Solution? {
         guard let topology = try? start.topology() else { return nil }
         var nodes = [Node(simulation: start, topology: topology, maneuvers: [], disturbed: [])]
         var queue = Heap<Candidate>()
         var serial = 0
         var seenStates: Set<UInt64> = [topology.stateKey]
-        let targets = Set(wanted)
 
         func expand(_ n: Int) {
             let node = nodes[n]
             let source = ManeuverSource(topology: node.topology, weights: weights)
             for maneuver in source.maneuvers(for: wanted) {
-                let disturbed = node.disturbed.union(source.disturbed(by: maneuver.roots))
+                let disturbed = node.disturbed.union(source.disturbed(by: maneuver.stopped))
                 queue.insert(
                     Candidate(
                         weight: disturbed.reduce(0) { $0 + weights.weight($1) },
@@ -86,11 +85,11 @@ struct ManeuverSearch<Simulation: Simulator> {
             simulations += 1
             let parent = nodes[candidate.node]
             var simulation = parent.simulation
-            let writes = candidate.maneuver.stopWrites(in: parent.topology) + [candidate.maneuver.rescanWrite]
+            let writes = candidate.maneuver.stopWrites(in: parent.topology) + candidate.maneuver.findWrites
             guard simulation.perform(writes), let after = try? simulation.topology() else { continue }
             let standing = Standing(after)
-            let harmed = original.losses(in: standing).contains { $0.grade == .harm }
-            if !harmed, standing.missing.isDisjoint(with: targets) {
+            let harmed = original.losses(in: standing, asked: wanted).contains { $0.grade == .harm }
+            if !harmed, wanted.allSatisfy({ $0.isMet(in: standing) }) {
                 return Solution(
                     maneuvers: parent.maneuvers + [candidate.maneuver],
                     simulation: simulation,

@@ -45,7 +45,7 @@ struct ApplyCommand: ParsableCommand {
     }
 
     private func planToApply() throws -> Plan {
-        if let file { return try PlanFile.read(file) }
+        if let file { return try PlanStore.read(file) }
         var reading = ReadingOptions()
         reading.from = []
         reading.kernel = nil

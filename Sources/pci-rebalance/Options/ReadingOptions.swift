@@ -9,7 +9,8 @@ struct ReadingOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Read this instead of the machine: a snapshot or a sysfs-shaped directory, told by its content.",
+            "Read this instead of the machine: a snapshot, a sysfs-shaped directory, output of lspci, a kernel log.",
+            discussion: "May be given several times; each is told by its content. - reads standard input.",
             valueName: "path"
         ),
         completion: .file()
@@ -31,21 +32,12 @@ struct ReadingOptions: ParsableArguments {
     )
     var probe = false
 
-    func validate() throws {
-        guard from.count <= 1 else { throw ValidationError("expected --from once, found it \(from.count) times") }
-    }
-
     /// The raw evidence.
-    func record() throws -> MachineRecord {
+    func record() throws(CommandEnd) -> MachineRecord {
         do {
-            guard let path = from.first else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
-            switch try Evidence(path: path).kind {
-            case .sysfsDirectory: return try SysfsDirectoryReader(path: path).read()
-            case .snapshot: return try SnapshotFile(path: path).read()
-            case .text(let name):
-                throw CommandEnd(.badInput, "\(path) is \(name), expected a snapshot or a sysfs directory")
-            }
-        } catch let error as ReadError {
+            guard !from.isEmpty else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
+            return try RecordedInput(paths: from).record
+        } catch {
             throw CommandEnd(error)
         }
     }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// What a running kernel would do with a card that is plugged into a port after a policy laid out the tree.
+public struct HotAddForecast: Hashable, Sendable {
+    /// The port's place in the tree.
+    public var port: TopologyPath
+    /// The card's name.
+    public var card: String
+    /// BARs of the card that get an address.
+    public var placed: Int
+    /// BARs that do not, as `0000:01:00.0 BAR 2`.
+    public var failed: [String]
+    /// BARs of other functions that lose their address.
+    public var lost: [String]
+
+    private init(port: TopologyPath, card: String, placed: Int, failed: [String], lost: [String]) {
+        self.port = port
+        self.card = card
+        self.placed = placed
+        self.failed = failed
+        self.lost = lost
+    }
+
+    /// Whether every BAR of the card gets an address and nobody else loses one.
+    public var works: Bool { failed.isEmpty && lost.isEmpty }
+
+    /// Plugs `card` into the port at `port` and lets the native hot-plug driver configure it.
+    ///
+    /// - Parameters:
+    ///   - outcome: the layout before.
+    ///   - topology: the tree that the outcome was made for.
+    ///   - port: the port, hot-plug capable and empty.
+    ///   - card: the card.
+    ///   - behaviour: the kernel that runs.
+    ///   - platform: its platform.
+    /// - Throws: `TwinError` when the twin refuses the tree or the port, `TopologyError` as `applied(to:)`.
+    public init(
+        after outcome: PolicyOutcome,
+        of topology: Topology,
+        port: TopologyPath,
+        card: CardProfile,
+        behaviour: KernelBehaviour,
+        platform: Platform
+    ) throws {
+        let before = try outcome.applied(to: topology)
+        guard let i = before.functions.indices.first(where: { before.path(of: $0) == port }) else {
+            // The policy has no bus number for the bus that the port sits on.
+            self.init(port: port, card: card.name, placed: 0, failed: ["port \(port) is unreachable"], lost: [])
+            return
+        }
+        var twin = try LinuxTwin(before, behaviour: behaviour, platform: platform)
+        _ = try twin.perform(.hotAdd(port: before.functions[i].address, card: card, method: .pciehp))
+        let after = try twin.topology()
+        self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
+        for f in after.functions.indices {
+            let function = after.functions[f]
+            let path = after.path(of: f)
+            if path != port, port.isAncestorOrSelf(of: path) {
+                for resource in function.resources where resource.index.isBAR {
+                    if resource.range != nil {
+                        placed += 1
+                    } else {
+                        failed.append("\(function.address) \(resource.index)")
+                    }
+                }
+            } else if let old = before[function.address] {
+                for resource in old.resources where resource.index.isBAR && resource.range != nil {
+                    if function.resource(resource.index)?.range == nil {
+                        lost.append("\(function.address) \(resource.index)")
+                    }
+                }
+            }
+        }
+        // A bridge of the card without a bus number hides what is behind it.
+        let expected = card.functions.reduce(0) { $0 + $1.deepBARCount }
+        if placed + failed.count < expected {
+            failed.append("\(expected - placed - failed.count) BARs on buses without a number")
+        }
+    }
+}
+
+extension CardFunction {
+    /// The BARs of the function and of everything behind it.
+    fileprivate var deepBARCount: Int {
+        bars.count + (bridge?.children ?? []).reduce(0) { $0 + $1.deepBARCount }
+    }
+}
