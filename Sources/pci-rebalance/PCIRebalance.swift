@@ -16,6 +16,7 @@ struct PCIRebalance: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             TreeCommand.self, CheckCommand.self, PlanCommand.self, ApplyCommand.self, RecoverCommand.self,
+            EventCommand.self,
             FitCommand.self,
             SimulateCommand.self, TriageCommand.self, SnapshotCommand.self,
         ]
