@@ -89,3 +89,23 @@ import Testing
         #expect(GuestReserve(plain).properties == "mem-reserve=1M")
     }
 }
+
+/// The twin takes a machine that was put together from text for what the text says.
+@Suite struct TwinFromTextTests {
+    @Test(arguments: [
+        "R1", "R2", "R3", "R4", "R5", "R6", "R8", "R9", "R10", "R10-p100", "R11", "R12", "C02", "C05", "C07", "C13",
+        "C32",
+    ])
+    func showsTheSameState(_ name: String) throws {
+        let directory = URL(fileURLWithPath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Fixtures/\(name)")
+        let paths = ["lspci.txt", "dmesg.txt"].map { directory.appendingPathComponent($0).path }
+            .filter { FileManager.default.fileExists(atPath: $0) }
+        let topology = try TopologyAssembler(RecordedInput(paths: paths).record).topology()
+        let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "6.12").behaviour
+        let twin = try LinuxTwin(topology, behaviour: behaviour)
+        let differences = TreeState(topology).differences(from: TreeState(try twin.topology()))
+        #expect(differences.isEmpty, "\(name): \(differences.prefix(3).map(\.description))")
+    }
+}

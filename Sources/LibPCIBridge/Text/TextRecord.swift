@@ -18,6 +18,8 @@ extension TextEvidence {
         var withoutSizes: [FunctionAddress] = []
         var withoutDump = 0
         let failed = failedInLog
+        let held = ResourceLines.held(self)
+        var slotNames = Set<String>()
         for facts in functions {
             var f = FunctionRecord(address: facts.address)
             f.vendor = facts.vendor
@@ -45,7 +47,8 @@ extension TextEvidence {
                 evidence: self,
                 config: f.config,
                 translation: busOf,
-                isForgotten: failed.contains(facts.address)
+                isForgotten: failed.contains(facts.address),
+                held: held
             )
             f.resource = lines.lines()
             if f.resource == nil { withoutSizes.append(facts.address) }
@@ -53,7 +56,7 @@ extension TextEvidence {
             if let slot = facts.slot {
                 let a = facts.address
                 let place = "\(bareHex(UInt64(a.segment), width: 4)):\(a.bus):\(bareHex(UInt64(a.device), width: 2))"
-                if !record.slots.contains(where: { $0.name == slot }) {
+                if slotNames.insert(slot).inserted {
                     record.slots.append(SlotRecord(name: slot, address: place))
                 }
             }
