@@ -9,7 +9,7 @@ extension LinuxTwin {
     /// The platform follows from the topology's architecture and kernel command line. What the model does not know is
     /// taken as absent: a BAR of unknown size is not found again after a removal.
     ///
-    /// - Throws: `TwinError.badTopology` when a host bridge's aperture cannot be in a resource tree.
+    /// - Throws: `TwinError`, at present never: what cannot be is left out and noted among the topology's gaps.
     /// - Complexity: O(n log n).
     public init(_ topology: Topology, behaviour: KernelBehaviour) throws(TwinError) {
         let platform = Platform(
@@ -28,7 +28,7 @@ extension LinuxTwin {
         kernel = topology.kernel
         gaps = topology.gaps
         givenBlockers = topology.blockers
-        try readHosts(topology.hostBridges)
+        readHosts(topology.hostBridges)
         for i in topology.functions.indices {
             let (facts, registers) = read(topology.functions[i], number: Int32(i), topology)
             _ = state.appendFunction(facts, registers)
@@ -84,7 +84,7 @@ extension LinuxTwin {
 
     /// Makes a machine that has not been started: host bridges and what is plugged into their root buses, switched off.
     ///
-    /// - Throws: `TwinError.badTopology` as `init(_:behaviour:)`, `badArgument` for a card whose BARs make no sense.
+    /// - Throws: `TwinError.badArgument` for a card whose BARs make no sense.
     public init(
         hostBridges: [HostBridge],
         cards: [(host: Int, card: CardProfile)],
@@ -97,7 +97,7 @@ extension LinuxTwin {
         kernel = KernelIdentity()
         gaps = []
         givenBlockers = blockers
-        try readHosts(hostBridges)
+        readHosts(hostBridges)
         for (host, card) in cards {
             guard hostBridges.indices.contains(host), card.isSensible else {
                 throw TwinError(.badArgument, "card \(card.name): no such host bridge, or BARs that make no sense")
@@ -115,9 +115,12 @@ extension LinuxTwin {
         }
     }
 
-    private mutating func readHosts(_ hostBridges: [HostBridge]) throws(TwinError) {
+    /// Makes the apertures; one that overlaps an earlier one is left out, as the kernel does
+    /// (`pci_acpi_root_add_resources`).
+    private mutating func readHosts(_ hostBridges: [HostBridge]) {
         for host in hostBridges {
             var nodes: [Int32] = []
+            var offsets: [UInt64] = []
             for aperture in host.apertures {
                 let node = state.appendResource(
                     KernelResource(
@@ -133,9 +136,16 @@ extension LinuxTwin {
                     state.resources[root].end = aperture.range.last
                 }
                 guard state.insert(node, in: root) == none else {
-                    throw TwinError(.badTopology, "aperture \(aperture.kernelText) overlaps another")
+                    gaps.append(
+                        ReadingGap(
+                            code: "aperture-overlap",
+                            detail: "aperture \(aperture.kernelText) overlaps another and is left out of predictions"
+                        )
+                    )
+                    continue
                 }
                 nodes.append(node)
+                offsets.append(UInt64(bitPattern: aperture.offset))
                 if aperture.offset != 0 { state.translates = true }
             }
             state.hosts.append(
@@ -144,7 +154,7 @@ extension LinuxTwin {
                     firstBus: host.busRange.first.rawValue,
                     lastBus: host.busRange.last.rawValue,
                     apertures: nodes,
-                    offsets: host.apertures.map { UInt64(bitPattern: $0.offset) },
+                    offsets: offsets,
                     hasNativeHotPlug: state.platform.hasNativeHotPlug
                 )
             )

@@ -126,6 +126,17 @@ extension TextEvidence {
                 )
             )
         }
+        if functions.contains(where: { $0.sriov?.totalVFs != nil && $0.sriov?.stride == nil && $0.config.count < 256 })
+        {
+            gaps.append(
+                ReadingGap(
+                    code: "sriov-partial",
+                    detail:
+                        "the log tells how many VFs there can be and their BARs; offset and stride, which decide their bus "
+                        + "numbers, are not known"
+                )
+            )
+        }
         for finding in findings where finding.code == .severalBoots || finding.code == .damagedHexRow {
             gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
         }

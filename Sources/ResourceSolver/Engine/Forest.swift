@@ -162,7 +162,14 @@ extension Forest {
 
         // Leaves.
         for r in index.requests[host] where selection.isIncluded[r] {
-            appendLeaf(problem, r, selection: selection, windowNode: windowNode, forestDevice: forestDevice, index: index)
+            appendLeaf(
+                problem,
+                r,
+                selection: selection,
+                windowNode: windowNode,
+                forestDevice: forestDevice,
+                index: index
+            )
         }
         for (o, obstacle) in hostBridge.obstacles.enumerated() {
             let space = Int(obstacle.space.rawValue)
@@ -441,13 +448,12 @@ extension Forest {
                     continue
                 }
                 while let last = kept.last, !areCompatible(last, pin, line, kept) {
-                    if isLocked[pin], !isLocked[last] {
-                        dropped[last] = true
-                        kept.removeLast()
-                    } else {
+                    guard isLocked[pin], !isLocked[last] else {
                         dropped[pin] = !isLocked[pin]
                         break
                     }
+                    dropped[last] = true
+                    kept.removeLast()
                 }
                 if !dropped[pin] { kept.append(pin) }
             }

@@ -135,6 +135,9 @@ struct DifferentialCommand: ParsableCommand {
             for operation in step.operations { events += try twin.perform(operation) }
             if let card = step.card {
                 try guest.hotPlug(card.device, behind: card.bus)
+            } else if let card = step.unplugged {
+                try guest.deviceDel(card)
+                try guest.waitUntilQuiet()
             } else if let script = step.script {
                 _ = try guest.run(script)
             }
