@@ -106,8 +106,26 @@ final class FaultCampaign {
     // MARK: Reading
 
     private static func snapshot(_ guest: VirtualMachine) throws -> Topology {
-        let bytes = try guest.run("pci-rebalance snapshot -q", timeout: .seconds(120)).checked().standardOutput
-        return try TopologyAssembler(SnapshotFile.decode(bytes)).topology()
+        let packed = try guest.run("pci-rebalance snapshot -q | gzip", timeout: .seconds(120)).checked().standardOutput
+        return try TopologyAssembler(SnapshotFile.decode(gzip(packed, ["-d"]))).topology()
+    }
+
+    /// Packs or unpacks: the guest's serial line is slow.
+    private static func gzip(_ bytes: [UInt8], _ arguments: [String]) throws -> [UInt8] {
+        let path = NSTemporaryDirectory() + "pci-rebalance-\(UUID().uuidString)"
+        try Data(bytes).write(to: URL(fileURLWithPath: path))
+        defer { unlink(path) }
+        let process = Process()
+        let output = Pipe()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["gzip"] + arguments
+        process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+        process.standardOutput = output
+        try process.run()
+        let result = Array(try output.fileHandleForReading.readToEnd() ?? Data())
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw CampaignError(description: "gzip failed") }
+        return result
     }
 
     private func moment() throws -> Moment {
@@ -176,7 +194,7 @@ final class FaultCampaign {
     func apply(_ plan: Plan, _ fault: Fault) throws -> [String] {
         var plan = plan
         if case .wrongPrediction(let step) = fault { Self.spoil(&plan, step) }
-        try guest.pushFile(PlanDocument.encode(plan), to: "/root/plan.json")
+        try guest.run("gunzip >/root/plan.json", input: Self.gzip(PlanDocument.encode(plan), ["-9"])).checked()
         applies += 1
         var problems: [String] = []
         let command = "cd /root; chmod 600 plan.json; pci-rebalance apply plan.json"
