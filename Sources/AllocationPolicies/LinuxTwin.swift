@@ -201,6 +201,14 @@ extension LinuxTwin {
         (0..<state.devices.count).filter { state.devices[$0].exists }.map { state.address($0) }.sorted()
     }
 
+    /// The number of functions that are plugged in and that the kernel does not know, VFs not counted: removed ones, those
+    /// behind unreachable bus numbers. A reading of the machine would not show them.
+    public var unknownFunctionCount: Int {
+        (0..<state.devices.count).count { device in
+            !state.devices[device].exists && state.facts[device].isPresent && state.facts[device].physicalFunction == none
+        }
+    }
+
     /// The bus range that the kernel holds for the bridge at an address, or nil.
     public func busRange(of address: FunctionAddress) -> BusRange? {
         guard let device = position(of: address), state.devices[device].subordinate != none else { return nil }
