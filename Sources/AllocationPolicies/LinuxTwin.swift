@@ -201,11 +201,13 @@ extension LinuxTwin {
         (0..<state.devices.count).filter { state.devices[$0].exists }.map { state.address($0) }.sorted()
     }
 
-    /// The number of functions that are plugged in and that the kernel does not know, VFs not counted: removed ones, those
-    /// behind unreachable bus numbers. A reading of the machine would not show them.
+    /// The number of functions that are plugged in and that the kernel does not know, VFs not counted.
+    ///
+    /// Removed ones, and those behind unreachable bus numbers: a reading of the machine would not show them.
     public var unknownFunctionCount: Int {
         (0..<state.devices.count).count { device in
-            !state.devices[device].exists && state.facts[device].isPresent && state.facts[device].physicalFunction == none
+            let facts = state.facts[device]
+            return !state.devices[device].exists && facts.isPresent && facts.physicalFunction == none
         }
     }
 
