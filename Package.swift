@@ -79,7 +79,7 @@ let package = Package(
             name: "pci-rebalance",
             dependencies: [
                 "PCITopology", "LibPCIBridge", "ResourceSolver", "AllocationPolicies", "RebalancePlanner",
-                "PlanExecutor",
+                "PlanExecutor", "PolicyPictures",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift
@@ -133,7 +133,9 @@ let package = Package(
         ),
         .testTarget(
             name: "PlanExecutorTests",
-            dependencies: ["PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
+            dependencies: [
+                "CPlanExecutor", "PCITopology", "PlanExecutor", "RebalancePlanner", "LibPCIBridge", "TestSupport",
+            ],
             swiftSettings: swift
         ),
         .testTarget(

@@ -48,11 +48,13 @@ extension LinuxTwin {
         facts.hasSeveralSpeeds = speeds.nonzeroBitCount > 1
     }
 
-    /// Whether pciehp drives the machine's slots: it keeps the slots' interrupt on.
-    static func hasNativeHotPlug(_ topology: Topology) -> Bool? {
+    /// Whether pciehp drives the slots of a host bridge: it keeps the slots' interrupt on; nil without a slot that tells.
+    static func hasNativeHotPlug(_ topology: Topology, host: Int) -> Bool? {
         var result: Bool?
-        for function in topology.functions where function.isHotPlugBridge && function.use.driver == "pcieport" {
-            guard let express = function.capabilities.express,
+        for i in topology.functions.indices where topology.host(of: i) == host {
+            let function = topology.functions[i]
+            guard function.isHotPlugBridge, function.use.driver == "pcieport",
+                let express = function.capabilities.express,
                 let control = function.config.word(Int(express.offset) + 0x18)
             else { continue }
             if control & 0x20 != 0 { return true }

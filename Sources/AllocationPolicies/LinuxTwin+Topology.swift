@@ -132,8 +132,10 @@ extension LinuxTwin {
                 assignment = .assigned(state.range(node))
                 size = held.size
             } else if isWindow {
-                assignment = .closed
-                size = 0
+                // Up to 6.17 a released window is printed with its size; from 7.0 it is printed as zeros.
+                let isShown = !state.behaviour.closedWindowsKeepFlags && held.flags != 0 && held.size > 1
+                assignment = isShown ? .unassigned : .closed
+                size = isShown ? held.size : 0
             } else if held.flags == 0 {
                 assignment = .wiped
                 size = hardwareSize(device, Int(index))

@@ -5,6 +5,9 @@ internal import PCITopology
 // Writes to configuration registers from user space. The kernel takes no notice until it looks again.
 extension LinuxTwin {
     mutating func write(_ operation: TwinOperation) throws(TwinError) {
+        if let address = operation.writtenFunction, let device = position(of: address), !state.answers(device) {
+            return state.note(.refused(address, .io, "configuration cycles to its bus do not reach the function"))
+        }
         switch operation {
         case .writeConfig(let address, let offset, let width, let value):
             try write(try known(address), offset, width, value)
@@ -72,6 +75,18 @@ extension LinuxTwin {
             _ = state.writeRegister(device, at: 0x24, low(first) | low(last) << 16)
             _ = state.writeRegister(device, at: 0x28, UInt32(truncatingIfNeeded: first >> 32))
             _ = state.writeRegister(device, at: 0x2c, UInt32(truncatingIfNeeded: last >> 32))
+        }
+    }
+}
+
+extension TwinOperation {
+    /// The function whose registers the operation writes.
+    fileprivate var writtenFunction: FunctionAddress? {
+        switch self {
+        case .writeConfig(let address, _, _, _), .setBusNumbers(let address, _, _, _), .writeWindow(let address, _, _),
+            .setCommand(let address, _), .setResizableBAR(let address, _, _):
+            address
+        default: nil
         }
     }
 }

@@ -171,3 +171,75 @@ import Testing
         }
     }
 }
+
+extension WindowOracleTests {
+    @Test("O22: a bridge two levels down returns to its old place", arguments: KernelBehaviour.presets)
+    func o22(_ behaviour: KernelBehaviour) throws {
+        func bridge(_ devfn: UInt8, _ type: ExpressPortType?, _ children: [CardFunction]) -> CardFunction {
+            CardFunction(
+                devfn: devfn,
+                identity: Function.Identity(vendor: 0x1b36, device: 0x0001, classCode: 0x060400),
+                bars: [.memory(0, 256, is64Bit: true)],
+                portType: type,
+                bridge: CardBridge(children: children)
+            )
+        }
+        var m = try Q35(
+            behaviour,
+            cards: [.rootPort(1, [bridge(0, .bridgeToPCI, [bridge(8, nil, [.testDevice(mib(16), device: 1)])])])]
+        )
+        let io: ClosedRange<UInt64> = 0xc000...0xcfff
+        let pref: ClosedRange<UInt64> = 0xfd00_0000...0xfdff_ffff
+        m.program(
+            [0x08],
+            bars: [0: 0xfea1_2000],
+            buses: (0, 1, 3),
+            io: io,
+            mem: 0xfe20_0000...0xfe7f_ffff,
+            pref: pref
+        )
+        m.program(
+            [0x08, 0],
+            bars: [0: 0xfe70_0000],
+            buses: (1, 2, 3),
+            io: io,
+            mem: 0xfe40_0000...0xfe6f_ffff,
+            pref: pref
+        )
+        m.program(
+            [0x08, 0, 8],
+            bars: [0: 0xfe60_0000],
+            buses: (2, 3, 3),
+            io: io,
+            mem: 0xfe40_0000...0xfe5f_ffff,
+            pref: pref
+        )
+        m.program([0x08, 0, 8, 8], bars: [0: 0xfe40_0000, 1: 0xc000, 2: 0xfd00_0000], command: 3)
+        try m.boot()
+        let before = try m.windows("02:01.0")
+        try m.run(.remove(try m.at("02:01.0")), .rescan)
+        if behaviour != .linux7_2 {
+            #expect(try m.windows("02:01.0") == before)
+            #expect(try m.place("02:01.0", 0) == "fe600000-fe6000ff")
+        }
+        #expect(try m.place("03:01.0", 2) == "fd000000-fdffffff")
+        #expect(try m.registers("02:01.0")[2] == "fd000000-fdffffff")
+    }
+
+    @Test("a write that routing does not carry to the function is refused", arguments: KernelBehaviour.presets)
+    func unreachable(_ behaviour: KernelBehaviour) throws {
+        var m = try OracleTests.topologyA(behaviour)
+        let endpoint = try m.at("01:00.0")
+        try m.run(
+            .setBusNumbers(
+                try m.at("00:01.0"),
+                primary: BusNumber(0),
+                secondary: BusNumber(0x20),
+                subordinate: BusNumber(0x2f)
+            )
+        )
+        let events = try m.run(.setCommand(endpoint, []))
+        #expect(events.count == 1)
+        #expect(try m.twin.topology()[endpoint]?.config.command?.rawValue == 3)
+    }
+}

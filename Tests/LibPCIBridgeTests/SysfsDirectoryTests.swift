@@ -48,6 +48,19 @@ struct SysfsDirectoryTests {
         }
     }
 
+    /// `PCI_REBALANCE_GENERATED=DIR swift test --filter leaveBehind`, then compare with
+    /// `lspci -vv -A linux-sysfs -O sysfs.path=DIR/sys/bus/pci`.
+    @Test(
+        "the made-up machine can be left behind for measurements",
+        .enabled(if: getenv("PCI_REBALANCE_GENERATED") != nil)
+    )
+    func leaveBehind() throws {
+        let path = String(cString: try #require(getenv("PCI_REBALANCE_GENERATED")))
+        var shape = SysfsShape(path: path)
+        GeneratedMachine.write(hosts: 5, to: &shape)
+        #expect(try SysfsDirectoryReader(path: path).read().functions.count == shape.count)
+    }
+
     @Test("libpci and we read the same bytes")
     func agreesWithLibpci() throws {
         var shape = SysfsShape.temporary()

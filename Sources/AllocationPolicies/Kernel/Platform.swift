@@ -31,6 +31,8 @@ public struct Platform: Sendable, Hashable {
     public var reallocation: Reallocation = .automatic
     /// `pci=pcie_scan_all`: all 32 devices of a link are probed (`PCI_SCAN_ALL_PCIE_DEVS`).
     public var scansAllDevices = false
+    /// `pci=nocrs`: firmware's apertures are ignored and root buses get the whole of both spaces.
+    public var ignoresApertures = false
     /// `pci=noari`: ARI is never switched on.
     public var ignoresARI = false
     /// `pcie_ports=compat` takes it away: the port driver binds to ports.
@@ -89,6 +91,7 @@ public struct Platform: Sendable, Hashable {
         case "realloc", "realloc=on": reallocation = .on
         case "realloc=off": reallocation = .off
         case "rom": assignsROMs = true
+        case "nocrs": ignoresApertures = true
         case "noari": ignoresARI = true
         case "pcie_scan_all": scansAllDevices = true
         default: break

@@ -75,6 +75,8 @@ struct TwinHost: Sendable {
     var apertures: [Int32]
     /// CPU address minus bus address of each aperture.
     var offsets: [UInt64]
+    /// Firmware left PCI Express hot-plug below this host bridge to the kernel.
+    var hasNativeHotPlug = true
     /// The root bus, none until it is scanned.
     var rootBus: Int32 = none
     /// The functions on the root bus in ascending devfn.

@@ -8,11 +8,12 @@ struct TwinBlocker: Sendable {
     var isIO: Bool
     var name: String
 
-    /// Whether it is in the tree before PCI assigns at boot: the firmware's map and interrupt controllers are, what
-    /// drivers and PNP reserve comes later.
+    /// Whether it is in the tree before PCI assigns at boot: the firmware's map, interrupt controllers and what PNP
+    /// reserves are; what drivers and ACPI take comes later.
     var isEarly: Bool {
         name.hasPrefix("Reserved") || name.hasPrefix("reserved") || name.hasPrefix("IOAPIC") || name.hasPrefix("ACPI")
-            || name.hasPrefix("System RAM") || name.hasPrefix("Unusable") || name.hasPrefix("Persistent")
+            || name.hasPrefix("pnp") || name.hasPrefix("System RAM") || name.hasPrefix("Unusable")
+            || name.hasPrefix("Persistent")
             || name.hasPrefix("Local APIC")
     }
 }
@@ -59,6 +60,10 @@ extension TwinState {
         }
         for host in 0..<hosts.count {
             hosts[host].rootBus = none
+            if platform.ignoresApertures {
+                hosts[host].apertures = [Self.ioRoot, Self.memoryRoot]
+                hosts[host].offsets = [0, 0]
+            }
             for aperture in hosts[host].apertures where aperture > Self.ioRoot {
                 let root = resources[aperture].flags & Flag.io != 0 ? Self.ioRoot : Self.memoryRoot
                 _ = insert(aperture, in: root)

@@ -167,4 +167,17 @@ extension TwinState {
         }
         return none
     }
+
+    /// Whether configuration cycles to the function's bus, routed by the bridges' registers, arrive at the function.
+    func answers(_ device: Int32) -> Bool {
+        let bus = devices[device].bus
+        guard bus != none, facts[device].isPresent else { return false }
+        if facts[device].physicalFunction != none { return true }
+        var this = functionsAnswering(bus: buses[bus].number, host: buses[bus].host)
+        while this != none {
+            if this == device { return true }
+            this = facts[this].nextSibling
+        }
+        return false
+    }
 }

@@ -91,7 +91,9 @@ extension TwinState {
         let leadsDown = known.portType == 4 || known.portType == 6
         // Root ports signal power management events.
         if known.portType == 4 { return true }
-        if devices[device].isHotPlugBridge, platform.hasNativeHotPlug, leadsDown || behaviour.everyPortReportsErrors {
+        if devices[device].isHotPlugBridge, hosts[Int(known.host)].hasNativeHotPlug,
+            leadsDown || behaviour.everyPortReportsErrors
+        {
             return true
         }
         if known.hasErrorReporting, behaviour.everyPortReportsErrors { return true }

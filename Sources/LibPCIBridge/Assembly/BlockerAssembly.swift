@@ -4,6 +4,7 @@ internal import PCITopology
 
 /// What holds addresses inside apertures and is not a resource of the tree.
 struct BlockerAssembly {
+    let tree: TreePlacement
     let hosts: [HostBridge]
     let functions: [Function]
     let memory: IomemText?
@@ -32,11 +33,13 @@ struct BlockerAssembly {
     /// function's name (`quirk_io_region`), beyond the lines that sysfs prints.
     private func nodes(_ text: IomemText?, isIO: Bool) -> [Blocker] {
         guard let text, !text.isZeroed else { return [] }
-        let roots = Set(hosts.map { UInt64($0.segment) << 8 | UInt64($0.rootBus.rawValue) })
         var isAperture = [Bool](repeating: false, count: text.nodes.count)
-        for bus in text.busNodes where roots.contains(UInt64(bus.segment) << 8 | UInt64(bus.bus.rawValue)) {
-            isAperture[bus.node] = !text.isBelowBus(bus.node)
+        for root in tree.roots {
+            for node in ApertureNodes(tree).find(root, in: text) { isAperture[node] = true }
         }
+        // An aperture that the log names and that holds nothing of the tree yet.
+        let told = Set(hosts.flatMap(\.apertures).filter { $0.isIO == isIO }.map(\.range))
+        for (i, node) in text.nodes.enumerated() where told.contains(node.range) { isAperture[i] = true }
         var claimed = Set<AddressRange>()
         for f in functions {
             for r in f.resources where (r.kind == .io) == isIO {
@@ -45,7 +48,9 @@ struct BlockerAssembly {
         }
         var result: [Blocker] = []
         for node in text.nodes {
-            guard let parent = node.parent, isAperture[parent], !claimed.contains(node.range) else { continue }
+            guard let parent = node.parent, isAperture[parent], !told.contains(node.range),
+                !claimed.contains(node.range)
+            else { continue }
             result.append(Blocker(range: node.range, isIO: isIO, name: node.name, source: .iomem))
         }
         return result.sorted { $0.range < $1.range }

@@ -30,9 +30,7 @@ struct HostBridgeAssembly {
 
     private func nodes(_ root: TreePlacement.Root, _ text: IomemText?, flags: ResourceFlags) -> [Aperture] {
         guard let text, !text.isZeroed else { return [] }
-        return text.busNodes
-            .filter { $0.segment == root.segment && $0.bus == root.bus && !text.isBelowBus($0.node) }
-            .map { Aperture(range: text.nodes[$0.node].range, flags: flags) }
+        return ApertureNodes(tree).find(root, in: text).map { Aperture(range: text.nodes[$0].range, flags: flags) }
     }
 
     private func busRange(_ root: TreePlacement.Root, _ told: KernelLogFacts.Host?) -> BusRange {
@@ -50,7 +48,10 @@ struct HostBridgeAssembly {
     }
 
     /// The buses of the memory-mapped configuration space: `PCI ECAM 0000 [bus 00-ff]`, before 6.9 `PCI MMCONFIG …`.
+    ///
+    /// It tells a host bridge's range only where the segment has no other: several share one mapping.
     private func configurationSpaceBuses(_ root: TreePlacement.Root) -> BusRange? {
+        guard tree.roots.count(where: { $0.segment == root.segment }) == 1 else { return nil }
         for node in memory?.nodes ?? [] {
             var text = Array(node.name.utf8)[...]
             guard text.take("PCI ECAM ") || text.take("PCI MMCONFIG "), text.takeHex() == UInt64(root.segment),

@@ -37,6 +37,7 @@ public struct TopologyAssembler {
         let hosts = apertures.hostBridges()
         gaps += apertures.gaps(of: hosts, record: record)
         let blockers = BlockerAssembly(
+            tree: tree,
             hosts: hosts,
             functions: functions,
             memory: memory,
@@ -45,6 +46,7 @@ public struct TopologyAssembler {
             usesE820: log.usesE820
         )
         if let gap = blockers.gap { gaps.append(gap) }
+        if let gap = hiddenBARs(functions) { gaps.append(gap) }
         var kernel = record.kernel
         if kernel.release == nil { kernel.release = log.release }
         do {
@@ -110,6 +112,21 @@ public struct TopologyAssembler {
             functions.append(function)
         }
         return functions
+    }
+
+    /// A card below a hot-plug port that shows no resource at all: its BARs may be forgotten, and nothing tells.
+    private func hiddenBARs(_ functions: [Function]) -> ReadingGap? {
+        let bridges = Set(functions.filter(\.isHotPlugBridge).map(\.address))
+        let hidden = functions.filter { f in
+            !f.isBridge && !f.isVirtual && f.resources.isEmpty && !f.lines.isEmpty && f.use.driver == nil
+                && f.parent.map { bridges.contains($0) } ?? false && log.functions[f.address]?.isDiscovered != true
+        }
+        guard !hidden.isEmpty else { return nil }
+        return ReadingGap(
+            code: "maybe-forgotten",
+            detail: hidden.map(\.address.description).joined(separator: ", ")
+                + ": sysfs shows no resource, and nothing tells whether there is none or the kernel forgot it; probing would"
+        )
     }
 
     private func identity(of f: FunctionRecord) -> Function.Identity {

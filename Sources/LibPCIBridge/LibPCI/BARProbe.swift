@@ -11,20 +11,37 @@ internal import PCITopology
 /// touched; a value that does not come back stops the probing of that function and is reported.
 /// This is what the kernel itself does when it finds a function (`__pci_read_base`).
 enum BARProbe {
-    /// The wiped BARs of `topology` whose size no other source tells, of functions that may be probed.
+    /// The BARs worth probing, of functions that may be probed: forgotten ones whose size no other source tells, and
+    /// beside them registers that read zero, which may be forgotten 32-bit memory BARs. A card below a hot-plug port that
+    /// shows no resource at all is probed whole.
     static func candidates(_ topology: Topology) -> [(FunctionAddress, [ResourceIndex])] {
         var result: [(FunctionAddress, [ResourceIndex])] = []
-        for f in topology.functions where !f.isBridge && !f.isVirtual && f.use.driver == nil {
-            guard f.config.headerLayout == 0, let command = f.config.command, f.use.enableCount ?? 0 == 0 else {
-                continue
-            }
-            let indexes = f.resources.filter { r in
-                guard r.index.isBAR, r.assignment == .wiped, r.size == nil else { return false }
-                return !command.contains(r.kind == .io ? .ioSpace : .memorySpace)
-            }
-            if !indexes.isEmpty { result.append((f.address, indexes.map(\.index))) }
+        for (i, f) in topology.functions.enumerated() where !f.isBridge && !f.isVirtual && f.use.driver == nil {
+            guard f.config.headerLayout == 0, let command = f.config.command, f.use.enableCount ?? 0 == 0,
+                !f.lines.isEmpty
+            else { continue }
+            let isForgetful = f.resources.contains { $0.index.isBAR && $0.assignment == .wiped && $0.size == nil }
+            let isHidden =
+                f.resources.isEmpty && topology.parent(of: i).map { topology.functions[$0].isHotPlugBridge } == true
+            guard isForgetful || isHidden else { continue }
+            let indexes = openIndexes(f, command)
+            if !indexes.isEmpty { result.append((f.address, indexes)) }
         }
         return result
+    }
+
+    private static func openIndexes(_ f: Function, _ command: Command) -> [ResourceIndex] {
+        var indexes: [ResourceIndex] = []
+        var isUpperHalf = false
+        for number in 0..<6 {
+            guard let index = ResourceIndex.bar(number) else { continue }
+            defer { isUpperHalf = !isUpperHalf && (f.resource(index)?.is64Bit ?? false) }
+            guard !isUpperHalf, f.lines.count > number, f.lines[number] == .zero else { continue }
+            let isIO = (f.config.long(0x10 + 4 * number) ?? 0) & 1 == 1
+            guard f.resource(index)?.size == nil, !command.contains(isIO ? .ioSpace : .memorySpace) else { continue }
+            indexes.append(index)
+        }
+        return indexes
     }
 
     /// Probes the BARs `indexes` of the function at `address`.
@@ -35,9 +52,11 @@ enum BARProbe {
         _ access: borrowing RegisterAccess
     ) throws(ReadError) -> [ProbedSize] {
         var result: [ProbedSize] = []
-        for index in indexes {
+        var skipped: ResourceIndex?
+        for index in indexes where index != skipped {
             let offset = 0x10 + 4 * Int(index.rawValue)
             let low = try access.read(address, offset)
+            guard low != .max else { throw ReadError(.unavailable, "\(address) does not answer; not probed") }
             let isIO = low & 1 == 1
             let command = Command(rawValue: UInt16(truncatingIfNeeded: try access.read(address, 4, width: 2)))
             guard !command.contains(isIO ? .ioSpace : .memorySpace) else {
@@ -53,6 +72,7 @@ enum BARProbe {
                 // The unimplemented upper bits of a narrow register count as ones; 16-bit I/O registers leave them zero.
                 mask |= isIO && mask & 0xffff_0000 == 0 ? 0xffff_ffff_ffff_0000 : 0xffff_ffff_0000_0000
             }
+            if isWide || lowMask & 7 == 4 { skipped = ResourceIndex(Int(index.rawValue) + 1) }
             let size = mask == 0 ? 0 : mask & (~mask &+ 1)  // The lowest set bit; two's complement.
             result.append(
                 ProbedSize(

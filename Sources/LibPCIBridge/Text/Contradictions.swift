@@ -28,6 +28,17 @@ public struct Contradictions: Hashable, Sendable {
 
     private mutating func checkBuses(_ topology: Topology, _ i: Int) {
         let function = topology.functions[i]
+        if let registers = function.bridge?.registers, registers.subordinate < registers.secondary {
+            findings.append(
+                TextFinding(
+                    .busOutsideRange,
+                    function.address,
+                    "its secondary bus \(registers.secondary) lies above its subordinate bus \(registers.subordinate): firmware "
+                        + "left numbers that are no range"
+                )
+            )
+            return
+        }
         guard let own = function.bridge?.busRange else { return }
         if let p = topology.parent(of: i) {
             guard let above = topology.functions[p].bridge?.busRange, !above.contains(own) else { return }
@@ -37,6 +48,19 @@ public struct Contradictions: Hashable, Sendable {
                     function.address,
                     "its \(own) lies outside \(above) of \(topology.functions[p].address) above it: what is beyond cannot "
                         + "be reached; firmware left these numbers"
+                )
+            )
+            return
+        }
+        let h = topology.host(of: i)
+        if h >= 0, h < topology.hostBridges.count, !topology.hostBridges[h].busRange.contains(own) {
+            let range = topology.hostBridges[h].busRange
+            findings.append(
+                TextFinding(
+                    .busOutsideRange,
+                    function.address,
+                    "its \(own) lies outside \(range) of the host bridge; firmware left these numbers, or the log names "
+                        + "fewer than there are"
                 )
             )
         } else if let registers = function.bridge?.registers, registers.primary != function.address.bus {

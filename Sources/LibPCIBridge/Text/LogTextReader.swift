@@ -117,7 +117,10 @@ struct LogTextReader {
 
     private mutating func readMessage(_ text: TextBytes) -> Bool {
         if let subject = Self.takeSubject(text) {
-            readFunctionMessage(subject.rest, of: subject.address)
+            let driver = text.before(" ")
+            let isCore = driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
+            // A driver that asks for another size and is refused keeps what it had, without a word of the kernel.
+            if isCore || !Self.isRefusal(subject.rest) { readFunctionMessage(subject.rest, of: subject.address) }
             return true
         }
         guard let first = text.first else { return false }
@@ -161,7 +164,23 @@ struct LogTextReader {
                 return true
             }
             return text.starts("ACPI: MCFG") || text.starts("ACPI: bus type PCI")
-        case UInt8(ascii: "B"): return text.starts("BIOS-e820: ")
+        case UInt8(ascii: "B"):
+            if text.starts("BIOS-e820: ") {
+                kernel.architecture = kernel.architecture ?? "x86_64"
+                return true
+            }
+            if var rest = text.after("Booting Linux on physical CPU 0x"), text.starts("Booting") {
+                let start = rest.startIndex
+                _ = rest.takeHex()
+                // 64-bit kernels print ten digits, 32-bit ones as many as there are.
+                kernel.architecture = rest.startIndex - start >= 10 ? "aarch64" : "armv7l"
+                return true
+            }
+            return false
+        case UInt8(ascii: "U"):
+            guard text.starts("Using PowerNV machine") || text.starts("Using pSeries machine") else { return false }
+            kernel.architecture = kernel.architecture ?? "ppc64le"
+            return true
         case UInt8(ascii: "["):
             // `[mem 0x…-0x…] available for PCI devices`
             return text.has("available for PCI devices")
@@ -177,19 +196,35 @@ struct LogTextReader {
         }
     }
 
+    private static func isRefusal(_ text: TextBytes) -> Bool {
+        text.has("can't assign") || text.has("failed to assign") || text.has("no space for") || text.has("releasing")
+    }
+
     private mutating func startBoot(release: String) {
         boots += 1
         // A second banner soon after the first is the same boot printed twice; with functions it is a new boot.
         guard boots > 1, !functions.isEmpty || !roots.isEmpty else {
             boots = 1
             kernel.release = release
+            kernel.architecture = Self.architecture(ofRelease: release) ?? kernel.architecture
             return
         }
         functions = [:]
         roots = []
         messages = []
-        kernel = KernelIdentity(release: release)
+        kernel = KernelIdentity(release: release, architecture: Self.architecture(ofRelease: release))
         machine = nil
+    }
+
+    /// The architecture that distributions name at the end of a release, or nil.
+    private static func architecture(ofRelease release: String) -> String? {
+        for (ending, name) in [
+            ("-amd64", "x86_64"), ("x86_64", "x86_64"), ("-arm64", "aarch64"), ("aarch64", "aarch64"),
+            ("ppc64le", "ppc64le"), ("powerpc64le", "ppc64le"), ("ppc64", "ppc64"), ("riscv64", "riscv64"),
+        ] where release.hasSuffix(ending) {
+            return name
+        }
+        return nil
     }
 
     // MARK: Root buses

@@ -8,13 +8,16 @@ struct ResourceLines {
     private let evidence: TextEvidence
     private let config: ConfigSpace
     private let translation: TextEvidence.Translation
+    private let isForgotten: Bool
 
     init(
         _ facts: FunctionFacts,
         evidence: TextEvidence,
         config: ConfigSpace,
-        translation: TextEvidence.Translation
+        translation: TextEvidence.Translation,
+        isForgotten: Bool
     ) {
+        self.isForgotten = isForgotten
         self.facts = facts
         self.evidence = evidence
         self.config = config
@@ -105,8 +108,7 @@ struct ResourceLines {
             return ResourceLine(start: range.first, end: range.last, flags: flags)
         case .unassigned, .ignored:
             // The kernel forgets what it failed to place: the log, which is part of the record, tells the size.
-            if !evidence.messages.isEmpty { return .zero }
-            return unset(flags, size)
+            return isForgotten ? .zero : unset(flags, size)
         }
     }
 

@@ -17,6 +17,7 @@ extension TextEvidence {
         let busOf = Translation(roots)
         var withoutSizes: [FunctionAddress] = []
         var withoutDump = 0
+        let failed = failedInLog
         for facts in functions {
             var f = FunctionRecord(address: facts.address)
             f.vendor = facts.vendor
@@ -39,7 +40,13 @@ extension TextEvidence {
                 }
                 f.config = synthesis.make()
             }
-            let lines = ResourceLines(facts, evidence: self, config: f.config, translation: busOf)
+            let lines = ResourceLines(
+                facts,
+                evidence: self,
+                config: f.config,
+                translation: busOf,
+                isForgotten: failed.contains(facts.address)
+            )
             f.resource = lines.lines()
             if f.resource == nil { withoutSizes.append(facts.address) }
             record.functions.append(f)
@@ -53,6 +60,19 @@ extension TextEvidence {
         }
         record.gaps = gaps(withoutDump: withoutDump, withoutSizes: withoutSizes)
         return record
+    }
+
+    /// The functions of which the log says that something could not be assigned.
+    private var failedInLog: Set<FunctionAddress> {
+        var result = Set<FunctionAddress>()
+        for message in messages {
+            let bytes = Array(message.text.utf8)[...]
+            guard let subject = LogTextReader.takeSubject(bytes),
+                subject.rest.has("failed to assign") || subject.rest.has("no space")
+            else { continue }
+            result.insert(subject.address)
+        }
+        return result
     }
 
     /// The topology that the text describes.
@@ -103,6 +123,17 @@ extension TextEvidence {
                     detail:
                         "the text shows no capabilities of some functions: hot-plug slots, SR-IOV and resizable BARs "
                         + "are not known there"
+                )
+            )
+        }
+        if functions.contains(where: { $0.sriov?.totalVFs != nil && $0.sriov?.stride == nil && $0.config.count < 256 })
+        {
+            gaps.append(
+                ReadingGap(
+                    code: "sriov-partial",
+                    detail:
+                        "the log tells how many VFs there can be and their BARs; offset and stride, which decide their bus "
+                        + "numbers, are not known"
                 )
             )
         }

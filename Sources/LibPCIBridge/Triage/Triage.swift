@@ -61,7 +61,7 @@ public struct Triage: Hashable, Sendable {
     public private(set) var failingLines = 0
     /// Lines that sound like a failure about PCI and are of no known form.
     public private(set) var unclassified: [String] = []
-    /// How many boots the log holds; only the last is sorted.
+    /// What the log tells of the machine; of several boots in it the last.
     public private(set) var evidence: TextEvidence
 
     /// Sorts the failures in the bytes of a log.
@@ -88,6 +88,7 @@ public struct Triage: Hashable, Sendable {
             if line.kind != .assigned { failingLines += 1 }
             course.add(line, message)
         }
+        course.foldDriverReports()
         let judge = TriageJudge(evidence: evidence, course: course)
         var ranked: [(Severity, Int, Group)] = []
         for (place, entry) in course.entries.enumerated() where entry.failures > 0 {
@@ -167,10 +168,19 @@ struct TriageCourse {
         case .noSpace:
             entries[place].placed = nil
             if line.resource != nil { entries[place].wanted = line.resource }
-        case .cannotClaim, .resizeRefused:
+        case .cannotClaim, .resizeRefused, .cannotEnable:
             if line.resource != nil { entries[place].wanted = line.resource }
         default: break
         }
+    }
+
+    /// Counts a driver's report that names no function with the one that does.
+    mutating func foldDriverReports() {
+        guard let nameless = entries.firstIndex(where: { $0.key.address == nil && $0.has(.driverReport) }),
+            let named = entries.firstIndex(where: { $0.key.address != nil && $0.has(.driverReport) })
+        else { return }
+        entries[named].failures += entries[nameless].failures
+        entries[nameless].failures = 0
     }
 
     /// The entry of a function's resource, or nil.

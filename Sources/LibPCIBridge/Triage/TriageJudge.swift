@@ -84,7 +84,16 @@ struct TriageJudge {
         }
     }
 
-    static func text(_ size: ByteCount) -> String { size.rawValue < 1024 ? "\(size.rawValue) bytes" : "\(size)" }
+    /// A size in the largest unit that states it exactly, unless that takes more than five digits.
+    static func text(_ size: ByteCount) -> String {
+        if size.rawValue < 1024 { return "\(size.rawValue) bytes" }
+        let units: [(shift: UInt64, name: String)] = [(40, "T"), (30, "G"), (20, "M"), (10, "K")]
+        for unit in units where size.rawValue % (1 << unit.shift) == 0 {
+            let count = size.rawValue >> unit.shift
+            return count < 100_000 ? "\(count)\(unit.name)" : "\(size)"
+        }
+        return "\(size)"
+    }
 
     private func place(_ resource: RangeText?) -> String { resource?.range.map { " at \($0)" } ?? "" }
 
@@ -128,8 +137,8 @@ struct TriageJudge {
         if entry.has(.resizeRefused) {
             group.severity = .degraded
             group.code = "resize-refused"
-            group.summary =
-                "its driver wanted it resized, and the kernel found no room for \(amount(entry.wanted)); it keeps the size that it had"
+            let room = entry.wanted == nil ? "no room" : "no room for \(amount(entry.wanted))"
+            group.summary = "its driver wanted it resized, and the kernel found \(room); it keeps the size that it had"
             group.cause = pins(entry) ?? "the windows above it cannot grow while something below them is assigned"
             group.nextStep = "pci-rebalance plan --resize \(name):\(index.rawValue)=max"
             return group
@@ -141,7 +150,9 @@ struct TriageJudge {
             group.summary =
                 isInvalid
                 ? "firmware left a value outside every aperture; the kernel assigns another"
-                : "the register does not take the address it was given"
+                : Array(entry.sample.utf8)[...].has("can't handle")
+                    ? "it lies above 4 GiB or is larger, which this kernel cannot use"
+                    : "its register does not take the address that it was given"
             return group
         }
         if entry.has(.hostConflict) {
@@ -160,10 +171,14 @@ struct TriageJudge {
     /// A claim that failed: what became of the resource afterwards decides.
     private func claim(_ entry: TriageCourse.Entry, _ start: Triage.Group) -> Triage.Group {
         var group = start
-        group.cause =
-            Array(entry.reason.utf8)[...].has("no compatible bridge window")
-            ? "it lies outside the window of the bridge above it, as firmware left it"
-            : "something else holds its addresses"
+        if Array(entry.reason.utf8)[...].has("no compatible bridge window") {
+            let isBelow = entry.key.address.flatMap { parent(of: $0) } != nil
+            group.cause =
+                "it lies outside \(isBelow ? "the window of the bridge above it" : "what the host bridge decodes"), "
+                + "where firmware left it"
+        } else {
+            group.cause = "something else holds its addresses"
+        }
         if let placed = entry.placed {
             group.code = "claimed-elsewhere"
             group.summary = "firmware's address was not accepted; the kernel gave it another\(place(placed))"
@@ -387,9 +402,15 @@ struct TriageJudge {
     // MARK: Buses, VFs, devices, host
 
     private func buses(_ entry: TriageCourse.Entry) -> Triage.Group {
-        var group = group(entry, "bus numbers")
-        let name = entry.key.address.map { "\($0)" } ?? entry.key.bus.map { "bus \($0)" } ?? ""
-        if entry.has(.noBus) {
+        let bus = entry.key.bus.map { "bus \(bareHex(UInt64(entry.key.segment), width: 4)):\($0)" }
+        var group = group(entry, bus ?? "bus numbers")
+        let name = entry.key.address.map { "\($0)" } ?? "all"
+        if entry.has(.noBus), Array(entry.sample.utf8)[...].has("without secondary bus") {
+            group.severity = .fatal
+            group.code = "slot-without-bus"
+            group.summary = "the slot has no bus of its own: nothing that is plugged in there can be reached"
+            group.nextStep = "pci-rebalance plan --reserve \(name)=buses:1"
+        } else if entry.has(.noBus) {
             group.severity = .fatal
             group.code = "buses-exhausted"
             group.summary = "no bus number is left for what was plugged in: nothing behind it can be reached"

@@ -14,7 +14,7 @@ extension Triage {
             return ["no failure about PCI resources in \(evidence.messages.count) messages about PCI"]
         }
         let counts = Severity.allCases.map { "\(count(of: $0)) \($0.rawValue)" }.joined(separator: ", ")
-        result.append("\(failingLines) failing lines in \(groups.count) groups: \(counts)")
+        result.append("\(Self.count(failingLines, "failing line")) in \(Self.count(groups.count, "group")): \(counts)")
         if isVerbose {
             for group in groups { result.append(contentsOf: Self.lines(of: group, isVerbose: true)) }
         } else {
@@ -62,7 +62,8 @@ extension Triage {
         }
         if !windows.isEmpty {
             let lines = windows.reduce(0) { $0 + $1.lineCount }
-            result.append("with them \(windows.count) bridge windows above these devices (\(lines) lines)")
+            let what = windows.count == 1 ? "1 bridge window" : "\(windows.count) bridge windows"
+            result.append("with them \(what) above these devices (\(Self.count(lines, "line")))")
         }
         return result
     }
@@ -71,7 +72,7 @@ extension Triage {
         let label = group.severity.rawValue.uppercased()
         let pad = String(repeating: " ", count: max(9 - label.count, 1))
         let who = [group.address.map { "\($0)" }, group.resource].compactMap { $0 }.joined(separator: " ")
-        let count = group.lineCount == 1 ? "1 line" : "\(group.lineCount) lines"
+        let count = count(group.lineCount, "line")
         var result = ["\(label)\(pad)\(who): \(group.summary) (\(count))"]
         let indent = String(repeating: " ", count: 9)
         if let cause = group.cause { result.append("\(indent)cause: \(cause)") }
@@ -79,6 +80,8 @@ extension Triage {
         if isVerbose { result.append("\(indent)log:   \(group.sample)") }
         return result
     }
+
+    private static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
     /// One line for each reason among the harmless groups.
     private func harmlessLines() -> [String] {
@@ -99,7 +102,7 @@ extension Triage {
             let shown = names.prefix(4).joined(separator: " ")
             let more = names.count > 4 ? " and \(names.count - 4) more" : ""
             let summary = Self.reasons[code] ?? first.summary
-            return "harmless \(summary) (\(lines) lines\(shown.isEmpty ? "" : ": \(shown)\(more)"))"
+            return "harmless \(summary) (\(Self.count(lines, "line"))\(shown.isEmpty ? "" : ": \(shown)\(more)"))"
         }
     }
 

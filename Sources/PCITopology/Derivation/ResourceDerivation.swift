@@ -129,7 +129,9 @@ public struct ResourceDerivation {
         let span = shown.end &- shown.start  // Used only where end >= start, or 0 after the check below.
         let size = shown.end >= shown.start && span != .max ? ByteCount(span + 1) : nil
         // Kernels before 2.6.36 print BARs without SIZEALIGN; they are aligned to their size all the same.
-        let isSizeAligned = flags.contains(.sizeAlign) || (index.isBAR || index.isROM) && !flags.contains(.fixed)
+        // A VF BAR is aligned to one VF's share, which only TotalVFs tells.
+        let isSizeAligned =
+            !index.isVFBAR && (flags.contains(.sizeAlign) || (index.isBAR || index.isROM) && !flags.contains(.fixed))
         let natural = flags.contains(.startAlign) ? ByteCount(shown.start) : isSizeAligned ? size : nil
         return Resource(
             index: index,
@@ -250,12 +252,14 @@ public struct ResourceDerivation {
     ///
     /// The kernel decides by writing to the base register (`pci_read_bridge_windows`). From outside: a register that
     /// reads non-zero exists; one that reads all zero would be an open window at address 0, which nobody leaves in
-    /// place, so it is not there, unless the kernel log spoke of it.
+    /// place, so it is not there, unless the kernel log spoke of it. A bridge that was never given a bus was never set up
+    /// either: its zeros say nothing, and it is taken to have what nearly every bridge has.
     private func implements(_ index: ResourceIndex, _ register: WindowRegister?, reads value: UInt16?) -> Bool {
         guard !evidence.says(evidence.refuted, index) else { return false }
         if evidence.says(evidence.implemented, index) { return true }
         guard register != nil, let value, value != .max else { return false }
-        return value != 0
+        let wasNeverSetUp = !ResourceNumbering.showsWindows(lineCount: lines.count) && config.byte(0x19) == 0
+        return value != 0 || wasNeverSetUp
     }
 
     private func window(

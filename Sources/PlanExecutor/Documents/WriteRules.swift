@@ -35,6 +35,10 @@ enum WriteRules {
         guard allowed.contains(where: { $0.contains(offset) && $0.contains(offset + width - 1) }) else {
             return "expected COMMAND, a BAR, a bridge register or a Resizable BAR control, found \(hex(UInt64(offset)))"
         }
+        // Of a Resizable BAR control register only the size field, bits 8 to 13, is a plan's business.
+        guard offset < 0x100 || (width == 4 && mask & ~0x3f00 == 0) else {
+            return "expected the size field of a Resizable BAR control, found mask \(hex(UInt64(mask)))"
+        }
         return nil
     }
 

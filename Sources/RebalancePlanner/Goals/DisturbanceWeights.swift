@@ -12,7 +12,8 @@ struct DisturbanceWeights {
     /// Why a function may not be stopped, by place.
     private var protections: [TopologyPath: String] = [:]
 
-    /// - Parameter ignoresProtection: for the question what would be possible if nothing were protected.
+    /// Weighs the functions of `topology`; with `ignoresProtection` for the question what would be possible if nothing
+    /// were protected.
     init(_ topology: Topology, constraints: Constraints, ignoresProtection: Bool = false) {
         let limit = constraints.onlyBelow.flatMap { topology.position(of: $0) }.map { topology.path(of: $0) }
         for i in topology.functions.indices {

@@ -17,6 +17,7 @@ struct BusNumbering {
     /// - Parameters:
     ///   - roots: indices of functions on one bus.
     ///   - bridge: the index of the bridge above that bus, or -1 minus the host bridge's index.
+    /// - Returns: numberings without duplicates, each with the bridges to be written in the order of the tree.
     func numberings(removing roots: Set<Int>, below bridge: Int) -> [[Maneuver.BridgeNumbers]] {
         guard let parentRange = range(above: bridge) else { return [] }
         let members = bridge >= 0 ? topology.children(of: bridge) : topology.roots(of: -1 - bridge)

@@ -40,12 +40,12 @@ struct ApplyCommand: ParsableCommand {
             throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")
         }
         try Execution(output: output, probe: probe, planning: planning).report {
-            try $0.apply(plan, replanner: $1, isCancelled: Cancellation.isAsked, progress: $2)
+            try $0.apply(plan, progress: $2, replanner: $1, isCancelled: Cancellation.isAsked)
         }
     }
 
     private func planToApply() throws -> Plan {
-        if let file { return try PlanFile.read(file) }
+        if let file { return try PlanStore.read(file) }
         var reading = ReadingOptions()
         reading.from = []
         reading.kernel = nil

@@ -38,7 +38,7 @@ struct PlanCommand: ParsableCommand {
     func run() throws {
         let topology = try reading.topology(output)
         let plan = try planning.plan(for: topology, isQuiet: output.quiet)
-        if let file { try PlanFile.write(plan, to: file) }
+        if let file { try PlanStore.write(plan, to: file) }
         if script {
             try StandardOutput.write(PlanScript(plan: plan).render())
         } else if output.json {

@@ -42,9 +42,9 @@ struct RecoverCommand: ParsableCommand {
         try execution.report {
             try Recovery($0).run(
                 finish ? .finish : .undo,
+                progress: $2,
                 replanner: $1,
-                isCancelled: Cancellation.isAsked,
-                progress: $2
+                isCancelled: Cancellation.isAsked
             )
         }
     }

@@ -20,7 +20,8 @@ func checkJSON(_ topology: Topology, findings: [Finding]) -> [UInt8] {
     return json.document
 }
 
-private func write(_ finding: Finding, to json: inout JSONWriter) {
+/// Writes one finding as an object.
+func write(_ finding: Finding, to json: inout JSONWriter) {
     json.object { json in
         json.field("address", finding.address.description)
         json.field("causes", finding.causes)

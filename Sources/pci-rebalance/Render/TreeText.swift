@@ -151,7 +151,9 @@ struct TreeText {
             for finding in own where finding.severity == .problem || verbosity > 0 {
                 mark(finding.sentence, indent: indent + 4, finding.severity)
             }
-            for evidence in function.use.evidence where evidence.isProtected || verbosity > 0 {
+            // That host and ISA bridges are needed goes without saying.
+            let isPlatform = function.identity.baseClass == 0x06
+            for evidence in function.use.evidence where evidence.isProtected && !isPlatform || verbosity > 0 {
                 page.paragraph("in use: \(evidence.detail)", indent: indent + 4, hanging: indent + 6)
             }
             if verbosity > 0 { details(of: function, indent: indent + 4) }
@@ -279,8 +281,8 @@ struct TreeText {
         if resource.index.isWindow, let range = resource.range {
             let space = topology.occupancy(of: range, isIO: resource.flags.contains(.io), belowBridge: i)
             pieces += room(space)
-        } else if let size = resource.size, !resource.index.isWindow {
-            pieces.append(Piece(size.description))
+        } else if !resource.index.isWindow {
+            pieces.append(Piece(resource.size?.description ?? "size unknown"))
         }
         switch resource.assignment {
         case .assigned, .closed: break

@@ -42,6 +42,9 @@ struct DifferentialCommand: ParsableCommand {
     @Flag(help: "Print every step and the kernel's words at a mismatch.")
     var verbose = false
 
+    @Flag(help: "Make the twin anew from a record of the guest before every step.")
+    var reread = false
+
     func run() throws {
         let deadline = ContinuousClock.now + .seconds(minutes * 60)
         var tally = Tally()
@@ -89,7 +92,7 @@ struct DifferentialCommand: ParsableCommand {
             try runSteps(seed, machine, guest, &tally)
         } catch {
             if verbose {
-                for line in try guest.consoleText().split(separator: "\n").suffix(30) { print("    console: \(line)") }
+                for line in guest.consoleText.split(separator: "\n").suffix(30) { print("    console: \(line)") }
             }
             throw error
         }
@@ -102,7 +105,7 @@ struct DifferentialCommand: ParsableCommand {
         _ tally: inout Tally
     ) throws {
         try guest.waitUntilQuiet()
-        let start = try topology(of: guest)
+        let start = try self.topology(of: guest)
         var twin = try LinuxTwin(start, behaviour: behaviour)
         tally.trees += 1
         var found = try GuestState(guest)
@@ -123,10 +126,18 @@ struct DifferentialCommand: ParsableCommand {
             let step = chooser.next(try twin.topology())
             history.append(step.text)
             if verbose { print("seed \(seed): \(step.text)") }
+            if reread {
+                let requests = twin.alignmentRequests
+                twin = try LinuxTwin(try self.topology(of: guest), behaviour: behaviour)
+                try twin.perform(.resourceAlignment(requests))
+            }
             var events: [TwinEvent] = []
             for operation in step.operations { events += try twin.perform(operation) }
             if let card = step.card {
                 try guest.hotPlug(card.device, behind: card.bus)
+            } else if let card = step.unplugged {
+                try guest.deviceDel(card)
+                try guest.waitUntilQuiet()
             } else if let script = step.script {
                 _ = try guest.run(script)
             }

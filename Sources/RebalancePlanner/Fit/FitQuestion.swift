@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import AllocationPolicies
+public import PCITopology
+
+/// Would a card fit at a port: now, after a plan, or never?
+///
+/// The card is plugged into the twin the way the kernel would notice it; what it lacks then is what it would lack on
+/// the machine. What is missing is given to the planner.
+public struct FitQuestion: Sendable {
+    /// The tree as it is.
+    public let topology: Topology
+    /// The behaviour of the running kernel.
+    public let behaviour: KernelBehaviour
+    /// The port.
+    public let port: FunctionAddress
+    /// What a plan may touch.
+    public var constraints: Constraints
+
+    /// Creates a question about `port`.
+    public init(
+        topology: Topology,
+        behaviour: KernelBehaviour,
+        port: FunctionAddress,
+        constraints: Constraints = Constraints()
+    ) {
+        self.topology = topology
+        self.behaviour = behaviour
+        self.port = port
+        self.constraints = constraints
+    }
+
+    /// The answer for `card`.
+    ///
+    /// - Parameters:
+    ///   - card: the card.
+    ///   - measuresLargest: whether to look for the largest size of the card's largest memory BAR, too.
+    /// - Returns: the answer, with what would be missing right after plugging the card.
+    /// - Throws: `FitError` when the port does not exist or is no port.
+    /// - Complexity: one simulated hot-add, at most one plan; with `measuresLargest` at most a dozen hot-adds and half as many plans.
+    public func answer(for card: CardProfile, measuresLargest: Bool = true) throws(FitError) -> FitAnswer {
+        let attempt = try attempt(card)
+        var answer = FitAnswer(
+            verdict: .now,
+            card: card,
+            missing: attempt.missing,
+            isReplaced: attempt.isReplaced
+        )
+        if !attempt.missing.isEmpty { answer.verdict = try verdict(after: attempt.plugged) }
+        guard measuresLargest, let size = card.largestMemoryBAR else { return answer }
+        answer.largestNow = try largest(from: size) { (size) throws(FitError) in
+            try self.attempt(card.resized(to: size)).missing.isEmpty
+        }
+        answer.largestAfterPlan = try largest(from: max(size, answer.largestNow?.rawValue ?? 0)) {
+            (size) throws(FitError) in
+            let attempt = try self.attempt(card.resized(to: size))
+            guard !attempt.missing.isEmpty else { return true }
+            if case .afterPlan = try self.verdict(after: attempt.plugged, budget: 400) { return true }
+            return false
+        }
+        return answer
+    }
+
+    private struct Attempt {
+        var plugged: Topology
+        var missing: [Finding]
+        var isReplaced: Bool
+    }
+
+    /// The tree with the card in the port, as the kernel would leave it.
+    private func attempt(_ card: CardProfile) throws(FitError) -> Attempt {
+        guard let i = topology.position(of: port) else { throw FitError("no function at \(port)") }
+        guard topology.functions[i].isBridge else { throw FitError("\(port) is no port: expected a bridge") }
+        do {
+            var twin = try LinuxTwin(topology, behaviour: behaviour)
+            let isReplaced = !topology.children(of: i).isEmpty
+            if isReplaced { _ = try twin.perform(.unplug(port: port)) }
+            _ = try twin.perform(.hotAdd(port: port, card: card, method: .pciehp))
+            let plugged = try twin.topology()
+            return Attempt(plugged: plugged, missing: newProblems(in: plugged), isReplaced: isReplaced)
+        } catch {
+            throw FitError(error.description)
+        }
+    }
+
+    /// Problems that the tree did not have before.
+    private func newProblems(in plugged: Topology) -> [Finding] {
+        let before = Set(topology.findings().filter { $0.severity == .problem }.map { ProblemPlace($0, topology) })
+        return plugged.findings().filter { finding in
+            finding.severity == .problem && finding.code != .windowClosed
+                && !before.contains(ProblemPlace(finding, plugged))
+        }
+    }
+
+    private func verdict(after plugged: Topology, budget: Int? = nil) throws(FitError) -> FitAnswer.Verdict {
+        var constraints = constraints
+        if let budget { constraints.simulationBudget = min(constraints.simulationBudget, budget) }
+        do {
+            let plan = try Planner(topology: plugged, behaviour: behaviour)
+                .plan(goals: [.everythingRequired], constraints: constraints)
+            switch plan.verdict.answer {
+            case .act, .none: return .afterPlan(plan)
+            case .refused: return .refused(plan)
+            case .impossible: return .never(plan)
+            }
+        } catch {
+            throw FitError(error.description)
+        }
+    }
+
+    private var largestAperture: UInt64 {
+        guard let i = topology.position(of: port) else { return 0 }
+        let h = topology.host(of: i)
+        guard h >= 0 else { return 0 }
+        return topology.hostBridges[h].apertures.filter { !$0.isIO }.map(\.range.clampedSize).max() ?? 0
+    }
+
+    /// The largest power of two from 1 MiB to the size of the largest aperture for which `fits` holds, nil when none
+    /// does; what fits at one size is taken to fit at every smaller one.
+    private func largest(
+        from start: UInt64,
+        _ fits: (UInt64) throws(FitError) -> Bool
+    ) throws(FitError) -> ByteCount? {
+        let top = 63 - max(largestAperture, 1 << 20).leadingZeroBitCount
+        var low = 19
+        var high = top + 1
+        // The first guess is what was asked for.
+        var middle = min(max(63 - max(start, 1).leadingZeroBitCount, 20), top)
+        while high - low > 1 {
+            if try fits(1 << UInt64(middle)) { low = middle } else { high = middle }
+            middle = (low + high) / 2
+        }
+        return low < 20 ? nil : ByteCount(1 << UInt64(low))
+    }
+}
+
+/// Where a problem is, independent of bus numbers.
+private struct ProblemPlace: Hashable {
+    var path: TopologyPath?
+    var resource: ResourceIndex?
+    var code: Finding.Code
+
+    init(_ finding: Finding, _ topology: Topology) {
+        path = topology.position(of: finding.address).map { topology.path(of: $0) }
+        resource = finding.resource
+        code = finding.code
+    }
+}
+
+/// Whether a card fits, and how large it could be.
+public struct FitAnswer: Sendable {
+    /// The answer.
+    public enum Verdict: Sendable {
+        /// It fits as things are.
+        case now
+        /// It fits after this plan.
+        case afterPlan(Plan)
+        /// A way exists and safety forbids it.
+        case refused(Plan)
+        /// It does not fit.
+        case never(Plan)
+    }
+
+    /// The answer.
+    public var verdict: Verdict
+    /// The card that was asked about.
+    public var card: CardProfile
+    /// What would be wrong right after plugging it.
+    public var missing: [Finding]
+    /// Whether another card had to be thought away first.
+    public var isReplaced: Bool
+    /// The largest size of the card's largest memory BAR that fits as things are; nil when none does, or not asked.
+    public var largestNow: ByteCount?
+    /// The largest size that fits after a plan; nil when none does, or not asked.
+    public var largestAfterPlan: ByteCount?
+}
+
+/// Why a question about a port makes no sense.
+public struct FitError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// A lower-case sentence with what was expected and found.
+    public let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+extension CardProfile {
+    /// The size of the largest memory BAR of the functions at the card's edge and below, or nil without one.
+    public var largestMemoryBAR: UInt64? { functions.compactMap(\.largestMemoryBAR).max() }
+
+    /// The card with its largest memory BAR made `size` bytes.
+    public func resized(to size: UInt64) -> CardProfile {
+        guard let largest = largestMemoryBAR else { return self }
+        var copy = self
+        for i in copy.functions.indices where copy.functions[i].resize(largest, to: size) { break }
+        return copy
+    }
+}
+
+extension CardFunction {
+    fileprivate var largestMemoryBAR: UInt64? {
+        let own = bars.filter { !$0.isIO }.map(\.size).max()
+        let below = bridge?.children.compactMap(\.largestMemoryBAR).max()
+        return [own, below].compactMap { $0 }.max()
+    }
+
+    /// Changes the first memory BAR of `old` bytes; false when there is none.
+    fileprivate mutating func resize(_ old: UInt64, to size: UInt64) -> Bool {
+        if let i = bars.firstIndex(where: { !$0.isIO && $0.size == old }) {
+            bars[i].size = size
+            return true
+        }
+        guard var bridge else { return false }
+        for i in bridge.children.indices where bridge.children[i].resize(old, to: size) {
+            self.bridge = bridge
+            return true
+        }
+        return false
+    }
+}

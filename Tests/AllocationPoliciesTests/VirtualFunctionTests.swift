@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import Testing
+
+@testable import AllocationPolicies
+
+/// VF BARs, and VFs that come and go.
+@Suite struct VirtualFunctionTests {
+    /// An NVMe controller with eight VFs of 16 KiB behind a root port.
+    private func machine(_ behaviour: KernelBehaviour, total: UInt16 = 8, stride: UInt16 = 1) throws -> Q35 {
+        let controller = CardFunction(
+            identity: Function.Identity(vendor: 0x1b36, device: 0x0010, classCode: 0x010802),
+            bars: [.memory(0, 0x4000, is64Bit: true)],
+            sriov: CardSRIOV(
+                total: total,
+                offset: 1,
+                stride: stride,
+                device: 0x0010,
+                bars: [.memory(0, 0x4000, is64Bit: true)]
+            ),
+            driver: "nvme"
+        )
+        var m = try Q35(behaviour, cards: [.rootPort(1, [controller])])
+        m.program([0x08], bars: [0: 0xfea1_2000], buses: (0, 1, 1), mem: 0xfe80_0000...0xfe9f_ffff, command: 7)
+        m.program([0x08, 0], bars: [0: 0xfe80_0000], command: 7)
+        try m.boot()
+        return m
+    }
+
+    @Test("the block holds all VFs and is aligned to one", arguments: KernelBehaviour.presets)
+    func block(_ behaviour: KernelBehaviour) throws {
+        let m = try machine(behaviour)
+        let line = try #require(m.twin.resourceLines(of: try m.at("01:00.0")))[7]
+        #expect(line.end - line.start + 1 == 0x4000 * 8)
+        #expect(line.start % 0x4000 == 0)
+        let resource = try m.twin.topology()[try m.at("01:00.0")]?.resource(try #require(.vfBAR(0)))
+        #expect(resource?.alignment == ByteCount(0x4000))
+        #expect(resource?.range?.size == 0x4000 * 8)
+    }
+
+    @Test("VFs get their parts of the block, and go", arguments: KernelBehaviour.presets)
+    func comeAndGo(_ behaviour: KernelBehaviour) throws {
+        var m = try machine(behaviour)
+        let physical = try m.at("01:00.0")
+        let block = try #require(m.twin.resourceLines(of: physical))[7]
+        try m.run(.setVFs(physical, 3))
+        #expect(try m.exists("01:00.3"))
+        #expect(try !m.exists("01:00.4"))
+        let second = try #require(m.twin.resourceLines(of: try m.at("01:00.2")))[0]
+        #expect(second.start == block.start + 0x4000)
+        let topology = try m.twin.topology()
+        #expect(topology[try m.at("01:00.2")]?.physicalFunction == physical)
+        #expect(topology[physical]?.use.enabledVFs == 3)
+        let again = try LinuxTwin(topology, behaviour: behaviour)
+        #expect(again.resourceLines(of: try m.at("01:00.2")) == m.twin.resourceLines(of: try m.at("01:00.2")))
+        let refused = try m.run(.setVFs(physical, 5))
+        #expect(
+            refused.contains { event in
+                if case .refused(physical, .busy, _) = event { return true }
+                return false
+            }
+        )
+        try m.run(.setVFs(physical, 0))
+        #expect(try !m.exists("01:00.1"))
+        try m.run(.setVFs(physical, 8))
+        #expect(try m.exists("01:01.0"))
+        try m.run(.remove(physical))
+        #expect(try !m.exists("01:01.0"))
+    }
+
+    @Test("VFs beyond the bridge's bus range are refused", arguments: KernelBehaviour.presets)
+    func busRange(_ behaviour: KernelBehaviour) throws {
+        var m = try machine(behaviour, total: 4, stride: 200)
+        let physical = try m.at("01:00.0")
+        let events = try m.run(.setVFs(physical, 3))
+        #expect(
+            events.contains { event in
+                if case .refused(physical, .noMemory, _) = event { return true }
+                return false
+            }
+        )
+        #expect(try !m.exists("01:00.1"))
+        // More than TotalVFs is out of range whatever there is room for.
+        let tooMany = try m.run(.setVFs(physical, 9))
+        #expect(
+            tooMany.contains { event in
+                if case .refused(physical, .range, _) = event { return true }
+                return false
+            }
+        )
+    }
+
+    @Test("a block without room leaves the function usable and VFs refused", arguments: KernelBehaviour.presets)
+    func noRoom(_ behaviour: KernelBehaviour) throws {
+        var m = try machine(behaviour, total: 200)
+        // 3.1 MiB of VFs do not fit into the 2 MiB window that firmware left.
+        let physical = try m.at("01:00.0")
+        #expect(try m.place("01:00.0", 0) != "-")
+        let lines = try #require(m.twin.resourceLines(of: physical))
+        if lines[7].flags.isEmpty {
+            let events = try m.run(.setVFs(physical, 1))
+            #expect(
+                events.contains { event in
+                    if case .refused(physical, .noMemory, _) = event { return true }
+                    return false
+                }
+            )
+        } else {
+            // Automatic reallocation found room above.
+            #expect(lines[7].end - lines[7].start + 1 == 0x4000 * 200)
+        }
+    }
+}
