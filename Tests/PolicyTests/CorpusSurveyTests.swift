@@ -66,6 +66,8 @@ struct CorpusSurveyTests {
         var machines = 0
         var complete = 0
         var halts = 0
+        /// Halts on machines with several memory apertures below 4 GiB behind one host bridge.
+        var splitHalts = 0
         var violations = 0
         var failed: [Int] = []
         var waste: [Double] = []
@@ -96,6 +98,11 @@ struct CorpusSurveyTests {
                 tally.machines += 1
                 if let halt = outcome.halt {
                     tally.halts += 1
+                    let isSplit = demand.hosts.contains { host in
+                        host.apertures.filter { !$0.isIO && $0.range.first > 0xf_ffff && $0.range.last <= 0xffff_ffff }
+                            .count > 1
+                    }
+                    if isSplit { tally.splitHalts += 1 }
                     tally.unsound.append("\(machine.name): \(halt)")
                 }
                 if metrics.requiredFailed == 0, outcome.halt == nil { tally.complete += 1 }
@@ -129,7 +136,7 @@ struct CorpusSurveyTests {
         for name in order {
             guard let tally = tallies[name] else { continue }
             print(
-                "| \(name) | \(tally.complete) | \(tally.halts) | \(tally.failed.max() ?? 0) "
+                "| \(name) | \(tally.complete) | \(tally.halts) (\(tally.splitHalts) split) | \(tally.failed.max() ?? 0) "
                     + "| \(percent(median(tally.waste))) | \(percent(tally.waste.max() ?? 0)) "
                     + "| \(percent(median(tally.moved))) | \(tally.violations) | \(tally.ports) "
                     + cards.map {

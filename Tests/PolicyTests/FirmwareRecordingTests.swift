@@ -17,6 +17,12 @@ struct FirmwareRecordingTests {
             for (number, value) in (recording.bars[address] ?? [:]).sorted(by: { $0.key < $1.key }) {
                 guard let index = ResourceIndex(number), !skips(recording, index) else { continue }
                 let predicted = function.range(index)?.first
+                // U-Boot leaves in a BAR that did not fit what sizing wrote there: no address that the host decodes.
+                if predicted == nil, recording.firmware == "u-boot",
+                    !recording.topology.hostBridges[0].apertures.contains(where: { $0.range.contains(value) })
+                {
+                    continue
+                }
                 if predicted != value {
                     let text = predicted.map { hex($0) } ?? "-"
                     result.append("\(address) \(index): found \(hex(value)), predicted \(text)")
