@@ -52,7 +52,9 @@ struct ExhaustivePlacer {
         let request = problem.requests[r]
         let size = Int(request.size / unit)
         let step = Int(max(request.alignment / unit, 1))
-        guard let space = isBus ? problem.hosts[0].busNumbers : problem.hosts[0].apertures.first?.range else { return false }
+        guard let space = isBus ? problem.hosts[0].busNumbers : problem.hosts[0].apertures.first?.range else {
+            return false
+        }
         let low = Int(space.first / unit)
         let high = Int((space.last + 1) / unit)
         var at = (low + step - 1) / step * step
@@ -86,7 +88,9 @@ struct ExhaustivePlacer {
             return pieces
         }
         guard let top = hulls(of: nil) else { return false }
-        guard let space = isBus ? problem.hosts[0].busNumbers : problem.hosts[0].apertures.first?.range else { return false }
+        guard let space = isBus ? problem.hosts[0].busNumbers : problem.hosts[0].apertures.first?.range else {
+            return false
+        }
         return top.allSatisfy { $0.0 >= Int(space.first / unit) && $0.1 <= Int((space.last + 1) / unit) }
     }
 }

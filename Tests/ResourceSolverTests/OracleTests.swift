@@ -57,7 +57,10 @@ struct OracleTests {
         #expect(a.layout?.cost == b.layout?.cost)
         #expect(a.layout?.proof == b.layout?.proof)
         #expect(a.layout?.windows == b.layout?.windows)
-        #expect(requests.map { a.layout?.placements[$0] } == (b.layout?.placements.map { Optional($0) } ?? requests.map { _ in nil }))
+        #expect(
+            requests.map { a.layout?.placements[$0] }
+                == (b.layout?.placements.map { Optional($0) } ?? requests.map { _ in nil })
+        )
         #expect(a.conflict?.summary == b.conflict?.summary)
     }
 
