@@ -10,6 +10,9 @@ PREFIX ?= /usr
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share
+SYSCONFDIR ?= /etc
+UDEVDIR ?= /lib/udev
+UNITDIR ?= /lib/systemd/system
 DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
@@ -21,7 +24,7 @@ DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 
-.PHONY: help setup build test unit vm-test fetch-kernels lint format demo install vm clean
+.PHONY: help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -86,6 +89,23 @@ install: build
 	$(RELEASE) --generate-completion-script zsh > $(DESTDIR)$(DATADIR)/zsh/vendor-completions/_pci-rebalance
 	install -d $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
 	$(RELEASE) --generate-completion-script fish > $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/pci-rebalance.fish
+	install -d $(DESTDIR)$(UDEVDIR)/rules.d $(DESTDIR)$(UNITDIR)
+	install -m 644 Packaging/udev/70-pci-rebalance.rules $(DESTDIR)$(UDEVDIR)/rules.d/
+	install -m 644 Packaging/systemd/*.service $(DESTDIR)$(UNITDIR)/
+	sed -i 's|^ExecStart=/usr/sbin/|ExecStart=$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/pci-rebalance*.service
+	install -d $(DESTDIR)$(DATADIR)/doc/pci-rebalance/examples
+	install -m 644 Packaging/policy/policy-example.json $(DESTDIR)$(DATADIR)/doc/pci-rebalance/examples/
+	install -d $(DESTDIR)$(SYSCONFDIR)/pci-rebalance
+	[ -e $(DESTDIR)$(SYSCONFDIR)/pci-rebalance/policy.json ] || \
+	    install -m 644 Packaging/policy/policy.json $(DESTDIR)$(SYSCONFDIR)/pci-rebalance/
+
+## deb            the Debian package, below .build/deb (debhelper 13)
+deb: build
+	rm -rf .build/deb
+	install -d .build/deb/pci-rebalance
+	cp -a Packaging/debian .build/deb/pci-rebalance/debian
+	cd .build/deb/pci-rebalance && PCI_REBALANCE_SOURCE=$(CURDIR) dpkg-buildpackage -b -us -uc
+	@ls .build/deb/*.deb
 
 ## vm             a shell in an emulated machine: make vm TOPOLOGY=first-light KERNEL=6.12
 vm: fetch-kernels

@@ -17,7 +17,8 @@ struct PCIRebalance: ParsableCommand {
         subcommands: [
             TreeCommand.self, CheckCommand.self, PlanCommand.self, ApplyCommand.self, RecoverCommand.self,
             FitCommand.self, CompareCommand.self, MapCommand.self, CmdlineCommand.self,
-            SimulateCommand.self, TriageCommand.self, SnapshotCommand.self,
+            SimulateCommand.self, TriageCommand.self, SnapshotCommand.self, ReportCommand.self,
+            EventCommand.self,
         ]
     )
 

@@ -24,4 +24,9 @@ public enum Initramfs {
     public static func pack(_ files: [String], for kernel: Kernel) throws -> String {
         try Script.run("pack-initramfs", [kernel.files(.packaged).modules] + files)
     }
+
+    /// Debian's udevadm, which is systemd-udevd when called by that name; fetched if it is not there.
+    ///
+    /// - Throws: ``LaboratoryError`` with the script's own words if it cannot be had.
+    public static func udevadm() throws -> String { try Script.run("fetch-udev", []) }
 }

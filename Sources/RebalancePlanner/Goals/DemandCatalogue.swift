@@ -22,10 +22,10 @@ struct DemandCatalogue {
         var ladders: [[Demand]] = []
         for goal in goals {
             switch goal {
-            case .everythingRequired: fixed += problems.map(Demand.cure)
+            case .everythingRequired: demand(problems, &fixed, &ladders)
             case .place(let address):
                 let path = topology.path(of: try known(address))
-                fixed += problems.filter { path.isAncestorOrSelf(of: $0.path) }.map(Demand.cure)
+                demand(problems.filter { path.isAncestorOrSelf(of: $0.path) }, &fixed, &ladders)
             case .resize(let address, let bar, let size): ladders.append(try sizes(address, bar, size))
             case .virtualFunctions(let address, let count): fixed += try roomForVFs(address, count)
             case .reserve(let address, _):
@@ -56,6 +56,24 @@ struct DemandCatalogue {
     }
 
     // MARK: - Goals
+
+    /// What shortfalls ask for; a resizable BAR may step down to a smaller size when its present one fits nowhere.
+    private func demand(_ shortfalls: [Shortfall], _ fixed: inout [Demand], _ ladders: inout [[Demand]]) {
+        for shortfall in shortfalls {
+            guard case .resource(let index) = shortfall.kind, index.isBAR,
+                let i = topology.functions.indices.first(where: { topology.path(of: $0) == shortfall.path }),
+                let entry = topology.functions[i].capabilities.resizableBARs.first(where: {
+                    $0.bar == Int(index.rawValue)
+                }), let present = entry.currentSize?.rawValue
+            else {
+                fixed.append(.cure(shortfall))
+                continue
+            }
+            let smaller = entry.exponents.compactMap { ResizableBAR.size(ofExponent: $0)?.rawValue }
+                .filter { $0 < present }.sorted(by: >)
+            ladders.append([.cure(shortfall)] + smaller.map { .size(shortfall.path, index, $0) })
+        }
+    }
 
     /// The sizes to try for a BAR, the best first: the one asked for, or every larger one that is offered.
     private func sizes(
@@ -158,7 +176,8 @@ struct DemandCatalogue {
 
     private func total(_ demands: [Demand]) -> UInt64 {
         demands.reduce(0) { sum, demand in
-            guard case .size(_, _, let size) = demand else { return sum }
+            // The present size comes before any smaller one.
+            guard case .size(_, _, let size) = demand else { return sum | 1 << 62 }
             let (next, overflow) = sum.addingReportingOverflow(size)
             return overflow ? .max : next
         }

@@ -258,7 +258,7 @@ struct PlanAssembly {
                 .map { topology.functions[$0].address.description }
             remarks.append(
                 "\(address ?? path.description) \(index): \(ByteCount(size)) is the largest size that fits, "
-                    + "\(ByteCount(wish)) does not"
+                    + "\(wish == 0 ? "its present size" : ByteCount(wish).description) does not"
             )
         }
     }
@@ -319,8 +319,9 @@ struct PlanAssembly {
         let weight = proofs.reduce(0) { $0 + $1.weight }
         let sentence =
             isPartial
-            ? "part of what is missing can be placed"
-            : "everything that is missing can be placed"
+            ? "part of what was asked for can be reached"
+            : reason() == "resize"
+                ? "what was asked for can be reached" : "everything that is missing can be placed"
         let bound = lowerBound(topology)
         let proof: ProofOfLeastDisturbance =
             weight <= bound && !isPartial && proofs.allSatisfy(\.isCheapest)

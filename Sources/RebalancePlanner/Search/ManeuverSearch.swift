@@ -7,8 +7,8 @@ internal import PCITopology
 ///
 /// Uniform-cost search with the twin as the simulator. A sequence is simulated only when no cheaper one is left
 /// untried, so the first that reaches the goal is the cheapest of all sequences that the source offers, up to
-/// `maximumStages`. Cost, in this order: weight of what is disturbed (each function once), stages, functions disturbed,
-/// writes, order of generation.
+/// `maximumStages`. Cost, in this order: weight of what is disturbed (each function once) and one for every endpoint in
+/// use that gets another bus number, stages, functions disturbed, writes, order of generation.
 struct ManeuverSearch<Simulation: Simulator> {
     let weights: DisturbanceWeights
     let original: Standing
@@ -30,6 +30,8 @@ struct ManeuverSearch<Simulation: Simulator> {
         var topology: Topology
         var maneuvers: [Maneuver]
         var disturbed: Set<TopologyPath>
+        /// The endpoints that got other bus numbers on the way here.
+        var renumbered = 0
     }
 
     private struct Candidate: Comparable {
@@ -65,7 +67,8 @@ struct ManeuverSearch<Simulation: Simulator> {
                 let disturbed = node.disturbed.union(source.disturbed(by: maneuver.stopped))
                 queue.insert(
                     Candidate(
-                        weight: disturbed.reduce(0) { $0 + weights.weight($1) },
+                        weight: disturbed.reduce(0) { $0 + weights.weight($1) }
+                            + node.renumbered + source.renumbered(by: maneuver),
                         stages: node.maneuvers.count + 1,
                         functions: disturbed.count,
                         writes: maneuver.stopWrites(in: node.topology).count,
@@ -104,7 +107,10 @@ struct ManeuverSearch<Simulation: Simulator> {
                     simulation: simulation,
                     topology: after,
                     maneuvers: parent.maneuvers + [candidate.maneuver],
-                    disturbed: candidate.disturbed
+                    disturbed: candidate.disturbed,
+                    renumbered: parent.renumbered
+                        + ManeuverSource(topology: parent.topology, weights: weights)
+                        .renumbered(by: candidate.maneuver)
                 )
             )
             expand(nodes.count - 1)

@@ -161,6 +161,19 @@ struct ManeuverSource {
         topology.subtree(of: i).contains { weights.protection(topology.path(of: $0)) != nil }
     }
 
+    /// The endpoints with a weight that get another bus number: names and guest configurations hang on it.
+    func renumbered(by maneuver: Maneuver) -> Int {
+        maneuver.numbering.reduce(0) { sum, numbers in
+            guard let i = topology.position(of: numbers.bridge),
+                let present = topology.functions[i].bridge?.busRange, present.first != numbers.range.first
+            else { return sum }
+            return sum
+                + topology.children(of: i).filter {
+                    !topology.functions[$0].isBridge && weights.weight(topology.path(of: $0)) > 0
+                }.count
+        }
+    }
+
     /// Everything that the removal of the functions at `addresses` stops, by place, VFs of removed functions included.
     func disturbed(by addresses: [FunctionAddress]) -> Set<TopologyPath> {
         var result: Set<TopologyPath> = []

@@ -36,19 +36,39 @@ struct ReadingOptions: ParsableArguments {
     func record() throws(CommandEnd) -> MachineRecord {
         do {
             guard !from.isEmpty else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
+            if from.count == 1, from[0] != "-", let record = try Self.reported(from[0]) { return record }
             return try RecordedInput(paths: from).record
         } catch {
             throw CommandEnd(error)
         }
     }
 
+    /// The record in a file that `report` wrote; nil when it is another file.
+    private static func reported(_ path: String) throws(ReadError) -> MachineRecord? {
+        guard let head = FileInput.head(of: path, count: Report.title.utf8.count),
+            head == Array(Report.title.utf8)
+        else { return nil }
+        do {
+            return try Report.record(in: try StandardInput.contents(of: path))
+        } catch let error as ReadError {
+            throw error
+        } catch {
+            throw ReadError(.unavailable, path: path, "cannot read \(path)")
+        }
+    }
+
     /// The tree. What could not be read is said on standard error: one line, or a line for each with `verbose`.
-    func topology(_ output: OutputOptions) throws -> Topology {
-        let record = try record()
+    func topology(_ output: OutputOptions) throws(CommandEnd) -> Topology {
+        let topology = try topology(of: try record())
+        report(topology.gaps, output)
+        return topology
+    }
+
+    /// The tree that `record` shows.
+    func topology(of record: MachineRecord) throws(CommandEnd) -> Topology {
         do {
             var topology = try TopologyAssembler(record).topology()
             if let kernel { topology.kernel.release = kernel }
-            report(topology.gaps, output)
             return topology
         } catch {
             throw CommandEnd(error)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+public import RebalancePlanner
+
+/// Things that are missing and are planned for together, because the same rules hold for them.
+public struct EventCase: Hashable, Sendable {
+    /// The port that bounds what an untrusted device may cause; nil for trusted devices.
+    public var boundary: FunctionAddress?
+    /// What happens with the plan.
+    public var mode: EventPolicy.Mode
+    /// What is missing, in the order of the tree.
+    public var missing: [Shortfall]
+    /// The functions that miss something, ascending.
+    public var functions: [FunctionAddress]
+    /// Names the case from one boot to the next: places and ids of the functions, and what they miss.
+    public var key: String
+}
+
+/// A topology under a policy: who is trusted, what is missing, what may be done about it.
+public struct EventJudgement {
+    /// The tree.
+    public let topology: Topology
+    /// The policy.
+    public let policy: EventPolicy
+    /// Only what is missing here and below counts; everything when nil.
+    public let only: PortName?
+    private let rules: [(path: TopologyPath, rule: PortRule)]
+
+    /// Lays `policy` over `topology`.
+    /// - Complexity: O(rules x functions).
+    public init(_ topology: Topology, _ policy: EventPolicy, only: PortName? = nil) {
+        self.topology = topology
+        self.policy = policy
+        self.only = only
+        rules = policy.ports.flatMap { rule in
+            rule.port.positions(in: topology).map { (topology.path(of: $0), rule) }
+        }
+    }
+
+    /// The rules that hold for the function at `path`, outermost port first.
+    private func rules(over path: TopologyPath) -> [(path: TopologyPath, rule: PortRule)] {
+        rules.filter { $0.path.isAncestorOrSelf(of: path) }.sorted { $0.path.hops.count < $1.path.hops.count }
+    }
+
+    /// The mode for what is missing at `path`.
+    public func mode(at path: TopologyPath) -> EventPolicy.Mode {
+        guard policy.mode != .off else { return .off }
+        return rules(over: path).last { $0.rule.mode != nil }?.rule.mode ?? policy.mode
+    }
+
+    /// The port that bounds what the function at index `i` may cause, or nil when it is trusted.
+    ///
+    /// Untrusted is what lies below a port whose nearest rule says so; without a rule, what the kernel marks as
+    /// untrusted or as removable. The boundary is the outermost port below which everything is untrusted.
+    public func boundary(of i: Int) -> Int? {
+        var boundary: Int?
+        var isRuled = false
+        for j in topology.ancestors(of: i).reversed() + [i] {
+            let path = topology.path(of: j)
+            if let isTrusted = rules.last(where: { $0.path == path && $0.rule.isTrusted != nil })?.rule.isTrusted {
+                isRuled = true
+                boundary = isTrusted ? nil : boundary ?? j
+            } else if !isRuled, boundary == nil {
+                let use = topology.functions[j].use
+                if use.isUntrusted == true || use.removable == "removable" { boundary = topology.parent(of: j) ?? j }
+            }
+        }
+        return boundary
+    }
+
+    /// Everything that is missing and is a problem, in the order of the tree.
+    ///
+    /// An I/O BAR that its driver never uses is no problem, as `Topology.findings` judges.
+    public func missing() -> [Shortfall] {
+        var harmless: Set<Shortfall> = []
+        for finding in topology.findings() where finding.severity == .note {
+            guard let index = finding.resource, let i = topology.position(of: finding.address) else { continue }
+            harmless.insert(Shortfall(path: topology.path(of: i), kind: .resource(index)))
+        }
+        let places = only.map { $0.positions(in: topology).map { topology.path(of: $0) } }
+        return topology.requiredShortfalls.filter { shortfall in
+            guard !harmless.contains(shortfall) else { return false }
+            return places.map { $0.contains { $0.isAncestorOrSelf(of: shortfall.path) } } ?? true
+        }
+    }
+
+    /// What is missing, grouped by the rules that hold: trusted devices first, each untrusted port by itself.
+    public func cases() -> [EventCase] {
+        let places = Dictionary(
+            topology.functions.indices.map { (topology.path(of: $0), $0) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        var result: [EventCase] = []
+        for shortfall in missing() {
+            guard let i = places[shortfall.path] else { continue }
+            let mode = mode(at: shortfall.path)
+            guard mode != .off else { continue }
+            let boundary = boundary(of: i).map { topology.functions[$0].address }
+            let address = topology.functions[i].address
+            if let k = result.firstIndex(where: { $0.boundary == boundary && $0.mode == mode }) {
+                result[k].missing.append(shortfall)
+                if !result[k].functions.contains(address) { result[k].functions.append(address) }
+            } else {
+                result.append(
+                    EventCase(boundary: boundary, mode: mode, missing: [shortfall], functions: [address], key: "")
+                )
+            }
+        }
+        for k in result.indices {
+            result[k].functions.sort()
+            result[k].key = key(of: result[k], places)
+        }
+        return result.filter { $0.boundary == nil } + result.filter { $0.boundary != nil }
+    }
+
+    private func key(of one: EventCase, _ places: [TopologyPath: Int]) -> String {
+        var words: [String] = []
+        for shortfall in one.missing {
+            guard let i = places[shortfall.path] else { continue }
+            let identity = topology.functions[i].identity
+            let ids = UInt64(identity.vendor) << 16 | UInt64(identity.device)
+            words.append("\(shortfall.path)=\(hex(ids, width: 8))")
+        }
+        var seen: Set<String> = []
+        let all = words.filter { seen.insert($0).inserted }.joined(separator: " ")
+        guard all.utf8.count > 400 else { return all }
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        // FNV-1a is defined modulo 2^64.
+        for byte in all.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        return "\(words[0]) and more, \(hex(hash))"
+    }
+
+    /// What the planner may do for `one`.
+    public func constraints(for one: EventCase) -> Constraints { constraints(below: one.boundary) }
+
+    /// What the planner may do below a port, or anywhere.
+    func constraints(below boundary: FunctionAddress?) -> Constraints {
+        Constraints(
+            keep: Set(addresses(policy.protect)),
+            allowDisturb: Set(addresses(policy.allowDisturb)),
+            onlyBelow: boundary,
+            maxMoves: policy.maxDisturbed
+        )
+    }
+
+    private func addresses(_ names: [PortName]) -> [FunctionAddress] {
+        names.flatMap { $0.positions(in: topology) }.flatMap { topology.subtree(of: $0) }
+            .map { topology.functions[$0].address }
+    }
+
+    /// What `after` would give untrusted ports beyond their share, a sentence each; empty when it keeps to it.
+    ///
+    /// The share is what the nearest rule grants, or what the port holds already where that is more.
+    public func excesses(in after: TreeState) -> [String] {
+        var result: [String] = []
+        let before = Dictionary(
+            TreeState(topology).functions.map { ($0.path, $0) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        for i in topology.functions.indices where topology.functions[i].isBridge && boundary(of: i) == i {
+            let path = topology.path(of: i)
+            guard let old = before[path], let new = after.functions.first(where: { $0.path == path }) else { continue }
+            let share = rules(over: path).last { $0.rule.share != nil }?.rule.share ?? Headroom()
+            let windows: [(ResourceIndex, String, ByteCount)] = [
+                (.ioWindow, "I/O", share.io), (.memoryWindow, "memory", share.memory),
+                (.prefetchableWindow, "prefetchable", share.prefetchable),
+            ]
+            for (index, name, granted) in windows {
+                let held = Self.size(of: old, index)
+                let planned = Self.size(of: new, index)
+                guard planned > max(held, granted) else { continue }
+                result.append(
+                    "the untrusted port \(old.address) would hold \(planned) of \(name) space, its share is "
+                        + "\(max(held, granted))"
+                )
+            }
+            let held = old.busRange?.count ?? 0
+            let planned = new.busRange?.count ?? 0
+            if planned > max(held, share.buses) {
+                result.append(
+                    "the untrusted port \(old.address) would hold \(planned) buses, its share is "
+                        + "\(max(held, share.buses))"
+                )
+            }
+        }
+        return result
+    }
+
+    /// A window that sysfs shows with a size and without an address counts as nothing.
+    private static func size(of state: FunctionState, _ index: ResourceIndex) -> ByteCount {
+        guard state.lines.indices.contains(Int(index.rawValue)) else { return .zero }
+        let line = state.lines[Int(index.rawValue)]
+        guard line.start != 0, line.end > line.start else { return .zero }
+        return ByteCount(line.end - line.start + 1)
+    }
+
+    /// The rules that name nothing in this tree, as a policy writes them.
+    public var unmatchedNames: [PortName] {
+        (policy.ports.map(\.port) + policy.protect + policy.allowDisturb).filter { $0.positions(in: topology).isEmpty }
+    }
+
+    /// The ports whose reserve is to be kept, with what is to be kept free.
+    public var reserves: [(port: FunctionAddress, room: Headroom)] {
+        rules.compactMap { path, rule in
+            guard let room = rule.reserve,
+                let i = topology.functions.indices.first(where: { topology.path(of: $0) == path })
+            else { return nil }
+            return (topology.functions[i].address, room)
+        }
+    }
+}

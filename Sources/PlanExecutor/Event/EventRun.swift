@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+public import RebalancePlanner
+
+/// What an event led to, case by case, as it happens.
+public enum EventNote {
+    /// The machine has become quiet, or the limit has passed.
+    case settled(QuietWatch.Result)
+    /// The tree was read and judged.
+    case looked(missing: Int, cases: Int, took: Duration)
+    /// A plan was made.
+    case planned(EventCase, Plan, took: Duration)
+    /// A plan is not carried out, and why: a slug and a sentence.
+    case held(reason: String, String)
+    /// Something happened during an apply.
+    case applying(ApplyEvent)
+    /// Something worth knowing.
+    case remark(String)
+}
+
+/// How an event ended.
+public struct EventReport: Hashable, Sendable {
+    /// The last line of text output, `PLAN: …` or `APPLY: …`.
+    public var line: String
+    /// One sentence for a person.
+    public var sentence: String
+    /// The exit status: 3 when something is missing and only reported.
+    public var exitStatus: Int32
+
+    /// Creates a report.
+    public init(line: String, sentence: String, exitStatus: Int32) {
+        self.line = line
+        self.sentence = sentence
+        self.exitStatus = exitStatus
+    }
+
+    /// There was nothing to do.
+    public static func nothing(_ reason: String, _ sentence: String) -> EventReport {
+        EventReport(line: "PLAN: none reason=\(reason)", sentence: sentence, exitStatus: 0)
+    }
+
+    /// Which of several reports stands for all: the worst thing that happened, else the last that was done.
+    var rank: Int {
+        switch exitStatus {
+        case 6: 9
+        case 1: 8
+        case 5: 7
+        case 75, 77: 6
+        case 7: 5
+        case 4: 4
+        case 2: 3
+        case 3: 2
+        default: line.hasPrefix("APPLY") ? 1 : 0
+        }
+    }
+}
+
+/// Answers hot-plug events: waits for quiet, looks, plans under the policy, carries out or only reports.
+///
+/// One run serves a whole burst: everything that is missing and falls under the same rules is one plan.
+public struct EventRun {
+    /// The policy.
+    public var policy: EventPolicy
+    /// Only what is missing at this port and below it counts; everything when nil.
+    public var only: PortName?
+    /// Carries plans out; its disk also keeps the ledger.
+    public var applier: Applier
+    /// Reads the machine.
+    public var readTopology: () throws -> Topology
+    /// Makes plans.
+    public var plan: (Topology, [Goal], Constraints) throws -> Plan
+    /// The minute of the day in local time, 0 to 1439.
+    public var minuteOfDay: () -> Int
+    /// How often a burst is looked at again before the run ends; what comes later starts a new one.
+    public var maximumRounds = 16
+
+    /// Creates a run.
+    public init(
+        policy: EventPolicy,
+        applier: Applier,
+        minuteOfDay: @escaping () -> Int,
+        readTopology: @escaping () throws -> Topology,
+        plan: @escaping (Topology, [Goal], Constraints) throws -> Plan
+    ) {
+        self.policy = policy
+        self.applier = applier
+        self.minuteOfDay = minuteOfDay
+        self.readTopology = readTopology
+        self.plan = plan
+    }
+
+    /// Runs until nothing new has been asked for.
+    ///
+    /// - Parameters:
+    ///   - isAskedAgain: whether another event came meanwhile; asked after every round.
+    ///   - isCancelled: stops an apply, which then goes back.
+    ///   - note: told what happens.
+    /// - Returns: the worst that happened, or the last that was done.
+    /// - Throws: what the reading seams throw.
+    public func run(
+        isAskedAgain: () -> Bool = { false },
+        isCancelled: @escaping () -> Bool = { false },
+        note: @escaping (EventNote) -> Void
+    ) throws -> EventReport {
+        var worst: EventReport?
+        for _ in 0..<max(1, maximumRounds) {
+            let report = try round(isCancelled, note)
+            if worst.map({ report.rank >= $0.rank }) ?? true { worst = report }
+            // A stale plan means that the tree went on changing: look again.
+            guard isAskedAgain() || report.exitStatus == 7, !isCancelled() else { break }
+            if worst?.exitStatus == 7 { worst = nil }
+        }
+        return worst ?? .nothing("healthy", "Everything has its place.")
+    }
+
+    private func round(_ isCancelled: @escaping () -> Bool, _ note: @escaping (EventNote) -> Void) throws -> EventReport
+    {
+        let watch = QuietWatch(
+            observer: applier.machine.observer,
+            pacing: applier.pacing,
+            quiet: policy.quiet,
+            limit: policy.settleLimit
+        )
+        let settled = try watch.wait()
+        note(.settled(settled))
+        guard settled.isQuiet else {
+            return EventReport(
+                line: "PLAN: refused reason=not-quiet",
+                sentence: "The tree did not become quiet within \(settled.waited.wholeMilliseconds) ms.",
+                exitStatus: 4
+            )
+        }
+        var reports: [EventReport] = []
+        var done: Set<String> = []
+        // Each apply changes the tree, so that the next case is planned on what is there then.
+        while true {
+            let start = applier.pacing.now()
+            let judgement = EventJudgement(try readTopology(), policy, only: only)
+            let cases = judgement.cases()
+            note(
+                .looked(
+                    missing: cases.reduce(0) { $0 + $1.missing.count },
+                    cases: cases.count,
+                    took: applier.pacing.now() - start
+                )
+            )
+            guard let one = cases.first(where: { !done.contains("\($0.mode) \($0.key)") }) else {
+                if cases.isEmpty, reports.isEmpty { reports.append(try reserves(judgement, isCancelled, note)) }
+                break
+            }
+            done.insert("\(one.mode) \(one.key)")
+            let report = try serve(one, judgement, isCancelled, note)
+            reports.append(report)
+            if report.exitStatus == 7 || isCancelled() { break }
+        }
+        return reports.max { $0.rank < $1.rank } ?? .nothing("healthy", "Everything has its place.")
+    }
+
+    // MARK: One case
+
+    private func serve(
+        _ one: EventCase,
+        _ judgement: EventJudgement,
+        _ isCancelled: @escaping () -> Bool,
+        _ note: @escaping (EventNote) -> Void
+    ) throws -> EventReport {
+        let start = applier.pacing.now()
+        let goals = one.functions.map(Goal.place)
+        let plan = try plan(judgement.topology, goals, judgement.constraints(for: one))
+        note(.planned(one, plan, took: applier.pacing.now() - start))
+        return try decide(plan, one.key, one.mode, judgement, isCancelled, note)
+    }
+
+    private func decide(
+        _ plan: Plan,
+        _ key: String,
+        _ mode: EventPolicy.Mode,
+        _ judgement: EventJudgement,
+        _ isCancelled: @escaping () -> Bool,
+        _ note: @escaping (EventNote) -> Void
+    ) throws -> EventReport {
+        func held(_ reason: String, _ sentence: String, _ status: Int32) -> EventReport {
+            note(.held(reason: reason, sentence))
+            return EventReport(line: "PLAN: refused reason=\(reason)", sentence: sentence, exitStatus: status)
+        }
+        switch plan.verdict.answer {
+        case .act where !plan.steps.isEmpty: break
+        case .act, .none: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 0)
+        case .refused: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 4)
+        case .impossible: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 2)
+        }
+        if let excess = judgement.excesses(in: plan.after).first {
+            return held("share-exceeded", "The plan is not carried out: \(excess).", 4)
+        }
+        guard mode == .apply else {
+            return EventReport(
+                line: plan.verdict.line,
+                sentence: "The policy says report: nothing was written.",
+                exitStatus: 3
+            )
+        }
+        guard policy.allowsApply(atMinute: minuteOfDay()) else {
+            let hours = policy.hours.map(\.description).joined(separator: ", ")
+            note(.held(reason: "outside-hours", "Plans are carried out \(hours) only."))
+            return EventReport(
+                line: plan.verdict.line,
+                sentence: "Plans are carried out \(hours) only: nothing was written.",
+                exitStatus: 3
+            )
+        }
+        let time = applier.pacing.wallClock()
+        var ledger = try EventLedger.read(applier.disk)
+        guard ledger.failures(of: key) < policy.attempts else {
+            return held(
+                "locked-out",
+                "\(ledger.failures(of: key)) plans for this have failed: it is locked out until event --clear.",
+                4
+            )
+        }
+        guard ledger.applies(before: time) < policy.appliesPerHour else {
+            return held(
+                "rate-limited",
+                "\(policy.appliesPerHour) plans were carried out within the last hour, the most that the policy allows.",
+                4
+            )
+        }
+        ledger.begin(key, at: time)
+        try ledger.write(applier.disk)
+        let report = try applier.apply(plan, progress: { note(.applying($0)) }, isCancelled: isCancelled)
+        // A busy lock or a tree that has changed is no failed attempt of this plan.
+        let isNeutral = [7, 75, 77].contains(report.exitStatus)
+        ledger.end(key, isReached: report.verdict == .done || isNeutral, reason: report.reason)
+        try ledger.write(applier.disk)
+        return EventReport(line: report.line, sentence: report.sentence, exitStatus: report.exitStatus)
+    }
+
+    // MARK: Reserves
+
+    /// Plans the reserves of the ports again when nothing is missing; a kernel or planner that cannot is no failure.
+    private func reserves(
+        _ judgement: EventJudgement,
+        _ isCancelled: @escaping () -> Bool,
+        _ note: @escaping (EventNote) -> Void
+    ) throws -> EventReport {
+        let healthy = EventReport.nothing("healthy", "Everything has its place.")
+        let reserves = judgement.reserves
+        guard !reserves.isEmpty else { return healthy }
+        let start = applier.pacing.now()
+        let plan: Plan
+        do {
+            plan = try self.plan(
+                judgement.topology,
+                reserves.map { Goal.reserve($0.port, $0.room) },
+                judgement.constraints(below: nil)
+            )
+        } catch let error as PlanningError {
+            note(.remark("the reserves cannot be planned: \(error)"))
+            return healthy
+        }
+        guard plan.verdict.answer == .act, !plan.steps.isEmpty else {
+            if plan.verdict.answer != .none { note(.remark("the reserves are not kept: \(plan.verdict.sentence)")) }
+            return healthy
+        }
+        let key = "reserves " + reserves.map(\.port.description).joined(separator: " ")
+        note(
+            .planned(
+                EventCase(
+                    boundary: nil,
+                    mode: policy.mode,
+                    missing: [],
+                    functions: reserves.map(\.port).sorted(),
+                    key: key
+                ),
+                plan,
+                took: applier.pacing.now() - start
+            )
+        )
+        return try decide(plan, key, policy.mode, judgement, isCancelled, note)
+    }
+}

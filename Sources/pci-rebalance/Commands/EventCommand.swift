@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import Glibc
+import LibPCIBridge
+import PCITopology
+import PlanExecutor
+import RebalancePlanner
+
+/// `event`: the entry for udev and systemd.
+struct EventCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "event",
+        abstract: "Answer a hot-plug event under the administrator's policy",
+        discussion: """
+            Started by udev through systemd when a function appears, or by hand. Waits until the kernel has finished \
+            with the slot, looks whether anything required is missing, plans, and carries the plan out or only reports \
+            it, as the policy says. Without a policy file nothing is ever written.
+            """
+    )
+
+    @Argument(
+        help: ArgumentHelp(
+            "The function that appeared, as its directory in sysfs; or a port to look at: a place, slot:NAME, an address.",
+            valueName: "function"
+        )
+    )
+    var function: String?
+
+    @Option(help: ArgumentHelp("Read the policy from this file.", valueName: "path"), completion: .file())
+    var policy: String?
+
+    @Flag(help: "Only report, whatever the policy says.")
+    var dryRun = false
+
+    @Flag(help: "Only show what is locked out: exit status 3 when anything is.")
+    var status = false
+
+    @Flag(help: "Forget the failed attempts, so that what was locked out is tried again.")
+    var clear = false
+
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard !(status && clear) else { throw ValidationError("expected --status or --clear, found both") }
+        if let function, !function.hasPrefix("/"), PortName(parsing: function) == nil {
+            throw ValidationError(
+                "expected a directory in sysfs, a place such as 0000:00:02.0/00.0, slot:NAME or an address, "
+                    + "found '\(function)'"
+            )
+        }
+    }
+
+    func run() throws {
+        let policy = try PolicyFile.read(self.policy)
+        let applier = Execution(output: output, probe: false, planning: nil).applier
+        if status { return try showStatus(policy, applier.disk) }
+        if clear { return try clearLedger(applier.disk) }
+        guard policy.mode != .off else {
+            return try end(.nothing("off", "The policy says off."))
+        }
+        let report: EventReport = try guarded {
+            if let address = appeared, try isEcho(address, applier) {
+                return .nothing("own-rescan", "\(address) was found by the last apply and is as that predicted.")
+            }
+            let burst = try EventBurst()
+            guard burst.isWorker else {
+                return .nothing("coalesced", "Another run is at work and will look once more.")
+            }
+            Cancellation.listen()
+            return try eventRun(policy, applier).run(
+                isAskedAgain: burst.takeMark,
+                isCancelled: Cancellation.isAsked,
+                note: { EventText.write($0, output) }
+            )
+        }
+        try end(report)
+    }
+
+    /// The function that appeared, when udev named one.
+    private var appeared: FunctionAddress? {
+        guard let function, function.hasPrefix("/"), let name = function.split(separator: "/").last else { return nil }
+        return FunctionAddress(parsing: name)
+    }
+
+    private func isEcho(_ address: FunctionAddress, _ applier: Applier) throws -> Bool {
+        try EventEcho.isEcho(
+            address,
+            disk: applier.disk,
+            observer: applier.machine.observer,
+            now: applier.pacing.wallClock()
+        )
+    }
+
+    private func eventRun(_ policy: EventPolicy, _ applier: Applier) -> EventRun {
+        var policy = policy
+        if dryRun { policy = policy.reportingOnly }
+        let isQuiet = output.quiet
+        var run = EventRun(
+            policy: policy,
+            applier: applier,
+            minuteOfDay: { LocalTime.minuteOfDay },
+            readTopology: { try TopologyAssembler(try LiveReader().read()).topology() },
+            plan: { topology, goals, constraints in
+                let behaviour = KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
+                return try Planner(topology: topology, behaviour: behaviour).plan(
+                    goals: goals,
+                    constraints: constraints
+                )
+            }
+        )
+        if let function, !function.hasPrefix("/") { run.only = PortName(parsing: function) }
+        return run
+    }
+
+    private func end(_ report: EventReport) throws {
+        EventText.write(report, output)
+        guard let status = ExitStatus(rawValue: report.exitStatus), status != .success else { return }
+        throw CommandEnd(status)
+    }
+
+    // MARK: Ledger
+
+    private func showStatus(_ policy: EventPolicy, _ disk: any JournalDisk) throws {
+        let ledger = try guarded { try EventLedger.read(disk) }
+        let lockedOut = ledger.lockedOut(policy)
+        if output.json {
+            try StandardOutput.write(ledger.document)
+        } else if !output.quiet {
+            var text = ""
+            for one in ledger.failures {
+                let state = one.count >= policy.attempts ? "locked out" : "failed"
+                text += "\(one.key): \(state) after \(one.count) of \(policy.attempts) attempts (\(one.reason))\n"
+            }
+            try StandardOutput.write(text.isEmpty ? "nothing has failed\n" : text)
+        }
+        if !lockedOut.isEmpty { throw CommandEnd(.problems) }
+    }
+
+    private func clearLedger(_ disk: any JournalDisk) throws {
+        try guarded { try EventLedger().write(disk) }
+        if !output.quiet { Diagnostics.remark("failed attempts are forgotten") }
+    }
+
+    private func guarded<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try Execution(output: output, probe: false, planning: nil).guarded(body)
+        } catch let error as ReadError {
+            throw CommandEnd(error)
+        } catch let error as PlanningError {
+            throw CommandEnd(.badInput, error.description)
+        }
+    }
+}
+
+/// The policy that the commands use.
+enum PolicyFile {
+    /// The policy at `path`; without a path the administrator's, or that of a machine without one.
+    static func read(_ path: String?) throws(CommandEnd) -> EventPolicy {
+        do {
+            if let policy = try EventPolicyDocument.read(path ?? EventPolicyDocument.defaultPath) { return policy }
+        } catch {
+            throw CommandEnd(error.code == .unsafe ? .refused : .badInput, error.description)
+        }
+        guard let path else { return EventPolicy() }
+        throw CommandEnd(.badInput, "\(path): expected a policy, found no file")
+    }
+}
+
+/// The clock on the wall.
+enum LocalTime {
+    /// The minute of the day, 0 to 1439.
+    static var minuteOfDay: Int {
+        var now = time(nil)
+        var parts = tm()
+        guard localtime_r(&now, &parts) != nil else { return 0 }
+        return Int(parts.tm_hour) * 60 + Int(parts.tm_min)
+    }
+}
