@@ -16,6 +16,7 @@ UNITDIR ?= /lib/systemd/system
 DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
+FAULTS ?= 12
 
 BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
 VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3
@@ -24,7 +25,7 @@ DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 
-.PHONY: help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: fault-test event-test help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -51,6 +52,18 @@ unit:
 vm-test: fetch-kernels
 	$(SWIFT) build --build-tests -j $(JOBS)
 	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
+
+## fault-test     disturbed applies on real kernels: FAULTS of them on each
+fault-test: fetch-kernels
+	$(SWIFT) build --build-tests -j $(JOBS)
+	PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_FAULTS=$(FAULTS) $(SWIFT) test --skip-build --disable-xctest \
+	    --no-parallel --filter VMTests.FaultTests
+
+## event-test     hot-plug events under Debian's systemd-udevd on real kernels
+event-test: fetch-kernels
+	$(SWIFT) build --build-tests -j $(JOBS)
+	PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_EVENTS=1 $(SWIFT) test --skip-build --disable-xctest \
+	    --no-parallel --filter VMTests.EventTests
 
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:

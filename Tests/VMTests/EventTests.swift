@@ -5,8 +5,12 @@ internal import Testing
 internal import VMLaboratory
 
 /// Cards that repair themselves: Debian's systemd-udevd runs in the guest with the packaged rule, and what systemd would
-/// start for it, the packaged unit's command, is started.
-@Suite("hot-plug events are answered without a hand")
+/// start for it, the packaged unit's command, is started. A campaign of its own (`make event-test`), not part of
+/// `make test`: beside systemd-udevd the laboratory's serial channel sometimes loses bytes, a known defect.
+@Suite(
+    "hot-plug events are answered without a hand",
+    .enabled(if: ProcessInfo.processInfo.environment["PCI_REBALANCE_EVENTS"] != nil, "run by make event-test")
+)
 struct EventTests {
     /// The failure of the first-light machine: a card for `d2` that pins of its sibling keep out.
     static let card = Device.testDevice("card", memory: .mib(256))

@@ -50,9 +50,9 @@ struct LaboratoryTests {
         #expect(result.errors == "err\n")
 
         let bytes = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 8) }
-        try guest.pushFile(bytes, to: "/root/it's here", executable: true)
-        #expect(try guest.pullFile("/root/it's here") == bytes)
-        #expect(try guest.run("test -x \"/root/it's here\"").status == 0)
+        try guest.pushFile(bytes, to: "/tmp/it's here", executable: true)
+        #expect(try guest.pullFile("/tmp/it's here") == bytes)
+        #expect(try guest.run("test -x \"/tmp/it's here\"").status == 0)
 
         let late = try guest.run("echo begun; sleep 100 & sleep 100", timeout: .seconds(1))
         #expect(late.status == 137)
@@ -80,9 +80,9 @@ struct LaboratoryTests {
         try guest.hotPlug(.sharedMemory("shared", size: .mib(2)), behind: "rp3")
         let shared = "0000:03:00.0"
         #expect(try guest.functions().contains(shared))
-        try guest.output("touch /root/gone; mkdir -p '/var/lib/it is kept'; echo yes >'/var/lib/it is kept/file'")
+        try guest.output("touch /tmp/gone; mkdir -p '/var/lib/it is kept'; echo yes >'/var/lib/it is kept/file'")
         try guest.reset(preserving: ["/var/lib/it is kept"])
-        #expect(try guest.run("test -e /root/gone").status == 1)
+        #expect(try guest.run("test -e /tmp/gone").status == 1)
         #expect(try guest.output("cat '/var/lib/it is kept/file'") == "yes\n")
         #expect(try guest.functions().contains(shared))
 
@@ -108,10 +108,10 @@ struct LaboratoryTests {
         }
         let first = try VirtualMachine(.firstLight, kernel: .linux6_1)
         let second = try VirtualMachine(.topologyA, kernel: .linux7)
-        try first.output("echo first >/root/name")
-        try second.output("echo second >/root/name")
-        #expect(try first.output("cat /root/name") == "first\n")
-        #expect(try second.output("cat /root/name") == "second\n")
+        try first.output("echo first >/tmp/name")
+        try second.output("echo second >/tmp/name")
+        #expect(try first.output("cat /tmp/name") == "first\n")
+        #expect(try second.output("cat /tmp/name") == "second\n")
         first.stop()
         #expect(try second.functions().contains("0000:02:00.0"))
     }
