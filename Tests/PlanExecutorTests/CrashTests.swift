@@ -29,7 +29,9 @@ import Testing
             let plan = make(bench.original)
             bench.clock.crashAt = moment
             #expect(throws: SimulatedCrash.self) { try bench.applier.apply(plan) }
+            let misnumberings = bench.machine.misnumberings
             let report = try Recovery(bench.applier).run(direction)
+            if direction == .undo { #expect(bench.machine.misnumberings == misnumberings, "\(name) \(moment)") }
             #expect(report.exitStatus == 0, "\(name) \(moment): \(report)")
             #expect(report.verdict != .failed)
             #expect(bench.broken.isEmpty, "\(name) \(moment): \(bench.broken) \(report)")
@@ -54,6 +56,7 @@ import Testing
                 bench.clock.crashAt = moment
                 #expect(throws: SimulatedCrash.self) { try bench.applier.apply(make(bench.original)) }
                 bench.clock.crashAt = bench.clock.moments + second
+                let misnumberings = bench.machine.misnumberings
                 do {
                     _ = try Recovery(bench.applier).run()
                 } catch is SimulatedCrash {
@@ -63,6 +66,7 @@ import Testing
                     #expect(report.exitStatus == 0, "\(name) \(moment)+\(second): \(report)")
                 }
                 #expect(bench.broken.isEmpty, "\(name) \(moment)+\(second): \(bench.broken)")
+                #expect(bench.machine.misnumberings == misnumberings, "\(name) \(moment)+\(second)")
                 #expect(bench.machine.state.alignment.isEmpty)
             }
         }

@@ -34,6 +34,8 @@ final class FakeMachine: SystemWriter, MachineObserver {
     /// Whether a write that timed out ends while it is waited for.
     var lateWritesEnd = true
     private var late: SystemWrite?
+    /// How often a bridge was given another secondary bus than the one that the kernel knows behind it.
+    private(set) var misnumberings = 0
 
     init(_ state: FakeMachineState, clock: CrashClock = CrashClock()) {
         self.state = state
@@ -54,6 +56,11 @@ final class FakeMachine: SystemWriter, MachineObserver {
         }
         if let error = state.perform(write) {
             throw WriteError(error == 2 ? .absent : .refused, write, errno: error, detail: "refused by the fake kernel")
+        }
+        if case .config(let address, let offset, _, _, _) = write, offset == 0x18, let i = state.known(address),
+            state.devices[i].buses?.first.rawValue != UInt8(state.get(i, 0x19, bytes: 1))
+        {
+            misnumberings += 1
         }
         try clock.tick()
     }

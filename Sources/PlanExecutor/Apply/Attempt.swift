@@ -157,7 +157,7 @@ struct Attempt {
                 nil
             )
         }
-        let retreat = Retreat(
+        var retreat = Retreat(
             run: run,
             plan: plan,
             deeds: deeds,

@@ -25,16 +25,17 @@ struct Retreat {
     let run: ApplyRun
     let plan: Plan
     /// The forward writes that were done or may have been.
-    let deeds: [JournalRecord.Deed]
+    var deeds: [JournalRecord.Deed]
     /// How the functions were before the apply.
     let records: [SignRecord]
     let check: RegisterCheck
     let replanner: Replanner?
 
     /// Goes back.
-    func go(reason: String) throws -> RetreatOutcome {
+    mutating func go(reason: String) throws -> RetreatOutcome {
         run.progress(.goesBack(reason: reason))
         try run.record(.backBegins(reason: reason), isForward: false)
+        try settleRemovals()
         try restoreAlignment()
         for step in Set(deeds.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
         if !run.isStuck { try findMissing() }
@@ -106,6 +107,16 @@ struct Retreat {
 
     // MARK: 1, 2
 
+    /// A removal that was begun and not seen to end has been done if the function is gone now, before anything is
+    /// looked for.
+    private mutating func settleRemovals() throws {
+        let tree = try run.settle().tree
+        for (i, deed) in deeds.enumerated() where !deed.isDone {
+            guard case .remove(let address) = deed.write else { continue }
+            deeds[i].isDone = !tree.functions.contains { $0.address == address }
+        }
+    }
+
     private func restoreAlignment() throws {
         let texts = deeds.filter { if case .resourceAlignment = $0.write { true } else { false } }
         guard let first = texts.first, case .text(let old) = first.saved else { return }
@@ -134,6 +145,7 @@ struct Retreat {
             do {
                 let now = try run.machine.observer.register(address, offset: offset, width: width)
                 guard now & mask == value else { return }
+                guard try !misnumbers(address, offset, width, now & ~mask | old) else { return }
             } catch is ObservationError {
                 return
             }
@@ -141,6 +153,16 @@ struct Retreat {
             guard let sign = try run.machine.observer.signs(of: [address]).first, sign.driver == nil else { return }
         }
         try run.backward(undoing, step: deed.position.step, .back)
+    }
+
+    /// Whether a value would give a bridge another secondary bus than the one that the kernel knows behind it: whatever
+    /// is there could no longer be reached.
+    private func misnumbers(_ address: FunctionAddress, _ offset: Int, _ width: Int, _ value: UInt32) throws -> Bool {
+        guard (0x18...0x19).contains(offset), offset + width > 0x19,
+            let function = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
+            let buses = function.busRange
+        else { return false }
+        return UInt8(truncatingIfNeeded: value >> UInt32(8 * (0x19 - offset))) != buses.first.rawValue
     }
 
     /// Whether the function at `address` is the one that the deed was done to and has not been removed since.

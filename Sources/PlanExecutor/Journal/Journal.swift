@@ -104,6 +104,9 @@ public struct JournalRecord: Hashable, Sendable {
                 deeds[deeds.count - 1].isDone = true
             case .failed(let position, let code, _) where position == deeds.last?.position:
                 if WriteError.Code(rawValue: code)?.leavesNoTrace == true { deeds.removeLast() }
+            case .about(let position, let write, _) where position.direction != .forward && write.changesTree:
+                // The way back has looked for functions: one that is there again may have been gone.
+                for i in deeds.indices { deeds[i].isDone = true }
             default: break
             }
         }
