@@ -131,4 +131,37 @@ struct ComparisonTests {
             #expect(huge.placed + huge.failed.count == 2)
         }
     }
+
+    @Test("every word of the catalogue names a policy, with a name and a summary of its own")
+    func catalog() throws {
+        let topology = try recording("seabios-01.txt").topology
+        var names: Set<String> = []
+        for entry in PolicyCatalog.entries {
+            let policy = try #require(PolicyCatalog.policy(entry.word, for: topology), "\(entry.word)")
+            #expect(!policy.summary.isEmpty)
+            names.insert(policy.name)
+        }
+        #expect(names.count == PolicyCatalog.entries.count)
+        #expect(PolicyCatalog.policy("award", for: topology) == nil)
+        #expect(PolicyCatalog.policy("linux-2.4", for: topology) == nil)
+    }
+
+    @Test("Linux keeps what SeaBIOS left, and an arm64 kernel lays it out anew")
+    func kernels() throws {
+        let recording = try recording("seabios-01.txt")
+        let demand = ResourceDemand(recording.topology)
+        let seabios = SeaBIOSPolicy(release: .v1_16_2).allocate(demand)
+        let programmed = try seabios.applied(to: recording.topology)
+        func bars(_ word: String) throws -> [PolicyDifference] {
+            let policy = try #require(PolicyCatalog.policy(word, for: programmed))
+            let outcome = policy.allocate(ResourceDemand(programmed))
+            #expect(outcome.halt == nil)
+            return PolicyDifference.all(seabios, outcome).filter { $0.what.hasPrefix("BAR") }
+        }
+        for kernel in ["linux-6.1", "linux-6.12", "linux-7.2"] {
+            // The SMBus ports at 0x700 lie outside the apertures that the recording states.
+            #expect(try bars(kernel).allSatisfy { $0.today.description == "0000:00:1f.3" })
+            #expect(try bars(kernel + "-anew").count > 5)
+        }
+    }
 }
