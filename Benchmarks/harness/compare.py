@@ -9,6 +9,7 @@ Both see the same instances in one run. Prints a table per file and every disagr
 import argparse
 import csv
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -107,10 +108,22 @@ def main():
     p.add_argument("--steps", default="1000000")
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--out")
+    p.add_argument("--cache", help="JSON file of CP-SAT answers by instance name; read, extended and written back")
+    p.add_argument("--only-cpsat", action="store_true", help="fill the cache, run nothing else")
     a = p.parse_args()
     rows = []
+    cache = {}
+    if a.cache and os.path.exists(a.cache):
+        cache = json.load(open(a.cache))
     for path in a.files:
         instances = [json.loads(line) for line in open(path)]
+        for inst in instances:
+            if inst["name"] not in cache:
+                cache[inst["name"]] = cpsat(inst, a.limit, a.workers)
+                if a.cache:
+                    json.dump(cache, open(a.cache, "w"))
+        if a.only_cpsat:
+            continue
         out = subprocess.run([a.bench, path, a.steps], capture_output=True, text=True)
         if out.returncode:
             print(out.stderr)
@@ -121,7 +134,7 @@ def main():
         same = worse = missed = wrong = closed = proved = rejected = infeasible = agree_inf = 0
         ct, ot = [], []
         for inst in instances:
-            c = cpsat(inst, a.limit, a.workers)
+            c = cache[inst["name"]]
             o = ours.get(inst["name"], dict(status="crashed", cost=-1, bound=-1, milliseconds=0, defects=["crashed"]))
             rows.append(dict(file=path, name=inst["name"], functions=len(inst["devices"]), leaves=len(inst["leaves"]),
                              cpsat=c["status"], cpsat_value=c["value"], cpsat_ms=round(c["solve"], 3),

@@ -9,7 +9,7 @@ extension LinuxTwin {
     /// The platform follows from the topology's architecture and kernel command line. What the model does not know is
     /// taken as absent: a BAR of unknown size is not found again after a removal.
     ///
-    /// - Throws: `TwinError.badTopology` when a host bridge's aperture cannot be in a resource tree.
+    /// - Throws: `TwinError`, at present never: what cannot be is left out and noted among the topology's gaps.
     /// - Complexity: O(n log n).
     public init(_ topology: Topology, behaviour: KernelBehaviour) throws(TwinError) {
         let platform = Platform(
@@ -28,7 +28,7 @@ extension LinuxTwin {
         kernel = topology.kernel
         gaps = topology.gaps
         givenBlockers = topology.blockers
-        try readHosts(topology.hostBridges)
+        readHosts(topology.hostBridges)
         for i in topology.functions.indices {
             let (facts, registers) = read(topology.functions[i], number: Int32(i), topology)
             _ = state.appendFunction(facts, registers)
@@ -57,12 +57,13 @@ extension LinuxTwin {
         }
         state.insertBlockers(early: true)
         state.insertBlockers(early: false)
+        if behaviour.closedWindowsKeepFlags { guessHiddenSizes() }
         state.events = []
     }
 
     /// Makes a machine that has not been started: host bridges and what is plugged into their root buses, switched off.
     ///
-    /// - Throws: `TwinError.badTopology` as `init(_:behaviour:)`, `badArgument` for a card whose BARs make no sense.
+    /// - Throws: `TwinError.badArgument` for a card whose BARs make no sense.
     public init(
         hostBridges: [HostBridge],
         cards: [(host: Int, card: CardProfile)],
@@ -75,7 +76,7 @@ extension LinuxTwin {
         kernel = KernelIdentity()
         gaps = []
         givenBlockers = blockers
-        try readHosts(hostBridges)
+        readHosts(hostBridges)
         for (host, card) in cards {
             guard hostBridges.indices.contains(host), card.isSensible else {
                 throw TwinError(.badArgument, "card \(card.name): no such host bridge, or BARs that make no sense")
@@ -93,9 +94,12 @@ extension LinuxTwin {
         }
     }
 
-    private mutating func readHosts(_ hostBridges: [HostBridge]) throws(TwinError) {
+    /// Makes the apertures; one that overlaps an earlier one is left out, as the kernel does
+    /// (`pci_acpi_root_add_resources`).
+    private mutating func readHosts(_ hostBridges: [HostBridge]) {
         for host in hostBridges {
             var nodes: [Int32] = []
+            var offsets: [UInt64] = []
             for aperture in host.apertures {
                 let node = state.appendResource(
                     KernelResource(
@@ -111,9 +115,16 @@ extension LinuxTwin {
                     state.resources[root].end = aperture.range.last
                 }
                 guard state.insert(node, in: root) == none else {
-                    throw TwinError(.badTopology, "aperture \(aperture.kernelText) overlaps another")
+                    gaps.append(
+                        ReadingGap(
+                            code: "aperture-overlap",
+                            detail: "aperture \(aperture.kernelText) overlaps another and is left out of predictions"
+                        )
+                    )
+                    continue
                 }
                 nodes.append(node)
+                offsets.append(UInt64(bitPattern: aperture.offset))
                 if aperture.offset != 0 { state.translates = true }
             }
             state.hosts.append(
@@ -122,7 +133,7 @@ extension LinuxTwin {
                     firstBus: host.busRange.first.rawValue,
                     lastBus: host.busRange.last.rawValue,
                     apertures: nodes,
-                    offsets: host.apertures.map { UInt64(bitPattern: $0.offset) },
+                    offsets: offsets,
                     hasNativeHotPlug: state.platform.hasNativeHotPlug
                 )
             )
@@ -153,7 +164,7 @@ extension LinuxTwin {
         }
     }
 
-    private mutating func readDevice(_ device: Int32, on bus: Int32, _ topology: Topology) {
+    mutating func readDevice(_ device: Int32, on bus: Int32, _ topology: Topology) {
         let function = topology.functions[Int(device)]
         let facts = state.facts[device]
         var held = KernelDevice()
@@ -242,89 +253,5 @@ extension LinuxTwin {
         }
         let root = state.resources[node].flags & Flag.io != 0 ? TwinState.ioRoot : TwinState.memoryRoot
         _ = state.insert(node, in: root)
-    }
-
-    private mutating func readVF(_ i: Int, _ topology: Topology) {
-        guard let address = topology.functions[i].physicalFunction, let p = topology.position(of: address) else {
-            return
-        }
-        let device = Int32(i)
-        let physical = Int32(p)
-        let number = topology.functions[i].address.bus.rawValue
-        var bus = state.devices[physical].bus
-        guard bus != none else { return }
-        if state.buses[bus].number != number {
-            let known = state.findBus(Int(number), segment: topology.functions[i].address.segment)
-            if known != none {
-                bus = known
-            } else {
-                bus = state.addBus(number, below: bus, bridge: none)
-                state.insertNumbers(bus, first: UInt64(number), last: UInt64(number))
-            }
-        }
-        readDevice(device, on: bus, topology)
-        state.devices[device].isVirtualFunction = true
-        state.devices[device].isPhysicalFunction = false
-        state.facts[device].physicalFunction = physical
-        if state.facts[physical].firstVF == none { state.facts[physical].firstVF = device }
-        state.facts[physical].vfCapacity += 1
-        state.devices[physical].enabledVFs += 1
-        state.registers[physical].vfEnabled = true
-        let first = state.facts[device].firstResource
-        for resource in topology.functions[i].resources where resource.index.isBAR {
-            guard let range = resource.range else { continue }
-            let index = Int32(resource.index.rawValue)
-            state.resources[first &+ index] = KernelResource(
-                start: range.first,
-                end: range.last,
-                flags: UInt32(truncatingIfNeeded: resource.flags.rawValue)
-            )
-            _ = state.request(first &+ index, in: state.facts[physical].firstResource &+ 7 &+ index)
-        }
-    }
-}
-
-/// Which bridge's secondary side a function is on, by the bus-number registers.
-///
-/// The kernel's tree says who is above whom by its own books. Where firmware gave a bridge fewer numbers than what is
-/// below it needs, the books and the wires differ: a configuration cycle goes where the registers send it.
-private struct Routes {
-    private let topology: Topology
-    private let registers: Table<FunctionRegisters>
-    private var members: [UInt64: [Int]] = [:]
-
-    init(_ topology: Topology, _ registers: Table<FunctionRegisters>) {
-        self.topology = topology
-        self.registers = registers
-        for i in topology.functions.indices where !topology.functions[i].isVirtual {
-            let address = topology.functions[i].address
-            members[Self.key(address.segment, address.bus.rawValue), default: []].append(i)
-        }
-    }
-
-    private static func key(_ segment: UInt32, _ bus: UInt8) -> UInt64 { UInt64(segment) << 8 | UInt64(bus) }
-
-    /// The bridge that passes cycles on to the function's bus as its secondary bus; nil when no register leads there.
-    func bridge(above address: FunctionAddress) -> Int? {
-        let bus = address.bus.rawValue
-        guard
-            let host = topology.hostBridges.first(where: {
-                $0.segment == address.segment && $0.busRange.contains(address.bus)
-            }), host.rootBus != address.bus
-        else { return nil }
-        var level = members[Self.key(address.segment, host.rootBus.rawValue)] ?? []
-        // A sane chain has at most one bridge for each bus number.
-        for _ in 0..<256 {
-            guard
-                let next = level.first(where: {
-                    let held = registers[Int32($0)]
-                    return topology.functions[$0].isBridge && held.secondary != 0 && held.secondary <= bus
-                        && bus <= held.subordinate
-                })
-            else { return nil }
-            if registers[Int32(next)].secondary == bus { return next }
-            level = members[Self.key(address.segment, registers[Int32(next)].secondary)] ?? []
-        }
-        return nil
     }
 }

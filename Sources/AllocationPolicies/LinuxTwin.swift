@@ -201,6 +201,16 @@ extension LinuxTwin {
         (0..<state.devices.count).filter { state.devices[$0].exists }.map { state.address($0) }.sorted()
     }
 
+    /// The number of functions that are plugged in and that the kernel does not know, VFs not counted.
+    ///
+    /// Removed ones, and those behind unreachable bus numbers: a reading of the machine would not show them.
+    public var unknownFunctionCount: Int {
+        (0..<state.devices.count).count { device in
+            let facts = state.facts[device]
+            return !state.devices[device].exists && facts.isPresent && facts.physicalFunction == none
+        }
+    }
+
     /// The bus range that the kernel holds for the bridge at an address, or nil.
     public func busRange(of address: FunctionAddress) -> BusRange? {
         guard let device = position(of: address), state.devices[device].subordinate != none else { return nil }

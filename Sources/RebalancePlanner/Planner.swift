@@ -59,11 +59,6 @@ public struct PlanningError: Error, Hashable, Sendable, CustomStringConvertible 
 }
 
 extension Planner {
-    /// One group of shortfalls below the same function of a root bus, solved together.
-    private struct Cluster {
-        var shortfalls: [Shortfall]
-    }
-
     func plan<S: Simulator>(
         goals: [Goal],
         constraints: Constraints,
@@ -71,7 +66,8 @@ extension Planner {
     ) throws(PlanningError) -> Plan {
         let before = TreeState(topology)
         let original = Standing(topology)
-        let wanted = try wantedShortfalls(goals)
+        let catalogue = DemandCatalogue(topology)
+        let clusters = try catalogue.clusters(for: goals)
         let weights = DisturbanceWeights(topology, constraints: constraints)
         var assembly = PlanAssembly(
             planner: self,
@@ -80,41 +76,54 @@ extension Planner {
             weights: weights,
             original: original
         )
-        guard !wanted.isEmpty else { return assembly.nothingToDo() }
-        assembly.diagnosis = diagnosis(of: wanted)
+        assembly.remarks = catalogue.remarks(for: goals)
+        assembly.diagnosis = catalogue.diagnosis(of: clusters)
 
         var simulations = 0
         var current = start
-        for cluster in clusters(of: wanted) {
+        for cluster in clusters {
             // An earlier stage may have cured it by the way.
             guard let now = try? current.topology() else { continue }
-            let missing = Set(now.requiredShortfalls)
-            let open = cluster.shortfalls.filter(missing.contains)
-            guard !open.isEmpty else { continue }
-            if let solution = cheapest(from: current, open, weights, original, constraints, &simulations) {
-                guard let limit = constraints.maxMoves, assembly.movers(with: solution.disturbed) > limit else {
-                    current = assembly.append(solution.maneuvers, from: current, disturbed: solution.disturbed)
-                    assembly.proofs.append((solution.weight, solution.isCheapest))
+            let standing = Standing(now)
+            var isSettled = false
+            for wanted in cluster.choices where !isSettled {
+                let open = wanted.filter { !$0.isMet(in: standing) }
+                guard !open.isEmpty else {
+                    isSettled = true
+                    assembly.noteSizes(wanted, cluster, topology)
                     continue
                 }
-                assembly.note(
-                    refused: open,
-                    reason: "too-many-moves",
-                    "more functions would be disturbed than the limit of \(limit) allows"
-                )
-                continue
+                assembly.asked += wanted
+                guard let solution = cheapest(from: current, wanted, weights, original, constraints, &simulations)
+                else {
+                    assembly.asked.removeLast(wanted.count)
+                    continue
+                }
+                isSettled = true
+                if let limit = constraints.maxMoves, assembly.movers(with: solution.disturbed) > limit {
+                    assembly.note(
+                        refused: open,
+                        reason: "too-many-moves",
+                        "more functions would be disturbed than the limit of \(limit) allows"
+                    )
+                    continue
+                }
+                current = assembly.append(solution.maneuvers, from: current, disturbed: solution.disturbed)
+                assembly.proofs.append((solution.weight, solution.isCheapest))
+                assembly.noteSizes(wanted, cluster, topology)
             }
+            guard !isSettled, let wanted = cluster.choices.last else { continue }
             // Would it work if nothing were protected? Then safety is what stands in the way.
             var lifted = constraints
             lifted.keep = []
             lifted.onlyBelow = nil
             let free = DisturbanceWeights(topology, constraints: lifted, ignoresProtection: true)
             if weights.hasProtections,
-                let forbidden = cheapest(from: current, open, free, original, constraints, &simulations)
+                let forbidden = cheapest(from: current, wanted, free, original, constraints, &simulations)
             {
-                assembly.note(refused: open, protectedBy: weights, forbidden.disturbed, topology)
+                assembly.note(refused: wanted, protectedBy: weights, forbidden.disturbed, topology)
             } else {
-                assembly.note(impossible: open)
+                assembly.note(impossible: wanted)
             }
         }
         return assembly.finish(topology: topology, simulations: simulations)
@@ -122,7 +131,7 @@ extension Planner {
 
     private func cheapest<S: Simulator>(
         from start: S,
-        _ wanted: [Shortfall],
+        _ wanted: [Demand],
         _ weights: DisturbanceWeights,
         _ original: Standing,
         _ constraints: Constraints,
@@ -140,71 +149,5 @@ extension Planner {
             if stages == maximumStages { break }
         }
         return nil
-    }
-
-    private func wantedShortfalls(_ goals: [Goal]) throws(PlanningError) -> [Shortfall] {
-        let all = problems()
-        var wanted: Set<Shortfall> = []
-        for goal in goals {
-            switch goal {
-            case .everythingRequired: wanted.formUnion(all)
-            case .place(let address):
-                guard let i = topology.position(of: address) else {
-                    throw PlanningError(.noSuchFunction, "no function at \(address)")
-                }
-                let path = topology.path(of: i)
-                wanted.formUnion(all.filter { path.isAncestorOrSelf(of: $0.path) })
-            case .resize(let address, _, _), .reserve(let address, _), .virtualFunctions(let address, _):
-                throw PlanningError(.goalDoesNotApply, "the goal for \(address) is not supported by this planner")
-            }
-        }
-        return wanted.sorted()
-    }
-
-    /// The shortfalls that the tree's findings judge to be problems; an I/O BAR that its driver never uses is none.
-    private func problems() -> [Shortfall] {
-        var harmless: Set<Shortfall> = []
-        for finding in topology.findings() where finding.severity == .note {
-            guard let index = finding.resource, let i = topology.position(of: finding.address) else { continue }
-            harmless.insert(Shortfall(path: topology.path(of: i), kind: .resource(index)))
-        }
-        return topology.requiredShortfalls.filter { !harmless.contains($0) }
-    }
-
-    /// What the findings say of the functions that lack something: the sentence, then its causes.
-    private func diagnosis(of shortfalls: [Shortfall]) -> [DiagnosisLine] {
-        let places = Set(shortfalls.map(\.path))
-        var result: [DiagnosisLine] = []
-        for finding in topology.findings() where finding.severity == .problem {
-            guard let i = topology.position(of: finding.address), places.contains(topology.path(of: i)) else {
-                continue
-            }
-            result.append(
-                DiagnosisLine(
-                    code: finding.code.rawValue,
-                    address: finding.address,
-                    text: "\(finding.address) \(finding.sentence)"
-                )
-            )
-            for cause in finding.causes {
-                result.append(DiagnosisLine(code: "cause", address: finding.address, text: cause))
-            }
-        }
-        return result
-    }
-
-    private func clusters(of shortfalls: [Shortfall]) -> [Cluster] {
-        var order: [TopologyPath] = []
-        var groups: [TopologyPath: [Shortfall]] = [:]
-        for shortfall in shortfalls {
-            let root = TopologyPath(
-                segment: shortfall.path.segment,
-                rootBus: shortfall.path.rootBus,
-                hops: Array(shortfall.path.hops.prefix(1))
-            )
-            if groups[root] == nil { order.append(root) }
-            groups[root, default: []].append(shortfall)
-        }
-        return order.compactMap { groups[$0].map(Cluster.init(shortfalls:)) }
     }
 }

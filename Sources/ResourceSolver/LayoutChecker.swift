@@ -16,7 +16,7 @@ public struct LayoutChecker: Sendable {
 
     /// What is wrong with `layout`, a sentence each; empty when it keeps every rule.
     ///
-    /// - Parameter sizes: per request the size that it should have; nil for the sizes stated in the problem.
+    /// `sizes` holds per request the size that it should have; without it the sizes stated in the problem count.
     /// - Complexity: O(n log n) plus the number of devices below windows.
     public func defects(of layout: Layout, sizes: [UInt64]? = nil) -> [String] {
         var found: [String] = []
@@ -172,7 +172,8 @@ public struct LayoutChecker: Sendable {
         case .io: problem.hosts[host].apertures.contains { $0.kind == .io && $0.range.contains(piece.range) }
         case .memory:
             problem.hosts[host].apertures.contains {
-                $0.range.contains(piece.range) && ($0.kind == .memory || ($0.kind == .prefetchable && piece.prefetchable))
+                $0.range.contains(piece.range)
+                    && ($0.kind == .memory || ($0.kind == .prefetchable && piece.prefetchable))
             }
         }
     }
@@ -211,9 +212,10 @@ public struct LayoutChecker: Sendable {
             if let d = bridge.device { bridgeOf[d] = b }
         }
         for (r, request) in problem.requests.enumerated() {
-            guard let current = request.current else { continue }
+            guard request.current != nil else { continue }
             let placed = layout.placements[r]
-            if placed?.first == current, placed?.size == request.size { continue }
+            if placed == request.currentRange { continue }
+            if placed == nil, case .optional = request.tier { continue }
             for d in request.holders {
                 disturb(d, "\(request.label) moved")
                 if problem.rule == .stock, let b = bridgeOf[d] { disturbBelow(b, "\(request.label) moved") }

@@ -16,9 +16,9 @@ struct PCIRebalance: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             TreeCommand.self, CheckCommand.self, PlanCommand.self, ApplyCommand.self, RecoverCommand.self,
+            FitCommand.self, CompareCommand.self, MapCommand.self, CmdlineCommand.self,
+            SimulateCommand.self, TriageCommand.self, SnapshotCommand.self, ReportCommand.self,
             EventCommand.self,
-            FitCommand.self,
-            SimulateCommand.self, TriageCommand.self, SnapshotCommand.self,
         ]
     )
 

@@ -50,6 +50,7 @@ import Testing
         var m = try Self.topologyA(behaviour)
         try m.run(.remove(try m.at("01:00.0")))
         #expect(try !m.exists("01:00.0"))
+        #expect(m.twin.unknownFunctionCount == 1)
         try m.run(.rescanDevice(try m.at("00:01.0")))
         #expect(try m.place("01:00.0", 0) == "fe800000-fe800fff")
         #expect(try m.place("01:00.0", 1) == "d000-d0ff")

@@ -19,6 +19,9 @@ struct SchemaTests {
         ("plan", ["plan", "-q", "--json"]),
         ("simulation", ["simulate", "-q", "--json", "--op", "rescan"]),
         ("snapshot", ["snapshot", "-q"]),
+        ("fit", ["fit", "00:02.0", "-q", "--json", "--profile", "nvme"]),
+        ("comparison", ["compare", "-q", "--json", "--policies", "today,seabios"]),
+        ("cmdline", ["cmdline", "-q", "--json", "pci=realloc,hpmemprefsize=1G"]),
     ]
 
     static let machines = [

@@ -195,6 +195,23 @@ struct LiveReaderTests {
         )
     }
 
+    @Test("a raw disk that a process holds open, and a GPU that computes")
+    func holders() throws {
+        let shape = machine()
+        defer { shape.remove() }
+        link(shape, "sys/class/block/nvme0n1", "../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1")
+        shape.file("sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1/dev", "259:0\n")
+        shape.file("proc/self/mountinfo", "")
+        shape.file("proc/77/comm", "postgres\n")
+        link(shape, "proc/77/fd/3", "/dev/nvme0n1")
+        link(shape, "proc/77/fd/4", "/dev/nvidia1")
+        link(shape, "proc/77/fd/5", "/dev/null")
+        shape.file("proc/driver/nvidia/gpus/0000:00:02.0/information", "Model: \t x\nDevice Minor: \t 1\n")
+        let record = try read(shape)
+        #expect(record.function(at: at("01:00.0"))?.use.map(\.detail) == ["/dev/nvme0n1 is held by postgres (77)"])
+        #expect(codes(record, "00:02.0") == ["gpu-client!"])
+    }
+
     @Test("no sysfs is unavailable; an empty bus is said")
     func nothing() throws {
         let directory = temporaryDirectory()

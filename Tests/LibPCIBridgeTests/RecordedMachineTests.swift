@@ -171,4 +171,83 @@ struct RecordedMachineTests {
         #expect(byNumber.functions.map(\.bridge) == byPath.functions.map(\.bridge))
         #expect(TreeState(byNumber).fingerprint == TreeState(byPath).fingerprint)
     }
+
+    @Test("two host bridges share the apertures' names and the segment")
+    func twoHostBridges() throws {
+        var record = try Fixtures.record("two-host-bridges-6.12/boot")
+        let t = try TopologyAssembler(record).topology()
+        #expect(t.hostBridges.map(\.busRange.description) == ["[bus 00-3f]", "[bus 40-41]"])
+        #expect(t.hostBridges.map(\.apertures.count) == [10, 4])
+        #expect(t.roots(of: 1).map { t.functions[$0].address } == [at("40:00.0")])
+        #expect(t.gaps.isEmpty)
+        record.kernelLog = nil
+        let blind = try TopologyAssembler(record).topology()
+        #expect(blind.hostBridges.map(\.apertures.count) == [10, 4])
+        #expect(Set(blind.hostBridges[1].apertures.map(\.range)) == Set(t.hostBridges[1].apertures.map(\.range)))
+        // One mapping of configuration space serves both, so it tells neither range: nothing is promised.
+        #expect(blind.hostBridges.map(\.busRange.description) == ["[bus 00-01]", "[bus 40-41]"])
+        #expect(blind.gaps.map(\.code).contains("root-bus-range"))
+    }
+
+    @Test("VFs: the block of VF BARs, each VF's share, the physical function")
+    func virtualFunctions() throws {
+        let t = try Fixtures.topology("virtual-functions-7/enabled")
+        let physical = try #require(t[at("01:00.0")])
+        let block = try #require(physical.resources.first { $0.index.isVFBAR })
+        #expect(block.range == range(0xfe20_4000, 0xfe21_3fff))
+        #expect(block.alignment == ByteCount(0x4000))
+        #expect(physical.use.enabledVFs == 2)
+        #expect(physical.use.evidence.map(\.code) == ["driver-bound", "vfs-enabled"])
+        let virtual = try #require(t[at("01:00.2")])
+        #expect(virtual.physicalFunction == at("01:00.0"))
+        #expect(virtual.resources.map(\.range) == [range(0xfe20_8000, 0xfe20_bfff)])
+        #expect(virtual.parent == at("00:02.0"))
+        // A VF's addresses lie in its physical function's block and are not in the way of anything.
+        #expect(!t.blockers.contains { $0.name.contains("01:00") })
+    }
+
+    @Test("a device tree names apertures as it likes: they are what holds BARs and windows")
+    func deviceTreeApertures() throws {
+        var record = try Fixtures.record("first-light-6.12/boot")
+        record.kernelLog = nil
+        record.iomem = record.iomem?.replacing("PCI Bus 0000:00", with: "pcie@20000000")
+        record.ioports = record.ioports?.replacing("PCI Bus 0000:00", with: "pcie@20000000")
+        let t = try TopologyAssembler(record).topology()
+        let host = try #require(t.hostBridges.first)
+        #expect(host.source == .iomem)
+        // Empty apertures cannot be told from other nodes.
+        #expect(
+            host.apertures.map(\.range) == [
+                range(0, 0xcf7), range(0xd00, 0xffff), range(0xc000_0000, 0xfebf_ffff),
+            ]
+        )
+        #expect(t.blockers.contains { $0.name == "dma1" })
+        #expect(t[at("03:00.0")]?.resources.first?.range == range(0xfe80_0000, 0xfe80_0fff))
+    }
+
+    @Test("a card that shows nothing behind a hot-plug port is not called healthy")
+    func hidden() throws {
+        var record = try Fixtures.record("first-light-6.12/failed-hot-add")
+        let i = try #require(record.functions.firstIndex { $0.address == at("04:00.0") })
+        record.functions[i].resource = Array(repeating: .zero, count: 13)
+        for offset in [0x10, 0x14, 0x18] { record.functions[i].config.write(0, at: offset, width: 4) }
+        #expect(try TopologyAssembler(record).topology()[at("04:00.0")]?.resources.count == 3)
+        record.kernelLog = []
+        let t = try TopologyAssembler(record).topology()
+        #expect(t[at("04:00.0")]?.resources.isEmpty == true)
+        #expect(t.gaps.contains { $0.code == "maybe-forgotten" && $0.detail.hasPrefix("0000:04:00.0: ") })
+    }
+
+    @Test("bus registers that were written behind the kernel's back do not change the kernel's ranges")
+    func writtenRegisters() throws {
+        var record = try Fixtures.record("first-light-6.12/boot")
+        let before = try TopologyAssembler(record).topology()
+        for i in record.functions.indices where record.functions[i].address == at("00:02.0") {
+            record.functions[i].config.write(0x0020_1000, at: 0x18, width: 4)
+        }
+        let t = try TopologyAssembler(record).topology()
+        #expect(t[at("00:02.0")]?.bridge?.busRange?.description == "[bus 01-04]")
+        #expect(t[at("00:02.0")]?.bridge?.registers?.secondary == BusNumber(0x10))
+        #expect(TreeState(t).fingerprint == TreeState(before).fingerprint)
+    }
 }

@@ -154,3 +154,41 @@ extension String.UTF8View {
         offset < count ? self[index(startIndex, offsetBy: offset)] : nil
     }
 }
+
+extension TextFuzzTests {
+    /// Texts that are well formed and absurd: many thousand of what a machine has a few of.
+    @Test(arguments: ["roots", "iomem", "windows", "functions", "released"])
+    func absurdTextsEndInGoodTime(_ kind: String) {
+        let count = 20_000
+        var text = ""
+        for i in 0..<count {
+            let bus = "\(bareHex(UInt64(i / 256), width: 4)):\(bareHex(UInt64(i % 256), width: 2))"
+            switch kind {
+            case "roots":
+                text +=
+                    "pci_bus \(bus): root bus resource [mem 0x80000000-0x8fffffff window] (bus address [0x0-0xfffffff])\n"
+                text += "pci \(bus):00.0: reg 0x10: [mem 0x80000000-0x80000fff]\n"
+            case "iomem": text += String(repeating: " ", count: 10) + "80000000-8fffffff : PCI Bus \(bus)\n"
+            case "windows":
+                text += "pci \(bus):00.0: PCI bridge to [bus 00-ff]\n"
+                text += "pci \(bus):00.0: bridge window [mem size 0x100000]: can't assign; no space\n"
+            case "functions":
+                text +=
+                    "\(bus):00.0 PCI bridge: x\n\tBus: primary=00, secondary=\(bareHex(UInt64(i % 255 + 1), width: 2)), "
+                text += "subordinate=ff, sec-latency=0\n\tMemory behind bridge: 80000000-8fffffff [size=256M]\n"
+            default:
+                text += "pci \(bus):00.0: [8086:1234] type 00 class 0x020000\n"
+                text += "pci_bus \(bus): busn_res: [bus \(bareHex(UInt64(i % 256), width: 2))] is released\n"
+            }
+        }
+        let clock = ContinuousClock()
+        let time = clock.measure {
+            let evidence = TextEvidence(text)
+            _ = Triage(evidence).lines()
+            // Thousands of root buses make a topology as well; the readers' part is the text.
+            if kind != "roots", kind != "functions", kind != "windows" { _ = try? evidence.topology() }
+        }
+        print("absurd \(kind): \(time)")
+        #expect(time < .seconds(30))
+    }
+}

@@ -153,7 +153,7 @@ import Testing
 
     init() throws {
         sysfs = try FakeSysfs()
-        observer = SysfsObserver(root: sysfs.root, useCheck: { _ in [] })
+        observer = SysfsObserver(root: sysfs.root, uses: { [:] })
     }
 
     @Test func theTreeIsRead() throws {
@@ -194,6 +194,21 @@ import Testing
         #expect(try observer.savedValue(before: .remove(endpoint)) == nil)
     }
 
+    @Test func usesAreReadOnceForManyQuestions() throws {
+        var readings = 0
+        let use = UseEvidence(code: "mounted", detail: "/dev/sda1 is mounted on /", isProtected: true, weight: 0)
+        let asked = SysfsObserver(
+            root: sysfs.root,
+            uses: {
+                readings += 1
+                return [endpoint: [use]]
+            }
+        )
+        for _ in 0..<100 { #expect(try asked.protectedUse(of: endpoint) == [use]) }
+        #expect(try asked.protectedUse(of: FunctionAddress(bus: BusNumber(7), devfn: 0)).isEmpty)
+        #expect(readings <= 3)
+    }
+
     @Test func busesAreFound() throws {
         #expect(try observer.busExists(segment: 0, bus: BusNumber(1)))
         #expect(try !observer.busExists(segment: 0, bus: BusNumber(2)))
@@ -201,7 +216,7 @@ import Testing
 
     @Test func thisMachineIsReadWithoutAnError() throws {
         guard FileManager.default.fileExists(atPath: "/sys/bus/pci/devices") else { return }
-        let live = SysfsObserver(useCheck: { _ in [] })
+        let live = SysfsObserver(uses: { [:] })
         let tree = try live.tree()
         let names = try FileManager.default.contentsOfDirectory(atPath: "/sys/bus/pci/devices")
         #expect(tree.functions.count == names.count)

@@ -66,33 +66,52 @@ struct CorpusSurveyTests {
         var machines = 0
         var complete = 0
         var halts = 0
+        /// Halts on machines with several memory apertures below 4 GiB behind one host bridge.
+        var splitHalts = 0
         var violations = 0
         var failed: [Int] = []
         var waste: [Double] = []
         var moved: [Double] = []
         var unsound: [String] = []
+        var ports = 0
+        /// Hot-plug ports with room for one card, by profile.
+        var roomy: [String: Int] = [:]
     }
+
+    static let profiles: [CardProfile] = [.nvme, .gpu256M, .gpu16G]
 
     @Test("no policy traps, and what a policy places works on hardware")
     func survey() throws {
         var tallies: [String: Tally] = [:]
         var order: [String] = []
+        var feasible = 0
         for machine in Self.machines {
             let demand = ResourceDemand(machine.topology)
             let today = PolicyOutcome(asIn: machine.topology, policy: "today", sizes: demand)
             var outcomes = [today]
             outcomes += Self.policies(machine.topology).map { $0.allocate(demand) }
+            var someone = false
             for outcome in outcomes {
                 if tallies[outcome.policy] == nil { order.append(outcome.policy) }
-                let metrics = PolicyMetrics(outcome, demand, today: today, profiles: [])
+                let metrics = PolicyMetrics(outcome, demand, today: today, profiles: Self.profiles)
                 var tally = tallies[outcome.policy] ?? Tally()
                 tally.machines += 1
                 if let halt = outcome.halt {
                     tally.halts += 1
+                    let isSplit = demand.hosts.contains { host in
+                        host.apertures.filter { !$0.isIO && $0.range.first > 0xf_ffff && $0.range.last <= 0xffff_ffff }
+                            .count > 1
+                    }
+                    if isSplit { tally.splitHalts += 1 }
                     tally.unsound.append("\(machine.name): \(halt)")
                 }
                 if metrics.requiredFailed == 0, outcome.halt == nil { tally.complete += 1 }
                 tally.failed.append(metrics.requiredFailed)
+                if metrics.requiredFailed == 0, outcome.halt == nil { someone = true }
+                tally.ports += metrics.ports.count
+                for card in metrics.ports.flatMap(\.cards) where card.count > 0 {
+                    tally.roomy[card.profile, default: 0] += 1
+                }
                 if metrics.memoryTaken > 0 { tally.waste.append(Double(metrics.waste) / Double(metrics.memoryTaken)) }
                 let movable = today.functions.filter { $0.resources.contains { $0.range != nil } }.count
                 if movable > 0, outcome.halt == nil {
@@ -104,19 +123,25 @@ struct CorpusSurveyTests {
                 }
                 tallies[outcome.policy] = tally
             }
+            if someone { feasible += 1 }
         }
         guard ProcessInfo.processInfo.environment["POLICY_SURVEY"] != nil else { return }
-        print("\(Self.machines.count) machines")
+        print("\(Self.machines.count) recordings, \(feasible) of which some policy lays out completely")
+        let cards = Self.profiles.map(\.name)
         print(
-            "| policy | complete | halts | required left out, worst | waste median | waste worst | moved median | unsound |"
+            "| policy | complete | halts | left out, worst | waste median | waste worst | moved median | unsound | ports "
+                + cards.map { "| \($0) " }.joined() + "|"
         )
-        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        print(String(repeating: "| --- ", count: 9 + cards.count) + "|")
         for name in order {
             guard let tally = tallies[name] else { continue }
             print(
-                "| \(name) | \(tally.complete) | \(tally.halts) | \(tally.failed.max() ?? 0) "
+                "| \(name) | \(tally.complete) | \(tally.halts) (\(tally.splitHalts) split) | \(tally.failed.max() ?? 0) "
                     + "| \(percent(median(tally.waste))) | \(percent(tally.waste.max() ?? 0)) "
-                    + "| \(percent(median(tally.moved))) | \(tally.violations) |"
+                    + "| \(percent(median(tally.moved))) | \(tally.violations) | \(tally.ports) "
+                    + cards.map {
+                        "| \(percent(tally.ports == 0 ? 0 : Double(tally.roomy[$0] ?? 0) / Double(tally.ports))) "
+                    }.joined() + "|"
             )
         }
         for name in order { for line in (tallies[name]?.unsound ?? []).prefix(40) { print("\(name): \(line)") } }

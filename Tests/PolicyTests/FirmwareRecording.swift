@@ -11,8 +11,8 @@ struct FirmwareRecording: Sendable {
     var lowRAM: UInt64 = 0
     var highRAM: UInt64 = 0
     var topology: Topology
-    /// BAR addresses as recorded, by function and BAR number; nil for a BAR without address.
-    var bars: [FunctionAddress: [Int: UInt64?]] = [:]
+    /// BAR addresses in the registers, by function and BAR number; 6 is the ROM.
+    var bars: [FunctionAddress: [Int: UInt64]] = [:]
     /// Open windows as recorded.
     var windows: [FunctionAddress: [ResourceIndex: AddressRange]] = [:]
     /// Secondary and subordinate numbers as recorded.
@@ -20,10 +20,15 @@ struct FirmwareRecording: Sendable {
 
     private static let seabios = Result { try read("seabios") }
     private static let ovmf = Result { try read("ovmf") }
+    private static let uboot = Result { try read("u-boot") }
 
     /// All recordings of a firmware, by name.
     static func all(_ firmware: String) throws -> [FirmwareRecording] {
-        try (firmware == "seabios" ? seabios : ovmf).get()
+        switch firmware {
+        case "seabios": try seabios.get()
+        case "u-boot": try uboot.get()
+        default: try ovmf.get()
+        }
     }
 
     private static func read(_ firmware: String) throws -> [FirmwareRecording] {
@@ -41,6 +46,20 @@ struct FirmwareRecording: Sendable {
         var config = [UInt8](repeating: 0, count: 256)
         var resources: [Resource] = []
         var isBridge = false
+        /// Whether the BARs that were listed are 64-bit, by number; 6 is the ROM.
+        var isWide: [Int: Bool] = [:]
+
+        /// The address that a BAR's registers hold, whether decoding is enabled or not.
+        func address(_ bar: Int) -> UInt64 {
+            let offset = bar == 6 ? (isBridge ? 0x38 : 0x30) : 0x10 + 4 * bar
+            func long(_ at: Int) -> UInt64 {
+                (0..<4).reduce(UInt64(0)) { $0 | UInt64(config[at + $1]) << UInt64(8 * $1) }
+            }
+            let low = long(offset)
+            if bar == 6 { return low & ~0x7ff }
+            if low & 1 == 1 { return low & ~0x3 }
+            return low & ~0xf | (isWide[bar] == true ? long(offset + 4) << 32 : 0)
+        }
     }
 
     init(_ name: String, _ text: String) throws {
@@ -75,8 +94,7 @@ struct FirmwareRecording: Sendable {
                 if words[3] == "64" { flags.insert(.memory64) }
                 if words[4] == "pref" { flags.insert(.prefetchable) }
                 let size = hexWord(6)
-                let address = words[8] == "-" ? nil : hexWord(8)
-                bars[drafts[last].address, default: [:]][Int(index.rawValue)] = .some(address)
+                drafts[last].isWide[Int(index.rawValue)] = words[3] == "64"
                 drafts[last].resources.append(
                     Resource(
                         index: index,
@@ -102,6 +120,9 @@ struct FirmwareRecording: Sendable {
                     drafts[drafts.count - 1].config[row + i] = UInt8(word, radix: 16) ?? 0
                 }
             }
+        }
+        for draft in drafts {
+            for bar in draft.isWide.keys { bars[draft.address, default: [:]][bar] = draft.address(bar) }
         }
         let host = HostBridge(
             segment: 0,
@@ -143,15 +164,28 @@ struct FirmwareRecording: Sendable {
     }
 
     /// What the firmware may use on QEMU's q35: SeaBIOS from the end of ECAM to the IOAPIC and from the end of RAM;
-    /// OVMF (edk2 OvmfPkg PlatformInitLib) up to 0xfc000000 and the top eighth of a 40-bit space.
+    /// OVMF (edk2 OvmfPkg PlatformInitLib) up to 0xfc000000 and the top eighth of a 40-bit space; U-Boot the regions of
+    /// its device tree (arch/x86/dts/qemu-x86_i440fx.dts), of which one is prefetchable.
     private static func apertures(firmware: String, highRAM: UInt64) -> [Aperture] {
-        let low: UInt64 = firmware == "seabios" ? 0xfebf_ffff : 0xfbff_ffff
-        let high: (UInt64, UInt64) =
-            firmware == "seabios" ? (0x1_0000_0000 + highRAM, 0xff_ffff_ffff) : (0xe0_0000_0000, 0xff_ffff_ffff)
-        return [
-            (firmware == "seabios" ? 0x1000 : 0x6000, 0xffff, ResourceFlags.io), (0xc000_0000, low, .memory),
-            (high.0, high.1, .memory),
-        ].compactMap { first, last, flags in
+        let ranges: [(UInt64, UInt64, ResourceFlags)]
+        switch firmware {
+        case "seabios":
+            ranges = [
+                (0x1000, 0xffff, .io), (0xc000_0000, 0xfebf_ffff, .memory),
+                (0x1_0000_0000 + highRAM, 0xff_ffff_ffff, .memory),
+            ]
+        case "u-boot":
+            ranges = [
+                (0x2000, 0xffff, .io), (0xc000_0000, 0xcfff_ffff, .memory),
+                (0xd000_0000, 0xdfff_ffff, [.memory, .prefetchable]),
+            ]
+        default:
+            ranges = [
+                (0x6000, 0xffff, .io), (0xc000_0000, 0xfbff_ffff, .memory),
+                (0xe0_0000_0000, 0xff_ffff_ffff, .memory),
+            ]
+        }
+        return ranges.compactMap { first, last, flags in
             AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
         }
     }

@@ -15,8 +15,14 @@ struct FirmwareRecordingTests {
         for function in outcome.functions {
             let address = function.today
             for (number, value) in (recording.bars[address] ?? [:]).sorted(by: { $0.key < $1.key }) {
-                guard let index = ResourceIndex(number), let value, !skips(recording, index) else { continue }
+                guard let index = ResourceIndex(number), !skips(recording, index) else { continue }
                 let predicted = function.range(index)?.first
+                // U-Boot leaves in a BAR that did not fit what sizing wrote there: no address that the host decodes.
+                if predicted == nil, recording.firmware == "u-boot",
+                    !recording.topology.hostBridges[0].apertures.contains(where: { $0.range.contains(value) })
+                {
+                    continue
+                }
                 if predicted != value {
                     let text = predicted.map { hex($0) } ?? "-"
                     result.append("\(address) \(index): found \(hex(value)), predicted \(text)")
@@ -66,9 +72,17 @@ struct FirmwareRecordingTests {
         #expect(found.isEmpty, "\(found.joined(separator: "\n"))")
     }
 
+    @Test("U-Boot 2023.01, every recorded tree", arguments: try FirmwareRecording.all("u-boot").map(\.name))
+    func uboot(_ name: String) throws {
+        let recording = try #require(try FirmwareRecording.all("u-boot").first { $0.name == name })
+        let found = differences(recording, UBootPolicy())
+        #expect(found.isEmpty, "\(found.joined(separator: "\n"))")
+    }
+
     @Test("at least twenty trees of each firmware are recorded")
     func count() throws {
         #expect(try FirmwareRecording.all("seabios").count >= 20)
         #expect(try FirmwareRecording.all("ovmf").count >= 20)
+        #expect(try FirmwareRecording.all("u-boot").count >= 20)
     }
 }

@@ -47,7 +47,7 @@ func solve(_ instance: Instance, effort: Effort) -> Answer {
         answer.peakMiB = peakMiB()
         return answer
     }
-    let outcome = Solver(effort: effort).smallestChange(problem)
+    let outcome = (try? Solver(effort: effort).smallestChange(problem)) ?? .undecided
     answer.milliseconds = Double((clock.now - began) / .microseconds(1)) / 1000
     switch outcome {
     case .layout(let layout):

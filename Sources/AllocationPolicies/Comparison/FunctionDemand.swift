@@ -69,7 +69,8 @@ public struct ResourceRequest: Hashable, Sendable {
     init?(_ resource: Resource, of function: Function, in host: HostBridge) {
         guard let kind = resource.kind, let size = resource.size?.rawValue, size > 0 else { return nil }
         index = resource.index
-        self.kind = kind
+        // The kernel flags ROMs prefetchable; to the registers, and to firmware, a ROM is memory.
+        self.kind = resource.index.isROM ? .memory : kind
         self.size = size
         var alignment = resource.alignment?.rawValue ?? size
         // A size that is no power of two (VF blocks of 7.x aside) aligns to its largest power of two.

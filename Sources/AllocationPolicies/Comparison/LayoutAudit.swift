@@ -51,7 +51,9 @@ public struct LayoutAudit: Hashable, Sendable {
                 if resource.kind != .io, request?.is64Bit == false, bus.last > 0xffff_ffff {
                     violations.append("\(owner): 32-bit BAR above 4 GiB at \(range)")
                 }
-                checkContained(range, resource.kind, owner, above, host)
+                // A ROM may be in either memory window: kernels take it for prefetchable.
+                let kind: ResourceKind = resource.index.isROM ? .prefetchable : resource.kind
+                checkContained(range, kind, owner, above, host)
                 claims.append(Claim(range: range, isIO: resource.kind == .io, owner: owner))
             }
             for window in entry.windows {

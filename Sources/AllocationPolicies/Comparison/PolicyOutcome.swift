@@ -30,15 +30,19 @@ public struct PolicyOutcome: Hashable, Sendable {
     ///   - topology: the tree.
     ///   - policy: the name to give it.
     ///   - sizes: where a resource of `topology` has no size (wiped by the kernel), its size is looked up here.
+    /// - Complexity: O(n log n) in the number of functions.
     public init(asIn topology: Topology, policy: String, sizes: ResourceDemand? = nil) {
         self.init(policy: policy, functions: [])
         let demand = ResourceDemand(topology)
+        let given = Dictionary(
+            (sizes?.functions ?? []).map { ($0.path, $0.requests) },
+            uniquingKeysWith: { first, _ in first }
+        )
         for function in demand.functions {
             guard let i = topology.position(of: function.today) else { continue }
             let model = topology.functions[i]
             var outcome = FunctionOutcome(path: function.path, today: function.today, bus: function.today.bus)
-            let known = sizes?.position(of: function.path).map { sizes?.functions[$0].requests ?? [] } ?? nil
-            for request in known ?? function.requests {
+            for request in given[function.path] ?? function.requests {
                 let resource = model.resource(request.index)
                 outcome.resources.append(
                     ResourceOutcome(

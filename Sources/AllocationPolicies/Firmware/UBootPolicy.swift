@@ -80,6 +80,7 @@ private struct UBootRun {
                 var kind = request.kind
                 if kind == .prefetchable, !takesPrefetchable(request) || request.index.isROM { kind = .memory }
                 draft.ranges[place][r] = take(request, from: kind)
+                if draft.ranges[place][r] == nil, request.is64Bit, !request.index.isROM { takeStray(request.size) }
             }
             guard demand.functions[place].bridge != nil else { continue }
             guard lastBus < limit else {
@@ -125,6 +126,22 @@ private struct UBootRun {
         region.next = range.last == .max ? nil : range.last + 1
         regions[Int(kind.rawValue)] = region
         return range
+    }
+
+    /// After a 64-bit BAR that did not fit, the walk goes on with its upper register as if it were a BAR of its own: what
+    /// that register answers to sizing asks for a few bytes, 16 and up, that nobody can use.
+    private mutating func takeStray(_ size: UInt64) {
+        let bits = 63 - size.leadingZeroBitCount
+        // Below 8 GiB the register answers all ones and is skipped; at 16 GiB it reads as another 64-bit BAR that fails.
+        guard bits >= 33, bits != 34 else { return }
+        let isPrefetchable = bits == 35 || bits == 33
+        let bytes: UInt64 = isPrefetchable ? 16 : 1 << UInt64(bits - 32)
+        let kind = isPrefetchable && (regions[2].map { ($0.next ?? .max) <= 0xffff_ffff } ?? false) ? 2 : 1
+        guard var region = regions[kind], let next = region.next, let first = alignUp(next, bytes),
+            let range = AddressRange(first: first, size: bytes), range.last <= min(region.range.last, 0xffff_ffff)
+        else { return }
+        region.next = range.last + 1
+        regions[kind] = region
     }
 
     /// Aligns the pointer of a region for a window's edge and returns it.

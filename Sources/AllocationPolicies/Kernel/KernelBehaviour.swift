@@ -170,3 +170,8 @@ extension KernelBehaviour {
         return copy
     }
 }
+
+extension KernelBehaviour: CustomStringConvertible {
+    /// The name.
+    public var description: String { name }
+}

@@ -8,11 +8,12 @@ struct TwinBlocker: Sendable {
     var isIO: Bool
     var name: String
 
-    /// Whether it is in the tree before PCI assigns at boot: the firmware's map and interrupt controllers are, what
-    /// drivers and PNP reserve comes later.
+    /// Whether it is in the tree before PCI assigns at boot: the firmware's map, interrupt controllers and what PNP
+    /// reserves are; what drivers and ACPI take comes later.
     var isEarly: Bool {
         name.hasPrefix("Reserved") || name.hasPrefix("reserved") || name.hasPrefix("IOAPIC") || name.hasPrefix("ACPI")
-            || name.hasPrefix("System RAM") || name.hasPrefix("Unusable") || name.hasPrefix("Persistent")
+            || name.hasPrefix("pnp") || name.hasPrefix("System RAM") || name.hasPrefix("Unusable")
+            || name.hasPrefix("Persistent")
             || name.hasPrefix("Local APIC")
     }
 }

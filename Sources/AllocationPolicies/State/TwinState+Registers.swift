@@ -139,6 +139,11 @@ extension TwinState {
 
     /// Gives a window the range of its registers, or marks it closed where the generation keeps such windows.
     private mutating func setWindow(_ window: Int32, on bus: Int32, flags: UInt32, base: UInt64, last: UInt64?) {
+        guard resources[window].parent == none else {
+            // Bus numbers of a live bridge were rewritten: the kernel makes a second bus and writes over a claimed window.
+            note(.fault(address(owners[window]), "a claimed window is read again from the registers"))
+            return
+        }
         if let last {
             let offset = offset(ofBusAddress: base, last, flags: flags, on: bus)
             resources[window].flags = flags

@@ -12,6 +12,12 @@ extension TwinState {
     @discardableResult
     mutating func scanChildBus(_ bus: Int32, available: Int) -> Int {
         let start = Int(truncatingIfNeeded: resources[buses[bus].numbers].start)
+        scanDepth += 1
+        defer { scanDepth -= 1 }
+        guard scanDepth < 64 else {
+            if buses[bus].bridge != none { note(.fault(address(buses[bus].bridge), "the bus scan runs in a circle")) }
+            return start
+        }
         scanSlots(bus)
         var used = reservedForVFs(bus)
         var highest = start + used

@@ -33,6 +33,8 @@ struct TwinState: Sendable {
     var probesDrivers = true
     /// Firmware addresses that boot may fall back on (`pcibios_save_fw_addr`): resource to address.
     var firmwareAddresses: [Int32: UInt64] = [:]
+    /// How deep the bus scan is; numbers written at random can lead it in a circle, where the kernel would not return.
+    var scanDepth = 0
     var records = true
     var events: [TwinEvent] = []
 

@@ -48,7 +48,10 @@ struct HostBridgeAssembly {
     }
 
     /// The buses of the memory-mapped configuration space: `PCI ECAM 0000 [bus 00-ff]`, before 6.9 `PCI MMCONFIG …`.
+    ///
+    /// It tells a host bridge's range only where the segment has no other: several share one mapping.
     private func configurationSpaceBuses(_ root: TreePlacement.Root) -> BusRange? {
+        guard tree.roots.count(where: { $0.segment == root.segment }) == 1 else { return nil }
         for node in memory?.nodes ?? [] {
             var text = Array(node.name.utf8)[...]
             guard text.take("PCI ECAM ") || text.take("PCI MMCONFIG "), text.takeHex() == UInt64(root.segment),

@@ -24,64 +24,73 @@ struct TreePlacement {
 
     init(_ record: MachineRecord) {
         functions = record.functions.sorted { $0.address < $1.address }
-        let kernelBuses = record.buses
-        bridges = functions.map { Self.bridge($0, kernelBuses) }
-        let known = Set(functions.indices.filter { bridges[$0] != nil }.map { functions[$0].address })
+        var busesBelow: [FunctionAddress: [BusNumber]] = [:]
+        for bus in record.buses {
+            if let bridge = bus.bridge { busesBelow[bridge, default: []].append(bus.bus) }
+        }
+        var changed = Set<FunctionAddress>()
+        bridges = functions.map { Self.bridge($0, busesBelow[$0.address] ?? [], &changed) }
+        let leading = LeadingBridges(functions, bridges)
         parents = functions.map { f in
             switch f.placement {
-            case .below(let bridge): return bridge
-            case .rootBus: return nil
-            case .unknown: return self.parentByNumber(f)
+            case .below(let bridge): bridge
+            case .rootBus: nil
+            case .unknown: leading.bridge(above: f.address)
             }
         }
-        dropOrphans(known)
-        findRoots(kernelBuses)
+        dropOrphans(Set(functions.indices.filter { bridges[$0] != nil }.map { functions[$0].address }))
+        widen(changed)
+        findRoots(record.buses)
     }
 
     /// The bridge side of `f`: registers, and the bus range by the kernel's list of buses and the lines it prints.
-    private static func bridge(_ f: FunctionRecord, _ buses: [BusRecord]) -> Function.Bridge? {
+    ///
+    /// The kernel shows which bus a bridge leads to, and not where its range ends; that is taken from the subordinate
+    /// register as long as the secondary register agrees. Otherwise somebody wrote the registers behind the kernel's back,
+    /// and the address goes into `changed`.
+    private static func bridge(
+        _ f: FunctionRecord,
+        _ own: [BusNumber],
+        _ changed: inout Set<FunctionAddress>
+    ) -> Function.Bridge? {
         let lineCount = f.resource?.count ?? 0
         let layout = f.config.headerLayout
         let showsWindows = ResourceNumbering.showsWindows(lineCount: lineCount)
         guard layout == 1 || layout == 2 || layout == nil && showsWindows else { return nil }
-        let registers = BridgeRegisters(f.config)
         let secondaryRegister = f.config.byte(0x19).map { BusNumber($0) }
         let subordinateRegister = f.config.byte(0x1a).map { BusNumber($0) }
-        let own = buses.filter { $0.bridge == f.address }
-        var secondary: BusNumber?
-        if let secondaryRegister, own.contains(where: { $0.bus == secondaryRegister }) {
-            secondary = secondaryRegister
-        } else if let first = own.map(\.bus).min() {
-            // The registers were changed behind the kernel's back.
-            secondary = first
-        } else if showsWindows || lineCount == 0, let secondaryRegister, secondaryRegister.rawValue != 0 {
-            secondary = secondaryRegister
-        }
         var range: BusRange?
-        if let secondary {
-            let last = subordinateRegister ?? secondary
-            range = BusRange(first: secondary, last: max(last, secondary))
+        if let first = own.min(), !(secondaryRegister.map { own.contains($0) } ?? false) {
+            range = BusRange(first)
+            changed.insert(f.address)
+        } else if !own.isEmpty || showsWindows || lineCount == 0, let secondaryRegister, secondaryRegister.rawValue != 0
+        {
+            let last = max(subordinateRegister ?? secondaryRegister, secondaryRegister)
+            range = BusRange(first: secondaryRegister, last: last)
         }
         return Function.Bridge(
             busRange: range,
-            registers: registers,
+            registers: BridgeRegisters(f.config),
             isSubtractive: (f.classCode ?? f.config.long(8).map { $0 >> 8 }) == 0x06_0401
         )
     }
 
-    /// The nearest bridge whose bus range covers the function's bus: the one that leads to that very bus, else the one
-    /// with the highest secondary bus (a bus of VFs has no bridge of its own).
-    private func parentByNumber(_ f: FunctionRecord) -> FunctionAddress? {
-        var best: (BusNumber, FunctionAddress)?
-        for (i, bridge) in bridges.enumerated() {
-            guard let range = bridge?.busRange, functions[i].address.segment == f.address.segment,
-                functions[i].address != f.address, range.contains(f.address.bus),
-                !range.contains(functions[i].address.bus)
-            else { continue }
-            if let found = best, found.0 >= range.first { continue }
-            best = (range.first, functions[i].address)
+    /// Gives bridges whose registers were changed the range that the buses below them need.
+    private mutating func widen(_ changed: Set<FunctionAddress>) {
+        guard !changed.isEmpty else { return }
+        let position = Dictionary(functions.indices.map { (functions[$0].address, $0) }) { first, _ in first }
+        for i in functions.indices {
+            let last = max(functions[i].address.bus, bridges[i]?.busRange?.last ?? BusNumber(0))
+            var above = parents[i]
+            var steps = 0
+            while let address = above, let p = position[address], steps < 256 {
+                if changed.contains(address), let range = bridges[p]?.busRange, last > range.last {
+                    bridges[p]?.busRange = BusRange(first: range.first, last: last)
+                }
+                above = parents[p]
+                steps += 1
+            }
         }
-        return best?.1
     }
 
     /// Leaves out functions whose bridge is not in the record, and everything below them.
@@ -140,5 +149,29 @@ struct TreePlacement {
         }
         if let next, last >= next { return BusNumber(next.rawValue - 1) }  // next > root.bus >= 0.
         return last
+    }
+}
+
+/// For each bus the nearest bridge whose range covers it: the one that leads to that very bus, else the one with the
+/// highest secondary bus (a bus of VFs has no bridge of its own).
+private struct LeadingBridges {
+    private var table: [UInt32: [FunctionAddress?]] = [:]
+    private var secondary: [UInt32: [BusNumber]] = [:]
+
+    init(_ functions: [FunctionRecord], _ bridges: [Function.Bridge?]) {
+        for (i, bridge) in bridges.enumerated() {
+            guard let range = bridge?.busRange, !range.contains(functions[i].address.bus) else { continue }
+            let segment = functions[i].address.segment
+            for bus in Int(range.first.rawValue)...Int(range.last.rawValue) {
+                let best = secondary[segment]?[bus]
+                if let best, table[segment]?[bus] != nil, best >= range.first { continue }
+                table[segment, default: Array(repeating: nil, count: 256)][bus] = functions[i].address
+                secondary[segment, default: Array(repeating: BusNumber(0), count: 256)][bus] = range.first
+            }
+        }
+    }
+
+    func bridge(above address: FunctionAddress) -> FunctionAddress? {
+        table[address.segment]?[Int(address.bus.rawValue)]
     }
 }

@@ -56,7 +56,7 @@ struct ByteCursor {
 /// The lines of a sysfs file `resource`, or nil when a line has another form.
 func resourceLines(_ bytes: UnsafeBufferPointer<UInt8>) -> [ResourceLine]? {
     var lines: [ResourceLine] = []
-    lines.reserveCapacity(17)
+    lines.reserveCapacity(bytes.count / 57 + 1)
     var cursor = ByteCursor(bytes)
     while !cursor.isAtEnd {
         guard lines.count < 24, let start = cursor.prefixedHex() else { return nil }

@@ -18,7 +18,11 @@ struct ConfigSynthesis {
         self.offset = offset
         let knowsAll = facts.showsCapabilities == true
         let isExpress = facts.express != nil || !facts.extendedCapabilities.isEmpty
-        bytes = Array(repeating: 0, count: knowsAll ? (isExpress ? 4096 : 256) : (isExpress ? 0x80 : 0x40))
+        let hasVFs = facts.sriov?.totalVFs != nil
+        bytes = Array(
+            repeating: 0,
+            count: knowsAll ? (isExpress ? 4096 : 256) : hasVFs ? 4096 : isExpress ? 0x80 : 0x40
+        )
     }
 
     /// The bytes.
@@ -142,13 +146,20 @@ struct ConfigSynthesis {
 
     // MARK: Capabilities
 
-    /// Only what the log told: a PCI Express capability, and a list that leads on to where nothing was read.
+    /// Only what the log told: a PCI Express and an SR-IOV capability. The standard list ends in a pointer into the header,
+    /// where no capability can stand, so that it counts as not read to its end.
     private mutating func partial() {
-        put8(0x40, facts.headerLayout == 2 ? 0x14 : 0x34)
-        guard facts.express != nil else { return }
-        put8(0x10, 0x40)
-        put8(0xfc, 0x41)
-        express(at: 0x40)
+        put8(facts.express == nil ? 0x04 : 0x40, facts.headerLayout == 2 ? 0x14 : 0x34)
+        if facts.express != nil {
+            put8(0x10, 0x40)
+            put8(0x04, 0x41)
+            express(at: 0x40)
+        }
+        guard let sriov = facts.sriov, sriov.totalVFs != nil else { return }
+        let place = sriov.offset.flatMap { $0 >= 0x100 && $0 <= 0xf80 && $0 % 4 == 0 ? Int($0) : nil } ?? 0x160
+        if place != 0x100 { put32(1 << 16 | UInt32(place) << 20, 0x100) }
+        put32(0x10 | 1 << 16, place)
+        self.sriov(at: place)
     }
 
     /// The capabilities that the text lists, at their offsets.

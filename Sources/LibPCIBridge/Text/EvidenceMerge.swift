@@ -26,6 +26,18 @@ extension TextEvidence {
         lineCounts.iomem += other.lineCounts.iomem
         lineCounts.other += other.lineCounts.other
         let offsets = roots.isEmpty ? other.roots : roots
+        // Functions that only the log knows are gone or hidden, if lspci listed the machine.
+        let ghosts = Self.ghosts(self, other)
+        if let first = ghosts.first {
+            let others = ghosts.count > 1 ? " and \(ghosts.count - 1) more" : ""
+            findings.append(
+                TextFinding(
+                    .onlyInLog,
+                    first,
+                    "the log knows this function\(others), lspci does not: taken out, switched off or hidden by firmware; left out"
+                )
+            )
+        }
         var merged: [FunctionFacts] = []
         merged.reserveCapacity(max(functions.count, other.functions.count))
         var a = 0
@@ -47,8 +59,18 @@ extension TextEvidence {
                 b += 1
             }
         }
-        functions = merged
+        functions = ghosts.isEmpty ? merged : merged.filter { !ghosts.contains($0.address) }
         return agreement
+    }
+
+    /// The functions of the log that lspci does not list, in ascending order, if lspci lists most of what the log knows.
+    private static func ghosts(_ a: TextEvidence, _ b: TextEvidence) -> [FunctionAddress] {
+        let isListing = { (e: TextEvidence) in e.lineCounts.lspci > 0 && !e.functions.isEmpty }
+        guard isListing(a) != isListing(b) else { return [] }
+        let list = isListing(a) ? a : b
+        let log = isListing(a) ? b : a
+        let unknown = log.functions.map(\.address).filter { list[$0] == nil }
+        return log.functions.count >= 8 && unknown.count * 4 <= log.functions.count ? unknown : []
     }
 
     /// How many values two texts state alike, and how many differently.

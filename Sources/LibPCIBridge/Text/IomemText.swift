@@ -114,6 +114,8 @@ public struct IomemText: Hashable, Sendable {
                 if isDeeper && nodes[top.node].range.contains(line.range) { break }
                 stack.removeLast()
             }
+            // The kernel's tree is a few levels deep; damage must not make it deeper than it is long to walk.
+            if stack.count > 63 { stack.removeLast() }
             let parent = stack.last?.node
             nodes.append(
                 Node(range: line.range, name: line.name.string, parent: parent, depth: stack.count)

@@ -116,11 +116,7 @@ extension LogTextReader {
 
     /// The bus address of a CPU address, by the apertures that the log has named.
     private func busAddress(of start: UInt64, _ resource: RangeText, _ address: FunctionAddress) -> UInt64 {
-        let offset = TextEvidence.Translation(roots).offset(
-            of: start,
-            isIO: resource.kind == .io,
-            segment: address.segment
-        )
+        let offset = offset(of: start, isIO: resource.kind == .io, segment: address.segment)
         // Two's complement: modulo 2^64.
         return start &- UInt64(bitPattern: offset)
     }

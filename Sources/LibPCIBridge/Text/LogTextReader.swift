@@ -21,6 +21,9 @@ struct LogTextReader {
     private(set) var machine: String?
 
     private var boots = 0
+    private var byBus: [UInt64: [FunctionAddress]] = [:]
+    private var rootPlaces: [UInt64: Int] = [:]
+    private var translatedRoots: [UInt64: Int] = [:]
     private var dump: (address: FunctionAddress, bytes: [UInt8])?
     private var lastBridge: FunctionAddress?
     private var pending: (time: UInt64?, bytes: [UInt8])?
@@ -164,7 +167,23 @@ struct LogTextReader {
                 return true
             }
             return text.starts("ACPI: MCFG") || text.starts("ACPI: bus type PCI")
-        case UInt8(ascii: "B"): return text.starts("BIOS-e820: ")
+        case UInt8(ascii: "B"):
+            if text.starts("BIOS-e820: ") {
+                kernel.architecture = kernel.architecture ?? "x86_64"
+                return true
+            }
+            if var rest = text.after("Booting Linux on physical CPU 0x"), text.starts("Booting") {
+                let start = rest.startIndex
+                _ = rest.takeHex()
+                // 64-bit kernels print ten digits, 32-bit ones as many as there are.
+                kernel.architecture = rest.startIndex - start >= 10 ? "aarch64" : "armv7l"
+                return true
+            }
+            return false
+        case UInt8(ascii: "U"):
+            guard text.starts("Using PowerNV machine") || text.starts("Using pSeries machine") else { return false }
+            kernel.architecture = kernel.architecture ?? "ppc64le"
+            return true
         case UInt8(ascii: "["):
             // `[mem 0x…-0x…] available for PCI devices`
             return text.has("available for PCI devices")
@@ -190,20 +209,37 @@ struct LogTextReader {
         guard boots > 1, !functions.isEmpty || !roots.isEmpty else {
             boots = 1
             kernel.release = release
+            kernel.architecture = Self.architecture(ofRelease: release) ?? kernel.architecture
             return
         }
         functions = [:]
+        byBus = [:]
         roots = []
+        rootPlaces = [:]
+        translatedRoots = [:]
         messages = []
-        kernel = KernelIdentity(release: release)
+        kernel = KernelIdentity(release: release, architecture: Self.architecture(ofRelease: release))
         machine = nil
+    }
+
+    /// The architecture that distributions name at the end of a release, or nil.
+    private static func architecture(ofRelease release: String) -> String? {
+        for (ending, name) in [
+            ("-amd64", "x86_64"), ("x86_64", "x86_64"), ("-arm64", "aarch64"), ("aarch64", "aarch64"),
+            ("ppc64le", "ppc64le"), ("powerpc64le", "ppc64le"), ("ppc64", "ppc64"), ("riscv64", "riscv64"),
+        ] where release.hasSuffix(ending) {
+            return name
+        }
+        return nil
     }
 
     // MARK: Root buses
 
     @discardableResult
     private mutating func root(segment: UInt32, bus: BusNumber) -> Int {
-        if let i = roots.firstIndex(where: { $0.segment == segment && $0.bus == bus }) { return i }
+        let key = UInt64(segment) << 8 | UInt64(bus.rawValue)
+        if let i = rootPlaces[key] { return i }
+        rootPlaces[key] = roots.count
         roots.append(RootFacts(segment: segment, bus: bus))
         return roots.count - 1
     }
@@ -234,13 +270,16 @@ struct LogTextReader {
             var flags = resource.flags
             flags.remove(.disabled)
             let aperture = Aperture(range: range, flags: flags, offset: offset)
-            if !roots[i].apertures.contains(aperture) { roots[i].apertures.append(aperture) }
+            // No host bridge has more apertures than firmware tables have room for; damage may claim so.
+            guard roots[i].apertures.count < 256, !roots[i].apertures.contains(aperture) else { return }
+            roots[i].apertures.append(aperture)
+            if offset != 0 { translatedRoots[UInt64(segment) << 8 | UInt64(bus.rawValue)] = i }
         } else if rest.take("busn_res: ") {
             guard let buses = RangeText.takeBuses(&rest) else { return }
             if rest.starts(" is released") {
                 removeBus(segment: segment, bus: bus)
             } else if var end = rest.after("end is updated to "), let last = end.takeHex(), last <= 0xff,
-                let i = roots.firstIndex(where: { $0.segment == segment && $0.bus == bus })
+                let i = rootPlaces[UInt64(segment) << 8 | UInt64(bus.rawValue)]
             {
                 // Of a root bus only: a bridge's subordinate number is printed with its windows.
                 roots[i].busRange = BusRange(first: BusNumber(buses.first), last: BusNumber(UInt8(last)))
@@ -249,7 +288,7 @@ struct LogTextReader {
     }
 
     private mutating func removeBus(segment: UInt32, bus: BusNumber) {
-        for address in functions.keys where address.segment == segment && address.bus == bus {
+        for address in byBus.removeValue(forKey: UInt64(segment) << 8 | UInt64(bus.rawValue)) ?? [] {
             functions[address] = nil
         }
     }
@@ -285,9 +324,31 @@ struct LogTextReader {
 
     mutating func beginDump(of address: FunctionAddress) { dump = (address, []) }
 
+    /// CPU address minus bus address at a CPU address, by the apertures that the log has named so far.
+    func offset(of address: UInt64, isIO: Bool, segment: UInt32) -> Int64 {
+        guard !translatedRoots.isEmpty else { return 0 }
+        // At most 256 root buses have a segment.
+        for bus in 0..<UInt64(256) {
+            guard let i = translatedRoots[UInt64(segment) << 8 | bus] else { continue }
+            for aperture in roots[i].apertures where aperture.isIO == isIO && aperture.range.contains(address) {
+                return aperture.offset
+            }
+        }
+        return 0
+    }
+
     mutating func change(_ address: FunctionAddress, _ body: (inout FunctionFacts) -> Void) {
+        noteBus(of: address)
         body(&functions[address, default: FunctionFacts(address: address)])
     }
 
-    mutating func replace(_ address: FunctionAddress, with function: FunctionFacts) { functions[address] = function }
+    mutating func replace(_ address: FunctionAddress, with function: FunctionFacts) {
+        noteBus(of: address)
+        functions[address] = function
+    }
+
+    private mutating func noteBus(of address: FunctionAddress) {
+        guard functions[address] == nil else { return }
+        byBus[UInt64(address.segment) << 8 | UInt64(address.bus.rawValue), default: []].append(address)
+    }
 }

@@ -47,7 +47,9 @@ struct LspciReader {
         if hexDigit(first) != nil, line.prefix(4).contains(0x3a) { return readHex(line) }
         if first == 0x09 || first == 0x20 {
             titleLines = 0
-            cutLine = line.trimmed.ends("behind bridge:") ? Array(line.trimmed) + [0x20] : []
+            let text = line.trimmed
+            let lacksSize = (text.starts("Region ") || text.starts("Expansion ROM at ")) && !text.has("[size=")
+            cutLine = lacksSize || text.ends("behind bridge:") ? Array(text) + [0x20] : []
             readText(line)
             return .text
         }
@@ -57,7 +59,7 @@ struct LspciReader {
             readTitle(line, isContinuation: true)
             return .text
         }
-        if !cutLine.isEmpty {
+        if !cutLine.isEmpty, first != 0x5b || line.starts("[size=") || line.starts("[disabled]") {
             let whole = cutLine + line
             cutLine = []
             readText(whole[...])

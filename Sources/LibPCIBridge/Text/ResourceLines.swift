@@ -9,19 +9,42 @@ struct ResourceLines {
     private let config: ConfigSpace
     private let translation: TextEvidence.Translation
     private let isForgotten: Bool
+    private let held: [HeldKey: ByteCount]
 
     init(
         _ facts: FunctionFacts,
         evidence: TextEvidence,
         config: ConfigSpace,
         translation: TextEvidence.Translation,
-        isForgotten: Bool
+        isForgotten: Bool,
+        held: [HeldKey: ByteCount]
     ) {
+        self.held = held
         self.isForgotten = isForgotten
         self.facts = facts
         self.evidence = evidence
         self.config = config
         self.translation = translation
+    }
+
+    /// A resource as /proc/iomem or /proc/ioports names it.
+    struct HeldKey: Hashable {
+        var address: FunctionAddress
+        var start: UInt64
+        var isIO: Bool
+    }
+
+    /// The sizes of the nodes that bear a function's address.
+    static func held(_ evidence: TextEvidence) -> [HeldKey: ByteCount] {
+        var result: [HeldKey: ByteCount] = [:]
+        for (text, isIO) in [(evidence.iomem, false), (evidence.ioports, true)] {
+            for node in text.nodes {
+                guard let address = FunctionAddress(parsing: node.name), let size = node.range.size else { continue }
+                let key = HeldKey(address: address, start: node.range.first, isIO: isIO)
+                if result[key] == nil { result[key] = ByteCount(size) }
+            }
+        }
+        return result
     }
 
     /// The lines, or nil when a BAR has an address and no text tells its size.
@@ -77,9 +100,7 @@ struct ResourceLines {
 
     /// The size of the node in /proc/iomem or /proc/ioports that begins at `address` and bears the function's name.
     private func size(at address: UInt64, isIO: Bool) -> ByteCount? {
-        let text = isIO ? evidence.ioports : evidence.iomem
-        let name = facts.address.description
-        return text.nodes.first { $0.range.first == address && $0.name == name }?.range.size.map { ByteCount($0) }
+        held[HeldKey(address: facts.address, start: address, isIO: isIO)]
     }
 
     /// One line; nil when the address is known and the size is not.

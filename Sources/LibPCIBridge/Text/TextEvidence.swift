@@ -128,6 +128,8 @@ public struct TextFinding: Hashable, Sendable {
         case busOutsideRange
         /// Two BARs of different functions overlap.
         case overlap
+        /// A function stands in the kernel log and not in the output of lspci.
+        case onlyInLog
         /// Two texts state different values.
         case disagreement
         /// An address is a bus address in one text and a CPU address in the other.

@@ -18,6 +18,8 @@ extension TextEvidence {
         var withoutSizes: [FunctionAddress] = []
         var withoutDump = 0
         let failed = failedInLog
+        let held = ResourceLines.held(self)
+        var slotNames = Set<String>()
         for facts in functions {
             var f = FunctionRecord(address: facts.address)
             f.vendor = facts.vendor
@@ -45,7 +47,8 @@ extension TextEvidence {
                 evidence: self,
                 config: f.config,
                 translation: busOf,
-                isForgotten: failed.contains(facts.address)
+                isForgotten: failed.contains(facts.address),
+                held: held
             )
             f.resource = lines.lines()
             if f.resource == nil { withoutSizes.append(facts.address) }
@@ -53,7 +56,7 @@ extension TextEvidence {
             if let slot = facts.slot {
                 let a = facts.address
                 let place = "\(bareHex(UInt64(a.segment), width: 4)):\(a.bus):\(bareHex(UInt64(a.device), width: 2))"
-                if !record.slots.contains(where: { $0.name == slot }) {
+                if slotNames.insert(slot).inserted {
                     record.slots.append(SlotRecord(name: slot, address: place))
                 }
             }
@@ -123,6 +126,17 @@ extension TextEvidence {
                     detail:
                         "the text shows no capabilities of some functions: hot-plug slots, SR-IOV and resizable BARs "
                         + "are not known there"
+                )
+            )
+        }
+        if functions.contains(where: { $0.sriov?.totalVFs != nil && $0.sriov?.stride == nil && $0.config.count < 256 })
+        {
+            gaps.append(
+                ReadingGap(
+                    code: "sriov-partial",
+                    detail:
+                        "the log tells how many VFs there can be and their BARs; offset and stride, which decide their bus "
+                        + "numbers, are not known"
                 )
             )
         }

@@ -6,6 +6,37 @@ internal import PCITopology
 struct TriageJudge {
     let evidence: TextEvidence
     let course: TriageCourse
+    private let bridges: [UInt64: Int]
+    private let unreachableSegments: Set<UInt32>
+    private let isAnythingLost: Bool
+
+    init(evidence: TextEvidence, course: TriageCourse) {
+        self.evidence = evidence
+        self.course = course
+        var bridges: [UInt64: Int] = [:]
+        for (i, function) in evidence.functions.enumerated() {
+            guard let bus = function.bridge?.secondary else { continue }
+            let key = UInt64(function.address.segment) << 8 | UInt64(bus.rawValue)
+            if bridges[key] == nil, bus != function.address.bus { bridges[key] = i }
+        }
+        self.bridges = bridges
+        var segments = Set<UInt32>()
+        var isLost = false
+        for entry in course.entries {
+            if entry.key.target == .buses, entry.has(.unreachable) { segments.insert(entry.key.segment) }
+            guard case .resource(let index) = entry.key.target, index.isBAR, let address = entry.key.address,
+                evidence[address] != nil
+            else { continue }
+            if Self.isLost(entry) { isLost = true }
+        }
+        unreachableSegments = segments
+        isAnythingLost = isLost
+    }
+
+    /// Whether a resource ended without the address that the kernel itself looked for.
+    private static func isLost(_ entry: TriageCourse.Entry) -> Bool {
+        entry.has(.noSpace) && entry.placed == nil && !entry.onlyDrivers
+    }
 
     func judge(_ entry: TriageCourse.Entry) -> Triage.Group {
         switch entry.key.target {
@@ -27,15 +58,29 @@ struct TriageJudge {
 
     /// The bridge directly above the bus of `address`.
     private func parent(of address: FunctionAddress) -> FunctionFacts? {
-        evidence.functions.first {
-            $0.address.segment == address.segment && $0.bridge?.secondary == address.bus && $0.address != address
-        }
+        bridges[UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)].map { evidence.functions[$0] }
     }
 
     /// The functions below the bridge at `address`, at any depth.
     private func below(_ address: FunctionAddress) -> [FunctionFacts] {
         guard let range = evidence[address]?.bridge?.busRange else { return [] }
-        return evidence.functions.filter { $0.address.segment == address.segment && range.contains($0.address.bus) }
+        let functions = evidence.functions
+        // Functions are in address order, so that those of a range of buses stand together.
+        var low = 0
+        var high = functions.count
+        while low < high {
+            let middle = (low + high) / 2
+            let a = functions[middle].address
+            if (a.segment, a.bus) < (address.segment, range.first) { low = middle + 1 } else { high = middle }
+        }
+        var result: [FunctionFacts] = []
+        while low < functions.count, functions[low].address.segment == address.segment,
+            functions[low].address.bus <= range.last
+        {
+            result.append(functions[low])
+            low += 1
+        }
+        return result
     }
 
     /// 7, 8, 9 of a bridge are windows in kernels without CONFIG_PCI_IOV.
@@ -51,7 +96,7 @@ struct TriageJudge {
     private func lostBARs(_ facts: FunctionFacts) -> [ResourceIndex] {
         (0...5).compactMap { ResourceIndex($0) }.filter { index in
             guard let entry = course.entry(facts.address, .resource(index)) else { return false }
-            return entry.has(.noSpace) && entry.placed == nil && !entry.onlyDrivers
+            return Self.isLost(entry)
         }
     }
 
@@ -424,7 +469,7 @@ struct TriageJudge {
             group.nextStep = "pci-rebalance plan --place all"
         } else if entry.has(.busRefused) {
             let isOverlap = Array(entry.sample.utf8)[...].has("conflicts with (null)")
-            group.severity = isOverlap && anyUnreachable(entry) ? .fatal : .degraded
+            group.severity = isOverlap && unreachableSegments.contains(entry.key.segment) ? .fatal : .degraded
             group.code = "bus-refused"
             group.summary = "its bus range does not fit the bus above; devices on it may be missing"
             group.cause = "firmware left bus numbers that overlap or lie outside their parent's range"
@@ -434,12 +479,6 @@ struct TriageJudge {
             group.summary = "firmware left no usable bus numbers in it; the kernel numbered it anew"
         }
         return group
-    }
-
-    private func anyUnreachable(_ entry: TriageCourse.Entry) -> Bool {
-        course.entries.contains {
-            $0.key.target == .buses && $0.has(.unreachable) && $0.key.segment == entry.key.segment
-        }
     }
 
     private func vfs(_ entry: TriageCourse.Entry) -> Triage.Group {
@@ -482,7 +521,7 @@ struct TriageJudge {
     private func host(_ entry: TriageCourse.Entry) -> Triage.Group {
         var group = group(entry, "host bridge")
         if entry.has(.summary) {
-            let lost = evidence.functions.contains { !lostBARs($0).isEmpty }
+            let lost = isAnythingLost
             group.severity = lost ? .degraded : .harmless
             group.code = "summary"
             group.summary =

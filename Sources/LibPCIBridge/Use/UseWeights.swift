@@ -9,6 +9,7 @@ internal import PCITopology
 /// | a bridge by itself | 0 |
 /// | an endpoint without driver | 1 |
 /// | an endpoint with driver | 10 |
+/// | a VF with driver | 20 |
 /// | an endpoint with enabled VFs | 20 more |
 /// | something protected | 1000 |
 enum UseWeights {
@@ -16,7 +17,8 @@ enum UseWeights {
         guard !isBridge else { return [] }
         var result: [UseEvidence] = []
         if let driver = f.driver {
-            result.append(.use("driver-bound", "driver \(driver) is bound", weight: 10))
+            let weight = f.physicalFunction == nil ? 10 : 20
+            result.append(.use("driver-bound", "driver \(driver) is bound", weight: weight))
         } else {
             result.append(.use("idle", "no driver is bound", weight: 1))
         }

@@ -4,12 +4,12 @@
 ///
 /// Pure and quick: readers use it for what a kernel shows, twins for what they predict it would show.
 public struct ResourceDerivation {
-    private let lines: [ResourceLine]
-    private let numbering: ResourceNumbering
-    private let config: ConfigSpace
-    private let capabilities: Capabilities
-    private let isVirtual: Bool
-    private let evidence: ResourceEvidence
+    let lines: [ResourceLine]
+    let numbering: ResourceNumbering
+    let config: ConfigSpace
+    let capabilities: Capabilities
+    let isVirtual: Bool
+    let evidence: ResourceEvidence
 
     /// Takes the evidence together.
     ///
@@ -51,7 +51,7 @@ public struct ResourceDerivation {
         return result
     }
 
-    private func line(_ index: ResourceIndex) -> ResourceLine {
+    func line(_ index: ResourceIndex) -> ResourceLine {
         guard let at = numbering.line(of: index), at < lines.count else { return .zero }
         return lines[at]
     }
@@ -124,7 +124,7 @@ public struct ResourceDerivation {
     }
 
     /// A resource that the kernel shows with flags.
-    private func fromLine(_ index: ResourceIndex, _ shown: ResourceLine, alignment: ByteCount?) -> Resource {
+    func fromLine(_ index: ResourceIndex, _ shown: ResourceLine, alignment: ByteCount?) -> Resource {
         let flags = shown.flags
         let span = shown.end &- shown.start  // Used only where end >= start, or 0 after the check below.
         let size = shown.end >= shown.start && span != .max ? ByteCount(span + 1) : nil
@@ -170,126 +170,5 @@ public struct ResourceDerivation {
             assignment: .wiped,
             sizeSource: known.source
         )
-    }
-
-    // MARK: VF BARs
-
-    private func appendVFBARs(to result: inout [Resource]) {
-        guard numbering == .withVFs, lines.count >= 13 else { return }
-        let total = capabilities.sriov?.totalVFs ?? evidence.totalVFs
-        var isUpperHalf = false
-        for number in 0..<6 {
-            guard let index = ResourceIndex.vfBAR(number) else { continue }
-            let shown = line(index)
-            if ResourceKind(shown.flags) != nil {
-                result.append(fromLine(index, shown, alignment: vfAlignment(shown, total)))
-                isUpperHalf = shown.flags.contains(.memory64)
-                continue
-            }
-            if isUpperHalf {
-                isUpperHalf = false
-                continue
-            }
-            guard let sriov = capabilities.sriov, sriov.totalVFs > 0,
-                let bar = forgottenVFBAR(index, number, sriov)
-            else { continue }
-            result.append(bar)
-            isUpperHalf = bar.flags.contains(.memory64)
-        }
-    }
-
-    /// One VF BAR: the block divided by TotalVFs (`pci_iov_resource_size`).
-    private func vfAlignment(_ shown: ResourceLine, _ total: Int?) -> ByteCount? {
-        guard let total, total > 0, shown.end >= shown.start, shown.end - shown.start != .max else { return nil }
-        let size = shown.end - shown.start + 1
-        return size % UInt64(total) == 0 ? ByteCount(size / UInt64(total)) : nil
-    }
-
-    private func forgottenVFBAR(_ index: ResourceIndex, _ number: Int, _ sriov: SRIOVCapability) -> Resource? {
-        guard !evidence.says(evidence.refuted, index) else { return nil }
-        let value = sriov.barRegisters[number]
-        let known = evidence.size(of: index)
-        guard value != .max, value != 0 || known != nil else { return nil }
-        var flags = value != 0 ? Self.flags(ofRegister: value) : known?.flags ?? Self.flags(ofRegister: 0)
-        flags.remove(.io)
-        var size = known?.size
-        var source = known?.source ?? .unknown
-        if known?.source != .probed,
-            let one = capabilities.resizableVFBARs.first(where: { $0.bar == number })?.currentSize
-        {
-            let (product, overflow) = one.rawValue.multipliedReportingOverflow(by: UInt64(sriov.totalVFs))
-            if !overflow {
-                size = ByteCount(product)
-                source = .resizableBAR
-            }
-        }
-        let one = size.flatMap {
-            $0.rawValue % UInt64(sriov.totalVFs) == 0 ? ByteCount($0.rawValue / UInt64(sriov.totalVFs)) : nil
-        }
-        return Resource(index: index, flags: flags, size: size, alignment: one, assignment: .wiped, sizeSource: source)
-    }
-
-    // MARK: Windows
-
-    private func appendWindows(to result: inout [Resource]) {
-        let registers = BridgeRegisters(config)
-        let io = line(.ioWindow)
-        if ResourceKind(io.flags) != nil || implements(.ioWindow, registers?.io, reads: config.word(0x1c)) {
-            result.append(window(.ioWindow, io, closed: [.io], granularity: 0x1000))
-        }
-        result.append(window(.memoryWindow, line(.memoryWindow), closed: [.memory], granularity: 0x10_0000))
-        let pref = line(.prefetchableWindow)
-        if ResourceKind(pref.flags) != nil
-            || implements(.prefetchableWindow, registers?.prefetchable, reads: config.word(0x24))
-        {
-            var flags: ResourceFlags = [.memory, .prefetchable]
-            if registers?.prefetchable.type == 1 { flags.formUnion([.memory64, ResourceFlags(rawValue: 1)]) }
-            result.append(window(.prefetchableWindow, pref, closed: flags, granularity: 0x10_0000))
-        }
-    }
-
-    /// Whether a window exists that the kernel shows as zeros.
-    ///
-    /// The kernel decides by writing to the base register (`pci_read_bridge_windows`). From outside: a register that
-    /// reads non-zero exists; one that reads all zero would be an open window at address 0, which nobody leaves in
-    /// place, so it is not there, unless the kernel log spoke of it. A bridge that was never given a bus was never set up
-    /// either: its zeros say nothing, and it is taken to have what nearly every bridge has.
-    private func implements(_ index: ResourceIndex, _ register: WindowRegister?, reads value: UInt16?) -> Bool {
-        guard !evidence.says(evidence.refuted, index) else { return false }
-        if evidence.says(evidence.implemented, index) { return true }
-        guard register != nil, let value, value != .max else { return false }
-        let wasNeverSetUp = !ResourceNumbering.showsWindows(lineCount: lines.count) && config.byte(0x19) == 0
-        return value != 0 || wasNeverSetUp
-    }
-
-    private func window(
-        _ index: ResourceIndex,
-        _ shown: ResourceLine,
-        closed flags: ResourceFlags,
-        granularity: UInt64
-    ) -> Resource {
-        guard ResourceKind(shown.flags) != nil, !shown.flags.contains(.disabled), !shown.flags.contains(.unset) else {
-            return Resource(
-                index: index,
-                flags: flags,
-                size: .zero,
-                alignment: ByteCount(granularity),
-                assignment: .closed
-            )
-        }
-        var resource = fromLine(index, shown, alignment: nil)
-        // Sized and not placed: start is the alignment and end lies size-1 above it.
-        if shown.flags.contains(.startAlign) { resource.alignment = ByteCount(shown.start) }
-        if resource.alignment == nil { resource.alignment = ByteCount(granularity) }
-        if resource.size == .zero || resource.size == nil { resource.assignment = .closed }
-        return resource
-    }
-
-    private func appendCardBusWindows(to result: inout [Resource]) {
-        for raw in 13...16 {
-            guard let index = ResourceIndex(raw) else { continue }
-            let shown = line(index)
-            if ResourceKind(shown.flags) != nil { result.append(fromLine(index, shown, alignment: nil)) }
-        }
     }
 }

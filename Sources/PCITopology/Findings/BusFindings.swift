@@ -6,8 +6,9 @@ extension Topology {
     /// Source: PCI-to-PCI Bridge Architecture Specification 1.2 §3.2.5.3-5; `pci_scan_bridge_extend`.
     func appendBusFindings(of i: Int, to result: inout [Finding]) {
         let function = functions[i]
+        // Sources that do not name the bridge above may leave bridges out; then the range tells all there is to tell.
         if let p = parent(of: i), let above = functions[p].bridge?.busRange, !function.isVirtual,
-            function.address.bus != above.first
+            !above.contains(function.address.bus)
         {
             result.append(
                 Finding(
@@ -19,7 +20,8 @@ extension Topology {
                 )
             )
         }
-        guard let bridge = function.bridge else { return }
+        // CardBus bridges keep their bus numbers elsewhere, and their windows are not ours.
+        guard let bridge = function.bridge, !function.isCardBus else { return }
         let outer = busRangeAround(i)
         guard let range = bridge.busRange else {
             // Without a bus the kernel shows no window lines (13 lines, 7 without CONFIG_PCI_IOV).
@@ -34,10 +36,12 @@ extension Topology {
                 )
                 return
             }
+            // Without the kernel's own word, and without registers, the numbers are merely not known.
+            if function.lines.isEmpty && bridge.registers == nil { return }
             result.append(
                 Finding(
                     .busMissing,
-                    .problem,
+                    function.lines.isEmpty || isPutTogetherFromText ? .note : .problem,
                     at: function.address,
                     "the \(function.roleText) has no bus number, devices behind it are unusable",
                     causes: missingBusCauses(of: i, outer: outer)

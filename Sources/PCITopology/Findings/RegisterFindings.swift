@@ -35,7 +35,9 @@ extension Topology {
     func appendRegisterFindings(of i: Int, offsets: [RegisterOffset], to result: inout [Finding]) {
         let function = functions[i]
         let h = host(of: i)
-        guard h >= 0, !function.isVirtual, function.config.hasHeader, !isAsleep(function) else { return }
+        guard h >= 0, !function.isVirtual, !function.isCardBus, function.config.hasHeader, !isAsleep(function) else {
+            return
+        }
         if let bridge = function.bridge, let registers = bridge.registers, let range = bridge.busRange,
             registers.secondary != range.first || registers.subordinate != range.last
         {
@@ -58,10 +60,15 @@ extension Topology {
             } else if let range = resource.range, let register = addressInRegister(resource, of: i),
                 let expected = busAddress(of: range, host: h, offset: offsets[h]), register != expected.first
             {
+                // An IDE interface in compatibility mode decodes the legacy ports without registers.
+                if register == 0, function.identity.classWord == 0x0101, resource.kind == .io { continue }
+                // A function that sleeps may read zero, and the power state is not among the first 64 bytes.
+                let mayBeAsleep =
+                    register == 0 && (function.capabilities.standard.isEmpty || isPutTogetherFromText)
                 result.append(
                     Finding(
                         .registersDiffer,
-                        isOn ? .problem : .note,
+                        isOn && !mayBeAsleep ? .problem : .note,
                         at: function.address,
                         resource: resource.index,
                         "\(resource.index): the kernel holds \(hex(expected.first)), the register says \(hex(register))"
@@ -129,8 +136,13 @@ extension Topology {
     }
 
     /// Whether the power management capability says D1, D2 or D3 (PCI Power Management 1.2 §3.2.4).
-    private func isAsleep(_ function: Function) -> Bool {
+    func isAsleep(_ function: Function) -> Bool {
         guard let power = function.capabilities.standard.first(where: { $0.id == 1 }) else { return false }
         return (function.config.word(Int(power.offset) + 4) ?? 0) & 3 != 0
     }
+}
+
+extension Function {
+    /// Whether this is a CardBus bridge (header layout 2), whose registers beyond the first BAR are laid out otherwise.
+    var isCardBus: Bool { identity.classWord == 0x0607 || config.headerLayout == 2 }
 }

@@ -31,7 +31,8 @@ extension Topology {
                 result.append(
                     Finding(
                         .outsideWindow,
-                        .problem,
+                        // A ROM may stand for its copy in low memory; on a root bus the kernel vouches for the rest.
+                        resource.index.isROM || parent(of: i) == nil ? .note : .problem,
                         at: function.address,
                         resource: resource.index,
                         related: parent(of: i).map { [functions[$0].address] } ?? [],
@@ -78,7 +79,7 @@ extension Topology {
         let function = functions[i]
         let room = analyzeRoom(for: resource, of: i)
         let (severity, reason) = judge(resource, of: i)
-        if let old = addressInRegister(resource, of: i), old != 0 {
+        if let old = addressInRegister(resource, of: i), old != 0, resource.size != nil {
             let takers = newcomersWithoutAddress(besides: i)
             var causes = room.causes
             if !takers.isEmpty {
@@ -115,6 +116,7 @@ extension Topology {
         case leftAlone
         case optionalIO
         case portBAR
+        case asleep
 
         var remark: String? {
             switch self {
@@ -122,6 +124,7 @@ extension Topology {
             case .leftAlone: "the kernel leaves functions of this class as they are"
             case .optionalIO: "drivers use the memory BARs, I/O is rarely needed"
             case .portBAR: "the port forwards without it"
+            case .asleep: "the function sleeps, and only its registers were read"
             }
         }
     }
@@ -132,6 +135,7 @@ extension Topology {
         // Functions without class, host bridges and interrupt controllers: `__dev_sort_resources` skips them.
         if [0x0000, 0x0600, 0x0800].contains(function.identity.classWord) { return (.note, .leftAlone) }
         if function.isBridge { return (.note, .portBAR) }
+        if isAsleep(function) && (function.lines.isEmpty || isPutTogetherFromText) { return (.note, .asleep) }
         if resource.kind == .io, function.resources.contains(where: { $0.index.isBAR && $0.kind != .io }) {
             return (.note, .optionalIO)
         }
@@ -165,9 +169,17 @@ extension Topology {
     /// Whether what lies above the function at index `i` forwards `range`; true when that is not known.
     private func isForwarded(_ range: AddressRange, _ resource: Resource, to i: Int) -> Bool {
         let isIO = resource.flags.contains(.io)
+        let source = host(of: i) >= 0 ? hostBridges[host(of: i)].source : .unknown
+        // Non-prefetchable windows end at 4 GiB of bus addresses: beyond it a CPU address is a translated one, and
+        // windows taken from registers cannot be compared with it.
+        if source == .unknown, !isIO, !resource.flags.contains(.prefetchable), range.last > 0xffff_ffff { return true }
         for p in ancestors(of: i) {
             let windows = functions[p].resources.filter { $0.index.isWindow && $0.flags.contains(.io) == isIO }
             if windows.contains(where: { $0.shownRange?.contains(range) == true }) { return true }
+            // An I/O window that begins at port 0 looks like one without address.
+            if isIO, windows.contains(where: { $0.assignment == .unassigned && range.last < $0.size?.rawValue ?? 0 }) {
+                return true
+            }
             // A bridge whose windows were not read forwards who knows what; a subtractive one forwards the rest.
             if functions[p].resources.isEmpty && functions[p].bridge?.registers == nil { return true }
             guard functions[p].bridge?.isSubtractive == true else { return false }

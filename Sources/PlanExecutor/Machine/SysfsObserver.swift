@@ -9,23 +9,28 @@ public final class SysfsObserver: MachineObserver {
     private let path: String
     private let procPath: String
     private let isReal: Bool
-    private let useCheck: (FunctionAddress) throws -> [UseEvidence]
+    private let readUses: () throws -> [FunctionAddress: [UseEvidence]]
+    private var uses: (read: Duration, byAddress: [FunctionAddress: [UseEvidence]])?
+
+    /// How long one reading of all uses answers for: a plan may ask about a hundred functions at once.
+    private static let useLifetime = Duration.seconds(1)
 
     /// Creates an observer.
     ///
     /// - Parameters:
     ///   - root: where sysfs is mounted.
     ///   - proc: where procfs is mounted.
-    ///   - useCheck: the reasons for which a function must not be stopped; called right before a step that stops it.
+    ///   - uses: reads the reasons for which functions must not be stopped, all at once; called when an apply begins
+    ///     and before steps that ask for it.
     public init(
         root: String = "/sys",
         proc: String = "/proc",
-        useCheck: @escaping (FunctionAddress) throws -> [UseEvidence]
+        uses: @escaping () throws -> [FunctionAddress: [UseEvidence]]
     ) {
         path = root
         procPath = proc
         isReal = root == "/sys"
-        self.useCheck = useCheck
+        readUses = uses
     }
 
     // MARK: Tree
@@ -190,8 +195,14 @@ public final class SysfsObserver: MachineObserver {
         }
     }
 
-    /// What the check given at creation says.
-    public func protectedUse(of address: FunctionAddress) throws -> [UseEvidence] { try useCheck(address) }
+    /// What the reading given at creation says; at most a second old.
+    public func protectedUse(of address: FunctionAddress) throws -> [UseEvidence] {
+        let now = Pacing.system.now()
+        if let uses, now - uses.read < Self.useLifetime { return uses.byAddress[address] ?? [] }
+        let fresh = try readUses()
+        uses = (now, fresh)
+        return fresh[address] ?? []
+    }
 
     // MARK: Machine
 

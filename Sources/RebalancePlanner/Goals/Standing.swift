@@ -62,8 +62,11 @@ struct Standing {
     /// Harm: a function is gone; a BAR or VF BAR block that had an address has none, or a smaller one; a bridge that had
     /// a bus has none. Remarks: a ROM lost its address; a bridge window or bus range shrank and nothing below lost
     /// anything by it.
-    func losses(in later: Standing) -> [Loss] {
+    ///
+    /// A resource whose size the user asked to change is no loss when it has that size.
+    func losses(in later: Standing, asked demands: [Demand] = []) -> [Loss] {
         var result: [Loss] = []
+        let asked = Set(demands.filter { $0.isMet(in: later) })
         for (path, before) in entries {
             guard let after = later.entries[path] else {
                 result.append(Loss(grade: .harm, address: before.address, text: "\(before.address) is gone"))
@@ -86,6 +89,7 @@ struct Standing {
                 guard let had = before.held[index] else { continue }
                 let has = after.held[index]
                 guard has ?? 0 < had, let name = ResourceIndex(index) else { continue }
+                if let has, asked.contains(.size(path, name, has)) { continue }
                 let now = has.map { "\(ByteCount($0))" } ?? "none"
                 let isHarm = name.isBAR || name.isVFBAR
                 result.append(

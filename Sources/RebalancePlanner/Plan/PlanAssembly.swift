@@ -18,6 +18,8 @@ struct PlanAssembly {
     var proofs: [(weight: Int, isCheapest: Bool)] = []
     var after: TreeState
     var final: Topology?
+    /// Everything that was asked for and is being met.
+    var asked: [Demand] = []
     private var refusals: [(reason: String, sentence: String)] = []
     private var impossible: [(reason: String, sentence: String)] = []
 
@@ -49,30 +51,31 @@ struct PlanAssembly {
             // What the stage leads to decides which decoders must be silent meanwhile.
             var trial = simulation
             let stop = maneuver.stopWrites(in: present)
-            let outcome = trial.perform(stop + [maneuver.rescanWrite]) ? try? trial.topology() : nil
+            let outcome = trial.perform(stop + maneuver.findWrites) ? try? trial.topology() : nil
             let silenced = outcome.map { silence(maneuver, from: present, to: $0) } ?? []
             let quiet = silenced.flatMap(\.writes)
 
-            let stopping = quiet + stop
+            let alreadyQuiet = Set(stop)
+            let stopping = quiet.filter { !alreadyQuiet.contains($0) } + stop
             _ = simulation.perform(stopping)
             let stopped = (try? simulation.topology()) ?? present
             var conditions: [Precondition] = [.treeAsPredicted]
-            for root in maneuver.roots {
+            for root in maneuver.stopped {
                 guard let f = present[root] else { continue }
                 conditions.append(.present(root, ids: UInt32(f.identity.vendor) << 16 | UInt32(f.identity.device)))
             }
-            let names = maneuver.roots.map(\.description).joined(separator: ", ")
+            let names = maneuver.stopped.map(\.description).joined(separator: ", ")
             steps.append(
                 PlanStep(
                     purpose: stopPurpose(maneuver, names),
                     preconditions: conditions,
                     writes: stopping,
                     after: TreeState(stopped),
-                    wayBack: [maneuver.rescanWrite]
+                    wayBack: maneuver.findWrites
                 )
             )
 
-            _ = simulation.perform([maneuver.rescanWrite])
+            _ = simulation.perform(maneuver.findWrites)
             let found = (try? simulation.topology()) ?? stopped
             var rescanConditions: [Precondition] = [.treeAsPredicted]
             if case .bus(let segment, let bus) = maneuver.rescan, bus != rootBus(of: segment, bus, in: present),
@@ -84,7 +87,7 @@ struct PlanAssembly {
                 PlanStep(
                     purpose: rescanPurpose(maneuver, names),
                     preconditions: rescanConditions,
-                    writes: [maneuver.rescanWrite],
+                    writes: maneuver.findWrites,
                     after: TreeState(found),
                     registersAfter: expectations(found)
                 )
@@ -142,6 +145,7 @@ struct PlanAssembly {
                 }
             }
         }
+        let resized = Set(maneuver.resizes.map(\.function))
         for root in maneuver.roots {
             guard let r = present.position(of: root) else { continue }
             for i in present.subtree(of: r) where !present.functions[i].isBridge && !present.functions[i].isVirtual {
@@ -156,7 +160,7 @@ struct PlanAssembly {
                         $0.path != path && $0.isIO == resource.flags.contains(.io) && $0.range.overlaps(old)
                     }
                 }
-                guard clashes else { continue }
+                guard clashes || resized.contains(function.address) else { continue }
                 var writes: [SystemWrite] = []
                 if function.use.driver != nil { writes.append(.unbindDriver(function.address)) }
                 writes.append(.config(function.address, offset: 4, width: 2, mask: 0x7, value: 0))
@@ -173,7 +177,12 @@ struct PlanAssembly {
     }
 
     private func stopPurpose(_ maneuver: Maneuver, _ names: String) -> String {
+        if maneuver.rescan == .resizeFiles { return "let the driver of \(names) go, so that its BAR may be resized" }
         var text = "stop \(names) and what is below"
+        for resize in maneuver.resizes {
+            let size = ResizableBAR.size(ofExponent: resize.exponent).map { "\($0)" } ?? "another size"
+            text += "; set BAR \(resize.bar) of \(resize.function) to \(size) before"
+        }
         if !maneuver.numbering.isEmpty {
             let numbers = maneuver.numbering.map { "\($0.bridge) \($0.range)" }.joined(separator: ", ")
             text += "; write the new bus numbers before: \(numbers)"
@@ -189,6 +198,7 @@ struct PlanAssembly {
         case .bus(let segment, let bus):
             "find \(names) again: rescan bus \(bareHex(UInt64(segment), width: 4)):\(bus), and nothing else"
         case .aboveBridge(let bridge): "find \(names) again: rescan from the bus of \(bridge) down"
+        case .resizeFiles: "resize: the kernel moves the BAR and the windows that nobody else uses"
         }
     }
 
@@ -237,12 +247,28 @@ struct PlanAssembly {
 
     // MARK: - Verdicts
 
-    mutating func note(refused wanted: [Shortfall], reason: String, _ sentence: String) {
+    /// Says which of several sizes it became.
+    mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster, _ topology: Topology) {
+        guard let best = cluster.choices.first, best != wanted else { return }
+        for (demand, dream) in zip(wanted, best) where demand != dream {
+            guard case .size(let path, let index, let size) = demand, case .size(_, _, let wish) = dream else {
+                continue
+            }
+            let address = topology.functions.indices.first { topology.path(of: $0) == path }
+                .map { topology.functions[$0].address.description }
+            remarks.append(
+                "\(address ?? path.description) \(index): \(ByteCount(size)) is the largest size that fits, "
+                    + "\(wish == 0 ? "its present size" : ByteCount(wish).description) does not"
+            )
+        }
+    }
+
+    mutating func note(refused wanted: [Demand], reason: String, _ sentence: String) {
         refusals.append((reason, sentence))
     }
 
     mutating func note(
-        refused wanted: [Shortfall],
+        refused wanted: [Demand],
         protectedBy weights: DisturbanceWeights,
         _ needed: Set<TopologyPath>,
         _ topology: Topology
@@ -259,8 +285,8 @@ struct PlanAssembly {
         for name in names { diagnosis.append(DiagnosisLine(code: "protected", address: nil, text: name)) }
     }
 
-    mutating func note(impossible wanted: [Shortfall]) {
-        let reason = wanted.contains { $0.kind == .bus } ? "bus-exhausted" : "mmio-window-too-small"
+    mutating func note(impossible wanted: [Demand]) {
+        let reason = wanted.contains(where: \.wantsBuses) ? "bus-exhausted" : "mmio-window-too-small"
         impossible.append(
             (reason, "no sequence of operations that this kernel takes leads there without making something else worse")
         )
@@ -285,14 +311,17 @@ struct PlanAssembly {
         for rest in refusals { remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
         for rest in impossible { remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
         if let final {
-            for loss in original.losses(in: Standing(final)) where loss.grade == .remark { remarks.append(loss.text) }
+            for loss in original.losses(in: Standing(final), asked: asked) where loss.grade == .remark {
+                remarks.append(loss.text)
+            }
         }
         let isPartial = !refusals.isEmpty || !impossible.isEmpty
         let weight = proofs.reduce(0) { $0 + $1.weight }
         let sentence =
             isPartial
-            ? "part of what is missing can be placed"
-            : "everything that is missing can be placed"
+            ? "part of what was asked for can be reached"
+            : reason() == "resize"
+                ? "what was asked for can be reached" : "everything that is missing can be placed"
         let bound = lowerBound(topology)
         let proof: ProofOfLeastDisturbance =
             weight <= bound && !isPartial && proofs.allSatisfy(\.isCheapest)
@@ -317,7 +346,11 @@ struct PlanAssembly {
     }
 
     private func reason() -> String {
-        diagnosis.contains { $0.code == "bus-missing" } ? "missing-bus" : "unassigned-bars"
+        if diagnosis.contains(where: { $0.code == "bus-missing" }) { return "missing-bus" }
+        return asked.contains {
+            if case .size = $0 { return true }
+            return false
+        } ? "resize" : "unassigned-bars"
     }
 
     private func make(_ verdict: Plan.Verdict, _ proof: ProofOfLeastDisturbance) -> Plan {

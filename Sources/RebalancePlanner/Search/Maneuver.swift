@@ -11,8 +11,22 @@ struct Maneuver: Hashable {
     var numbering: [BridgeNumbers]
     /// Whether the windows of the removed bridges are closed before the removal.
     var closesWindows: Bool
+    /// BAR sizes to be written to Resizable BAR capabilities before the removal, in address order.
+    var resizes: [Resize] = []
     /// How the removed functions are found again.
     var rescan: Rescan
+
+    /// A size for a resizable BAR.
+    struct Resize: Hashable {
+        var function: FunctionAddress
+        var bar: Int
+        /// The exponent n of 2^n MiB.
+        var exponent: Int
+        /// The offset of the entry's control register.
+        var controlOffset: Int
+        /// Whether a driver is bound and has to let go first.
+        var isBound: Bool
+    }
 
     /// The numbers that a bridge gets.
     struct BridgeNumbers: Hashable {
@@ -27,12 +41,18 @@ struct Maneuver: Hashable {
         case bus(segment: UInt32, bus: BusNumber)
         /// The rescan file of the bridge above: a plain rescan of the bus that the bridge sits on, and below.
         case aboveBridge(FunctionAddress)
+        /// Nothing is removed: the resourceN_resize files do it.
+        case resizeFiles
     }
 
     /// The writes that stop what is to be removed, in order: below before above, numbers and windows of a bridge right
     /// before its own removal, when nothing below it needs to be reached any more.
     func stopWrites(in topology: Topology) -> [SystemWrite] {
         var writes: [SystemWrite] = []
+        if rescan == .resizeFiles {
+            for resize in resizes where resize.isBound { writes.append(.unbindDriver(resize.function)) }
+            return writes
+        }
         let numbers = Dictionary(numbering.map { ($0.bridge, $0) }, uniquingKeysWith: { first, _ in first })
         for root in roots {
             guard let i = topology.position(of: root) else { continue }
@@ -52,6 +72,7 @@ struct Maneuver: Hashable {
         let needsRegisters = below.contains { member in
             let f = topology.functions[member]
             return numbers[f.address] != nil || (closesWindows && f.isBridge)
+                || resizes.contains { $0.function == f.address }
         }
         guard needsRegisters else {
             writes.append(.remove(function.address))
@@ -66,6 +87,20 @@ struct Maneuver: Hashable {
                 UInt32(wanted.primary.rawValue) | UInt32(wanted.range.first.rawValue) << 8
                 | UInt32(wanted.range.last.rawValue) << 16
             writes.append(.config(function.address, offset: 0x18, width: 4, mask: 0x00ff_ffff, value: value))
+        }
+        for resize in resizes where resize.function == function.address {
+            if resize.isBound { writes.append(.unbindDriver(resize.function)) }
+            // The size may be written only while the function does not decode memory (PCIe 6.0 §7.8.6.3).
+            writes.append(.config(resize.function, offset: 4, width: 2, mask: 0x7, value: 0))
+            writes.append(
+                .config(
+                    resize.function,
+                    offset: resize.controlOffset,
+                    width: 4,
+                    mask: 0x3f00,
+                    value: UInt32(resize.exponent) << 8
+                )
+            )
         }
         writes.append(.remove(function.address))
     }
@@ -86,11 +121,17 @@ struct Maneuver: Hashable {
         return writes
     }
 
-    /// The write that finds the removed functions again.
-    var rescanWrite: SystemWrite {
+    /// The writes that find the removed functions again, or resize what stays.
+    var findWrites: [SystemWrite] {
         switch rescan {
-        case .bus(let segment, let bus): .rescanBus(segment: segment, bus: bus)
-        case .aboveBridge(let bridge): .rescanDevice(bridge)
+        case .bus(let segment, let bus): [.rescanBus(segment: segment, bus: bus)]
+        case .aboveBridge(let bridge): [.rescanDevice(bridge)]
+        case .resizeFiles:
+            resizes.map { .resizeBAR($0.function, bar: $0.bar, exponent: $0.exponent) }
+                + resizes.filter(\.isBound).map { .probeDriver($0.function) }
         }
     }
+
+    /// The functions that the maneuver stops.
+    var stopped: [FunctionAddress] { rescan == .resizeFiles ? resizes.map(\.function) : roots }
 }

@@ -7,8 +7,8 @@ internal import PCITopology
 ///
 /// Uniform-cost search with the twin as the simulator. A sequence is simulated only when no cheaper one is left
 /// untried, so the first that reaches the goal is the cheapest of all sequences that the source offers, up to
-/// `maximumStages`. Cost, in this order: weight of what is disturbed (each function once), stages, functions disturbed,
-/// writes, order of generation.
+/// `maximumStages`. Cost, in this order: weight of what is disturbed (each function once) and one for every endpoint in
+/// use that gets another bus number, stages, functions disturbed, writes, order of generation.
 struct ManeuverSearch<Simulation: Simulator> {
     let weights: DisturbanceWeights
     let original: Standing
@@ -30,6 +30,8 @@ struct ManeuverSearch<Simulation: Simulator> {
         var topology: Topology
         var maneuvers: [Maneuver]
         var disturbed: Set<TopologyPath>
+        /// The endpoints that got other bus numbers on the way here.
+        var renumbered = 0
     }
 
     private struct Candidate: Comparable {
@@ -51,22 +53,22 @@ struct ManeuverSearch<Simulation: Simulator> {
     ///
     /// - Returns: the cheapest sequence, or nil when none of at most `maximumStages` stages reaches the goal or the budget
     ///   ran out; `simulations` is what was spent.
-    mutating func solve(from start: Simulation, wanted: [Shortfall], simulations: inout Int) -> Solution? {
+    mutating func solve(from start: Simulation, wanted: [Demand], simulations: inout Int) -> Solution? {
         guard let topology = try? start.topology() else { return nil }
         var nodes = [Node(simulation: start, topology: topology, maneuvers: [], disturbed: [])]
         var queue = Heap<Candidate>()
         var serial = 0
         var seenStates: Set<UInt64> = [topology.stateKey]
-        let targets = Set(wanted)
 
         func expand(_ n: Int) {
             let node = nodes[n]
             let source = ManeuverSource(topology: node.topology, weights: weights)
             for maneuver in source.maneuvers(for: wanted) {
-                let disturbed = node.disturbed.union(source.disturbed(by: maneuver.roots))
+                let disturbed = node.disturbed.union(source.disturbed(by: maneuver.stopped))
                 queue.insert(
                     Candidate(
-                        weight: disturbed.reduce(0) { $0 + weights.weight($1) },
+                        weight: disturbed.reduce(0) { $0 + weights.weight($1) }
+                            + node.renumbered + source.renumbered(by: maneuver),
                         stages: node.maneuvers.count + 1,
                         functions: disturbed.count,
                         writes: maneuver.stopWrites(in: node.topology).count,
@@ -86,11 +88,11 @@ struct ManeuverSearch<Simulation: Simulator> {
             simulations += 1
             let parent = nodes[candidate.node]
             var simulation = parent.simulation
-            let writes = candidate.maneuver.stopWrites(in: parent.topology) + [candidate.maneuver.rescanWrite]
+            let writes = candidate.maneuver.stopWrites(in: parent.topology) + candidate.maneuver.findWrites
             guard simulation.perform(writes), let after = try? simulation.topology() else { continue }
             let standing = Standing(after)
-            let harmed = original.losses(in: standing).contains { $0.grade == .harm }
-            if !harmed, standing.missing.isDisjoint(with: targets) {
+            let harmed = original.losses(in: standing, asked: wanted).contains { $0.grade == .harm }
+            if !harmed, wanted.allSatisfy({ $0.isMet(in: standing) }) {
                 return Solution(
                     maneuvers: parent.maneuvers + [candidate.maneuver],
                     simulation: simulation,
@@ -105,7 +107,10 @@ struct ManeuverSearch<Simulation: Simulator> {
                     simulation: simulation,
                     topology: after,
                     maneuvers: parent.maneuvers + [candidate.maneuver],
-                    disturbed: candidate.disturbed
+                    disturbed: candidate.disturbed,
+                    renumbered: parent.renumbered
+                        + ManeuverSource(topology: parent.topology, weights: weights)
+                        .renumbered(by: candidate.maneuver)
                 )
             )
             expand(nodes.count - 1)

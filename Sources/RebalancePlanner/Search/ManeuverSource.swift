@@ -14,13 +14,19 @@ struct ManeuverSource {
     var singleNeighbours = 6
 
     /// The stages for the functions at `places`, without duplicates, innermost bus first.
-    func maneuvers(for wanted: [Shortfall]) -> [Maneuver] {
+    func maneuvers(for wanted: [Demand]) -> [Maneuver] {
         var result: [Maneuver] = []
         var seen: Set<Maneuver> = []
+        let resizes = resizes(for: wanted)
+        if !resizes.isEmpty, !resizes.contains(where: { isProtected($0.function) }) {
+            result.append(
+                Maneuver(roots: [], numbering: [], closesWindows: false, resizes: resizes, rescan: .resizeFiles)
+            )
+        }
         var busesSeen: Set<Int> = []
         let indexOf = placesByPath()
         let targets = wanted.compactMap { indexOf[$0.path] }
-        let lacksBus = wanted.contains { $0.kind == .bus }
+        let lacksBus = wanted.contains(where: \.wantsBuses)
         let targetSet = Set(targets)
         // Every bus that holds a target or an ancestor of one, innermost first.
         var level: [Int] = targets
@@ -29,7 +35,7 @@ struct ManeuverSource {
             for i in level {
                 let bridge = topology.parent(of: i) ?? -1 - topology.host(of: i)
                 guard busesSeen.insert(bridge).inserted else { continue }
-                append(bridge: bridge, targets: targetSet, lacksBus: lacksBus, to: &result, seen: &seen)
+                append(bridge: bridge, targets: targetSet, resizes, lacksBus: lacksBus, to: &result, seen: &seen)
                 if let parent = topology.parent(of: i) { next.append(parent) }
             }
             level = next
@@ -46,6 +52,7 @@ struct ManeuverSource {
     private func append(
         bridge: Int,
         targets: Set<Int>,
+        _ resizes: [Maneuver.Resize],
         lacksBus: Bool,
         to result: inout [Maneuver],
         seen: inout Set<Maneuver>
@@ -88,6 +95,7 @@ struct ManeuverSource {
                             roots: addresses,
                             numbering: numbering,
                             closesWindows: closes,
+                            resizes: resizes.filter { covers(roots, $0.function) },
                             rescan: rescan
                         )
                         if seen.insert(maneuver).inserted { result.append(maneuver) }
@@ -113,12 +121,57 @@ struct ManeuverSource {
         return result
     }
 
+    /// The sizes that are asked for and not yet there, as register writes.
+    private func resizes(for wanted: [Demand]) -> [Maneuver.Resize] {
+        let indexOf = placesByPath()
+        var result: [Maneuver.Resize] = []
+        for demand in wanted {
+            guard case .size(let path, let index, let size) = demand, let i = indexOf[path] else { continue }
+            let function = topology.functions[i]
+            guard let entry = function.capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }),
+                let exponent = entry.exponents.first(where: { ResizableBAR.size(ofExponent: $0)?.rawValue == size })
+            else { continue }
+            result.append(
+                Maneuver.Resize(
+                    function: function.address,
+                    bar: entry.bar,
+                    exponent: exponent,
+                    controlOffset: Int(entry.controlOffset),
+                    isBound: function.use.driver != nil
+                )
+            )
+        }
+        return result.sorted { ($0.function, $0.bar) < ($1.function, $1.bar) }
+    }
+
+    private func covers(_ roots: Set<Int>, _ address: FunctionAddress) -> Bool {
+        guard let i = topology.position(of: address) else { return false }
+        return roots.contains(i) || topology.ancestors(of: i).contains(where: roots.contains)
+    }
+
+    private func isProtected(_ address: FunctionAddress) -> Bool {
+        topology.position(of: address).map { isProtected($0) } ?? true
+    }
+
     private func cost(_ i: Int) -> Int {
         topology.subtree(of: i).reduce(0) { $0 + weights.weight(topology.path(of: $1)) }
     }
 
     private func isProtected(_ i: Int) -> Bool {
         topology.subtree(of: i).contains { weights.protection(topology.path(of: $0)) != nil }
+    }
+
+    /// The endpoints with a weight that get another bus number: names and guest configurations hang on it.
+    func renumbered(by maneuver: Maneuver) -> Int {
+        maneuver.numbering.reduce(0) { sum, numbers in
+            guard let i = topology.position(of: numbers.bridge),
+                let present = topology.functions[i].bridge?.busRange, present.first != numbers.range.first
+            else { return sum }
+            return sum
+                + topology.children(of: i).filter {
+                    !topology.functions[$0].isBridge && weights.weight(topology.path(of: $0)) > 0
+                }.count
+        }
     }
 
     /// Everything that the removal of the functions at `addresses` stops, by place, VFs of removed functions included.

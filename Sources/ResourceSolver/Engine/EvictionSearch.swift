@@ -36,7 +36,7 @@ struct EvictionSearch {
 
     /// Options for item `item` (index into `placer.items`) that cost less than `costLimit`.
     ///
-    /// - Parameter keep: the most options to return.
+    /// At most `keep` are returned.
     static func options(for item: Int, in placer: inout Placer, costLimit: Int, keep: Int) -> Result {
         var search = EvictionSearch(placer, costLimit: costLimit)
         search.run(item, &placer)
@@ -149,8 +149,14 @@ struct EvictionSearch {
         for (i, pin) in pins.enumerated() {
             let above = placer.forest.parent[pin]
             let isDirect = above == chain[level[i]]
-            seenLow.append(isDirect ? placer.forest.pinLow[pin] : roundDown(placer.forest.pinLow[pin], placer.forest.granule[above]))
-            seenHigh.append(isDirect ? placer.forest.pinHigh[pin] : roundUp(placer.forest.pinHigh[pin], placer.forest.granule[above]))
+            seenLow.append(
+                isDirect
+                    ? placer.forest.pinLow[pin] : roundDown(placer.forest.pinLow[pin], placer.forest.granule[above])
+            )
+            seenHigh.append(
+                isDirect
+                    ? placer.forest.pinHigh[pin] : roundUp(placer.forest.pinHigh[pin], placer.forest.granule[above])
+            )
         }
         let outerGranule = max(1, placer.forest.granule[f.window])
 
@@ -161,7 +167,12 @@ struct EvictionSearch {
             }
         } else {
             regions = [
-                Forest.Region(low: placer.forest.pinLow[line], high: placer.forest.pinHigh[line], takesAll: true, aperture: -1)
+                Forest.Region(
+                    low: placer.forest.pinLow[line],
+                    high: placer.forest.pinHigh[line],
+                    takesAll: true,
+                    aperture: -1
+                )
             ]
         }
         for region in regions {

@@ -68,6 +68,8 @@ struct Forest {
     private(set) var windowIndex: [Int] = []
     /// Problem device of a forest device.
     private(set) var deviceOf: [Int] = []
+    /// Devices that are disturbed in any case: a BAR of theirs changes its size, or lies where it cannot stay.
+    private(set) var mustGo: [Int] = []
     /// Requests that have no window to lie in.
     private(set) var homeless: [Int] = []
     /// log2 of the unit of each root, in bytes or numbers.
@@ -160,7 +162,14 @@ extension Forest {
 
         // Leaves.
         for r in index.requests[host] where selection.isIncluded[r] {
-            appendLeaf(problem, r, selection: selection, windowNode: windowNode, forestDevice: forestDevice, index: index)
+            appendLeaf(
+                problem,
+                r,
+                selection: selection,
+                windowNode: windowNode,
+                forestDevice: forestDevice,
+                index: index
+            )
         }
         for (o, obstacle) in hostBridge.obstacles.enumerated() {
             let space = Int(obstacle.space.rawValue)
@@ -176,6 +185,7 @@ extension Forest {
         }
         number()
         bindPins(problem, selection: selection, index: index, forestDevice: forestDevice)
+        releaseMisplaced()
     }
 
     private static func units(up value: UInt64, _ unit: Int) -> Int {
@@ -315,7 +325,11 @@ extension Forest {
             header[above] = node
             isHeader[node] = true
         }
-        if let current = request.current, !resized, selection.keepsPresent || request.isFixed {
+        let isResized = wanted != request.currentSize ?? request.size
+        if isResized, request.current != nil, selection.keepsPresent {
+            mustGo.append(contentsOf: request.holders.compactMap { forestDevice[$0] })
+        }
+        if let current = request.current, !isResized, selection.keepsPresent || request.isFixed {
             pinLow[node] = Int(clamping: current >> UInt64(unit))
             pinHigh[node] = pinLow[node] + size[node]
             isLocked[node] = request.isFixed
@@ -415,5 +429,83 @@ extension Forest {
             let highs = pinHigh
             pins[node].sort { (lows[$0], highs[$0], $0) < (lows[$1], highs[$1], $1) }
         }
+    }
+
+    /// Finds present ranges that cannot stay whatever happens: outside apertures or limits, overlapping, or tearing a
+    /// window apart. Their holders must go; a pin without holders to blame is dropped.
+    private mutating func releaseMisplaced() {
+        var dropped = Array(repeating: false, count: count)
+        for line in 0..<count where !pins[line].isEmpty {
+            var kept: [Int] = []
+            for pin in pins[line] {
+                if !isInBounds(pin, line) {
+                    if isLocked[pin] {
+                        // Nothing can be done about what is fixed in a wrong place: it just holds its range.
+                        kept.append(pin)
+                    } else {
+                        dropped[pin] = true
+                    }
+                    continue
+                }
+                while let last = kept.last, !areCompatible(last, pin, line, kept) {
+                    guard isLocked[pin], !isLocked[last] else {
+                        dropped[pin] = !isLocked[pin]
+                        break
+                    }
+                    dropped[last] = true
+                    kept.removeLast()
+                }
+                if !dropped[pin] { kept.append(pin) }
+            }
+        }
+        for pin in 0..<count where dropped[pin] { mustGo.append(contentsOf: holders[pin]) }
+        mustGo.sort()
+        var unique: [Int] = []
+        for d in mustGo where unique.last != d { unique.append(d) }
+        mustGo = unique
+    }
+
+    private func isInBounds(_ pin: Int, _ line: Int) -> Bool {
+        guard pinLow[pin] >= low[pin], pinHigh[pin] <= high[pin] else { return false }
+        if alignment[pin] > 1, pinLow[pin] & (alignment[pin] - 1) != 0 { return false }
+        if line >= Self.rootCount { return pinLow[line] <= pinLow[pin] && pinHigh[pin] <= pinHigh[line] }
+        let mayShare = isPrefetchable[topmost(pin, below: line)]
+        return regions[line].contains { region in
+            region.low <= pinLow[pin] && pinHigh[pin] <= region.high && (region.takesAll || mayShare)
+        }
+    }
+
+    private func topmost(_ node: Int, below line: Int) -> Int {
+        var node = node
+        while parent[node] != line { node = parent[node] }
+        return node
+    }
+
+    /// Whether neighbours `a` and `b` (a lower) leave room for the granules of their windows, and `b` re-enters no
+    /// window that `kept` has left.
+    private func areCompatible(_ a: Int, _ b: Int, _ line: Int, _ kept: [Int]) -> Bool {
+        var span = parent[a]
+        while !isAncestor(span, b) { span = parent[span] }
+        var end = pinHigh[a]
+        var window = parent[a]
+        while window != span {
+            end = roundUp(end, granule[window])
+            window = parent[window]
+        }
+        var begin = pinLow[b]
+        window = parent[b]
+        while window != span {
+            begin = roundDown(begin, granule[window])
+            window = parent[window]
+        }
+        guard end <= begin else { return false }
+        // A window between `b` and `span` must not have been seen before.
+        window = parent[b]
+        while window != span {
+            if kept.contains(where: { isAncestor(window, $0) }) { return false }
+            window = parent[window]
+        }
+        if isHeader[b], kept.contains(where: { isAncestor(parent[b], $0) }) { return false }
+        return true
     }
 }

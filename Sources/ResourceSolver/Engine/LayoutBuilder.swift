@@ -64,6 +64,16 @@ struct LayoutBuilder {
         }
     }
 
+    /// The devices that the entered ranges disturb, ascending by index: some range of theirs is elsewhere than at present.
+    func moved() -> [Int] {
+        var isMoved = Array(repeating: false, count: problem.devices.count)
+        for (r, request) in problem.requests.enumerated() {
+            guard let current = request.currentRange, placements[r] != current else { continue }
+            for d in request.holders { isMoved[d] = true }
+        }
+        return isMoved.indices.filter { isMoved[$0] }
+    }
+
     private func bytes(_ units: Int, _ log: UInt64) -> UInt64? {
         units < 0 ? nil : UInt64(units) << log
     }

@@ -45,7 +45,7 @@ struct OrderSearch {
 
     /// The least end of `entries` placed one after the other from `start`, at most `limit`.
     ///
-    /// - Parameter stopAtAny: whether any end within the limit will do.
+    /// With `stopAtAny` any end within the limit will do.
     /// - Complexity: O(entries x levels) per search node, at most `budget` nodes after the first complete order.
     static func leastEnd(
         _ entries: [Entry],

@@ -191,7 +191,7 @@ struct Placer {
 
     /// Decides whether all free leaves can be placed around the pins that stay.
     ///
-    /// - Parameter budget: search nodes per line.
+    /// `budget` is in search nodes per line.
     /// - Complexity: O(pins x depth) per line with free items, plus the search.
     mutating func place(budget: Int) -> Verdict {
         solution.removeAll(keepingCapacity: true)
@@ -629,7 +629,8 @@ extension Placer {
         return position
     }
 
-    private mutating func emitNode(_ node: Int, from begin: Int, isMirrored: Bool, length: Int, into start: inout [Int]) {
+    private mutating func emitNode(_ node: Int, from begin: Int, isMirrored: Bool, length: Int, into start: inout [Int])
+    {
         if forest.granule[node] == 0 {
             start[node] = isMirrored ? -(begin + forest.size[node]) : begin
             return

@@ -37,10 +37,15 @@ struct RepairSearch {
     private var sequence = 0
     private var seen: Set<[Int]> = []
     private var pops = 0
+    private let forced: [Int]
+    private var isForced: [Bool]
     private var generator = SplitMix(state: 0x5eed)
 
     init(_ placer: Placer, effort: Effort) {
         self.placer = placer
+        forced = placer.forest.mustGo
+        isForced = Array(repeating: false, count: placer.isEvicted.count)
+        for d in forced { isForced[d] = true }
         stepLimit = placer.table.steps + effort.steps
     }
 
@@ -51,7 +56,11 @@ struct RepairSearch {
     /// The effort is spent in turns: proving by best-first search, improving by local search, with a growing share for
     /// both.
     mutating func run() -> Answer {
-        push([], cost: 0)
+        let weight = placer.forest.weight
+        guard !forced.contains(where: { weight[$0] < 0 }) else {
+            return Answer(evicted: nil, cost: .max, bound: .max)
+        }
+        push(forced, cost: forced.reduce(0) { $0 + weight[$1] })
         let total = stepLimit - placer.table.steps
         var share = max(total / 16, 1_000)
         bestFirst(until: placer.table.steps + share)
@@ -183,9 +192,11 @@ struct RepairSearch {
 
     /// Takes back every eviction that is not needed, dearest device first.
     private mutating func putBack() {
-        var devices = placer.evicted
+        placer.stopsAtFirstStuck = true
+        defer { placer.stopsAtFirstStuck = false }
+        var devices = placer.evicted.filter { !isForced[$0] }
         if devices.count > 24 { putBackInBulk(devices[...]) }
-        devices = placer.evicted
+        devices = placer.evicted.filter { !isForced[$0] }
         let weight = placer.forest.weight
         devices.sort { (-weight[$0], $0) < (-weight[$1], $1) }
         for d in devices {
@@ -225,7 +236,7 @@ struct RepairSearch {
 
     /// Local search: frees a neighbourhood on top of the best set, puts back in a shaken order, keeps what is no worse.
     private mutating func improve(until limit: Int) {
-        guard var current = best, bestCost > 0 else { return }
+        guard var current = best, current.contains(where: { !isForced[$0] }) else { return }
         let limit = min(limit, stepLimit)
         let forest = placer.forest
         var currentCost = bestCost
@@ -242,6 +253,7 @@ struct RepairSearch {
             default:
                 // Eject: what had to go stays, whoever is in its way goes.
                 let d = current[generator.next(below: current.count)]
+                guard !isForced[d] else { continue }
                 placer.restore(d)
                 followCheapest(limit: currentCost + 2, keeping: d)
             }
@@ -299,8 +311,10 @@ struct RepairSearch {
     }
 
     private mutating func shakenPutBack() {
+        placer.stopsAtFirstStuck = true
+        defer { placer.stopsAtFirstStuck = false }
         let weight = placer.forest.weight
-        var order: [(key: Int, device: Int)] = placer.evicted.map { d in
+        var order: [(key: Int, device: Int)] = placer.evicted.filter { !isForced[$0] }.map { d in
             (weight[d] * (4 + generator.next(below: 8)), d)
         }
         order.sort { ($0.key, $0.device) > ($1.key, $1.device) }

@@ -134,7 +134,7 @@ struct ShapeTable {
 
     /// The end of class `shape` when it starts exactly at `start`, a value of `firstStart`; the least that was found.
     ///
-    /// - Parameter exact: set to false when the search for the best order was cut short.
+    /// `exact` is set to false when the search for the best order was cut short.
     @inline(__always)
     mutating func end(_ shape: Int, startingAt start: Int, exact: inout Bool) -> Int {
         granule[shape] == 0 ? start + size[shape] : start + length(shape, startingAt: start, exact: &exact)

@@ -23,11 +23,14 @@ extension Problem {
         public var limits: AddressRange
         /// The first address at present; nil when it has none.
         public var current: UInt64?
+        /// The size at present, where it differs from `size` (a BAR that is to be resized); nil when it does not.
+        public var currentSize: UInt64?
         /// The indices of the devices that are disturbed when the range changes. Empty: nobody minds.
         public var holders: [Int]
         /// What happens when it does not fit.
         public var tier: Tier
-        /// Further sizes that it could have instead, in any order; alignment equals size then (a resizable BAR).
+        /// Smaller sizes that will do when `size` does not fit, in any order; the alignment equals the size then (a
+        /// resizable BAR). All requests with alternatives are decided together: the largest sum of sizes wins.
         public var alternatives: [UInt64]
         /// Whether it never moves (Enhanced Allocation, a framebuffer in use).
         public var isFixed: Bool
@@ -43,6 +46,7 @@ extension Problem {
             alignment: UInt64? = nil,
             limits: AddressRange = .all,
             current: UInt64? = nil,
+            currentSize: UInt64? = nil,
             holders: [Int] = [],
             tier: Tier = .required,
             alternatives: [UInt64] = [],
@@ -57,6 +61,7 @@ extension Problem {
             self.alignment = alignment ?? size
             self.limits = limits
             self.current = current
+            self.currentSize = currentSize
             self.holders = holders
             self.tier = tier
             self.alternatives = alternatives
@@ -65,7 +70,7 @@ extension Problem {
 
         /// The range at present, or nil.
         public var currentRange: AddressRange? {
-            current.flatMap { AddressRange(first: $0, size: size) }
+            current.flatMap { AddressRange(first: $0, size: currentSize ?? size) }
         }
     }
 

@@ -16,10 +16,10 @@ struct Execution {
     /// An applier of the running machine.
     var applier: Applier {
         let allowed = Set(planning?.allowDisturb ?? [])
-        let observer = SysfsObserver { address in
-            guard !allowed.contains(address) else { return [] }
-            return try LiveReader().read().function(at: address)?.use.filter(\.isProtected) ?? []
-        }
+        let observer = SysfsObserver(uses: {
+            let functions = try LiveReader().read().functions.filter { !allowed.contains($0.address) }
+            return Dictionary(functions.map { ($0.address, $0.use.filter(\.isProtected)) }) { first, _ in first }
+        })
         return Applier(machine: Machine(writer: LiveSystemWriter(), observer: observer))
     }
 

@@ -12,8 +12,7 @@ struct FitCommand: ParsableCommand {
         abstract: "Say whether a card would fit at a port: now, after a plan, or never",
         discussion: """
             Exit status 0 when it fits now, 3 after a plan, 4 when the only plan is refused for safety, 2 never. \
-            Profiles: testdev:SIZE, gpu:SIZE, nvme, nic, pci-bridge, switch:N. A card that is in the slot is thought \
-            away first. Nothing is written.
+            Profiles: \(CardWords.all). A card that is in the slot is thought away first. Nothing is written.
             """
     )
 

@@ -12,8 +12,7 @@ struct SimulateCommand: ParsableCommand {
         discussion: """
             Operations: remove ADDRESS; rescan; rescan ADDRESS; rescan-bus DDDD:BB; hotadd PORT CARD; unplug PORT; \
             setbus ADDRESS SECONDARY SUBORDINATE; resize ADDRESS BAR SIZE; vfs ADDRESS N; align STRING; bind ADDRESS; \
-            unbind ADDRESS; boot. Cards: testdev:SIZE, gpu:SIZE, nvme, nic, pci-bridge, switch:N, or \
-            mem:SIZE,pref:SIZE,io:SIZE. Nothing is written.
+            unbind ADDRESS; boot. Cards: \(CardWords.all). Nothing is written.
             """
     )
 

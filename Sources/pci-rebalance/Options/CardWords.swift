@@ -3,21 +3,23 @@
 import AllocationPolicies
 import PCITopology
 
-/// Cards by name, or by what they ask for: `testdev:1G`, `nvme`, `pci-bridge`, `mem:16M,pref:1G,io:256`.
+/// Cards by name, or by what they ask for: `nvme`, `gpu-16g`, `testdev:1G`, `pci-bridge`, `mem:16M,pref:1G,io:256`.
 enum CardWords {
     /// The names with what they stand for, for help texts.
     static let names: [(name: String, meaning: String)] = [
         ("testdev:SIZE", "QEMU's pci-testdev: 4K memory, 256 bytes I/O, SIZE prefetchable"),
         ("gpu:SIZE", "a display card: 16M memory, SIZE and 32M prefetchable, 128 bytes I/O"),
-        ("nvme", "an NVMe disk: 16K memory"),
-        ("nic", "a network card: 128K and 16K memory, 32 bytes I/O"),
         ("pci-bridge", "a PCIe-to-PCI bridge with nothing behind it"),
         ("switch:N", "a switch with N hot-plug downstream ports"),
         ("mem:S,pref:S,io:S", "one function with a BAR of each kind that is given"),
     ]
 
+    /// Everything that may be said, as a list for messages.
+    static var all: String { (CardProfile.named.map(\.name) + names.map(\.name)).joined(separator: ", ") }
+
     /// The card that `word` names.
     static func card(_ word: String) throws(CommandEnd) -> CardProfile {
+        if let known = CardProfile.named(word) { return known }
         let parts = word.split(separator: ":", maxSplits: 1).map(String.init)
         let argument = parts.count == 2 ? parts[1] : nil
         switch parts.first ?? "" {
@@ -50,26 +52,6 @@ enum CardWords {
                     )
                 ]
             )
-        case "nvme" where argument == nil:
-            return CardProfile(
-                name: word,
-                functions: [
-                    CardFunction(
-                        identity: Function.Identity(vendor: 0x1234, device: 0x0003, classCode: 0x010802),
-                        bars: [.memory(0, 16 << 10, is64Bit: true)]
-                    )
-                ]
-            )
-        case "nic" where argument == nil:
-            return CardProfile(
-                name: word,
-                functions: [
-                    CardFunction(
-                        identity: Function.Identity(vendor: 0x1234, device: 0x0004, classCode: 0x020000),
-                        bars: [.memory(0, 128 << 10), .io(2, 32), .memory(3, 16 << 10)]
-                    )
-                ]
-            )
         case "pci-bridge" where argument == nil:
             return CardProfile(
                 name: word,
@@ -95,7 +77,7 @@ enum CardWords {
         default:
             throw CommandEnd(
                 .usage,
-                "expected a card (\(names.map(\.name).joined(separator: ", "))), found \(word)"
+                "expected a card (\(all)), found \(word)"
             )
         }
     }

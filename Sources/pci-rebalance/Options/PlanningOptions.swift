@@ -16,6 +16,22 @@ struct PlanningOptions: ParsableArguments {
     var place: [Place] = []
 
     @Option(
+        help: ArgumentHelp(
+            "Give a resizable BAR this size, or the largest that fits. May be given several times.",
+            valueName: "address:bar=size|max"
+        )
+    )
+    var resize: [ResizeWish] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Make room and bus numbers for this many VFs of a function. May be given several times.",
+            valueName: "address=n"
+        )
+    )
+    var vfs: [VFWish] = []
+
+    @Option(
         help: ArgumentHelp("Leave this function alone, and what is below it.", valueName: "address"),
         transform: functionAddress
     )
@@ -43,7 +59,11 @@ struct PlanningOptions: ParsableArguments {
     /// The goals.
     var goals: [Goal] {
         let places = place.compactMap { if case .function(let address) = $0 { Goal.place(address) } else { nil } }
-        return places.isEmpty || place.contains(.all) ? [.everythingRequired] : places
+        let wishes =
+            resize.map { Goal.resize($0.address, bar: $0.bar, size: $0.size) }
+            + vfs.map { Goal.virtualFunctions($0.address, count: $0.count) }
+        if place.contains(.all) { return [.everythingRequired] + wishes }
+        return places.isEmpty && wishes.isEmpty ? [.everythingRequired] : places + wishes
     }
 
     /// The constraints.
@@ -105,5 +125,40 @@ extension Plan.Verdict.Answer {
         case .refused: .refused
         case .impossible: .impossible
         }
+    }
+}
+
+/// What `--resize` asks for: `86:00.0:2=16G` or `86:00.0:2=max`.
+struct ResizeWish: ExpressibleByArgument, Equatable {
+    var address: FunctionAddress
+    var bar: Int
+    /// The size; nil for the largest that fits.
+    var size: ByteCount?
+
+    init?(argument: String) {
+        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
+        guard sides.count == 2, let colon = sides[0].lastIndex(of: ":"),
+            let address = FunctionAddress(parsing: sides[0][..<colon]),
+            let bar = Int(sides[0][sides[0].index(after: colon)...]), (0...5).contains(bar)
+        else { return nil }
+        self.address = address
+        self.bar = bar
+        if sides[1] == "max" { return }
+        guard let size = ByteCount(parsing: String(sides[1])) else { return nil }
+        self.size = size
+    }
+}
+
+/// What `--vfs` asks for: `07:00.0=7`.
+struct VFWish: ExpressibleByArgument, Equatable {
+    var address: FunctionAddress
+    var count: Int
+
+    init?(argument: String) {
+        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
+        guard sides.count == 2, let address = FunctionAddress(parsing: sides[0]), let count = Int(sides[1]), count > 0
+        else { return nil }
+        self.address = address
+        self.count = count
     }
 }

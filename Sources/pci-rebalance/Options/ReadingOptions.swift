@@ -9,7 +9,8 @@ struct ReadingOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Read this instead of the machine: a snapshot or a sysfs-shaped directory, told by its content.",
+            "Read this instead of the machine: a snapshot, a sysfs-shaped directory, output of lspci, a kernel log.",
+            discussion: "May be given several times; each is told by its content. - reads standard input.",
             valueName: "path"
         ),
         completion: .file()
@@ -31,32 +32,43 @@ struct ReadingOptions: ParsableArguments {
     )
     var probe = false
 
-    func validate() throws {
-        guard from.count <= 1 else { throw ValidationError("expected --from once, found it \(from.count) times") }
-    }
-
     /// The raw evidence.
-    func record() throws -> MachineRecord {
+    func record() throws(CommandEnd) -> MachineRecord {
         do {
-            guard let path = from.first else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
-            switch try Evidence(path: path).kind {
-            case .sysfsDirectory: return try SysfsDirectoryReader(path: path).read()
-            case .snapshot: return try SnapshotFile(path: path).read()
-            case .text(let name):
-                throw CommandEnd(.badInput, "\(path) is \(name), expected a snapshot or a sysfs directory")
-            }
-        } catch let error as ReadError {
+            guard !from.isEmpty else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
+            if from.count == 1, from[0] != "-", let record = try Self.reported(from[0]) { return record }
+            return try RecordedInput(paths: from).record
+        } catch {
             throw CommandEnd(error)
         }
     }
 
+    /// The record in a file that `report` wrote; nil when it is another file.
+    private static func reported(_ path: String) throws(ReadError) -> MachineRecord? {
+        guard let head = FileInput.head(of: path, count: Report.title.utf8.count),
+            head == Array(Report.title.utf8)
+        else { return nil }
+        do {
+            return try Report.record(in: try StandardInput.contents(of: path))
+        } catch let error as ReadError {
+            throw error
+        } catch {
+            throw ReadError(.unavailable, path: path, "cannot read \(path)")
+        }
+    }
+
     /// The tree. What could not be read is said on standard error: one line, or a line for each with `verbose`.
-    func topology(_ output: OutputOptions) throws -> Topology {
-        let record = try record()
+    func topology(_ output: OutputOptions) throws(CommandEnd) -> Topology {
+        let topology = try topology(of: try record())
+        report(topology.gaps, output)
+        return topology
+    }
+
+    /// The tree that `record` shows.
+    func topology(of record: MachineRecord) throws(CommandEnd) -> Topology {
         do {
             var topology = try TopologyAssembler(record).topology()
             if let kernel { topology.kernel.release = kernel }
-            report(topology.gaps, output)
             return topology
         } catch {
             throw CommandEnd(error)

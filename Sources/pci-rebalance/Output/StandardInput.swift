@@ -46,3 +46,18 @@ enum StandardInput {
         return CommandEnd(status, "cannot \(action) \(path): \(String(cString: strerror(number)))")
     }
 }
+
+/// The beginnings of files.
+enum FileInput {
+    /// The first `count` bytes of a regular file, fewer when it is shorter; nil when it cannot be read.
+    static func head(of path: String, count: Int) -> [UInt8]? {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: count)
+        let read = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, count) }
+        return read < 0 ? nil : Array(bytes[..<read])
+    }
+}

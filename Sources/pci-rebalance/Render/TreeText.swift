@@ -281,8 +281,8 @@ struct TreeText {
         if resource.index.isWindow, let range = resource.range {
             let space = topology.occupancy(of: range, isIO: resource.flags.contains(.io), belowBridge: i)
             pieces += room(space)
-        } else if let size = resource.size, !resource.index.isWindow {
-            pieces.append(Piece(size.description))
+        } else if !resource.index.isWindow {
+            pieces.append(Piece(resource.size?.description ?? "size unknown"))
         }
         switch resource.assignment {
         case .assigned, .closed: break

@@ -40,6 +40,12 @@ struct BootLog {
     var firmwareMap: [(AddressRange, String)] = []
     var ioBlockers: [AddressRange] = []
     var usesFirmwareMap = true
+    /// What PNP reserved before PCI assigned.
+    var reservations: [(AddressRange, isIO: Bool)] = []
+    /// The kernel announced more than one try.
+    var reallocates = false
+    /// The extras that bridges asked for: I/O, memory, prefetchable.
+    var extras: [FunctionAddress: [Int: UInt64]] = [:]
     /// Nothing else in the log keeps the input from being rebuilt.
     var reasons: Set<String> = []
 
@@ -52,7 +58,8 @@ struct BootLog {
     init(_ text: String) {
         var phase = Phase.scan
         var seenRoot = false
-        for raw in text.split(whereSeparator: \.isNewline) {
+        for raw in text.utf8.split(whereSeparator: { $0 == 10 || $0 == 13 }).map({ text[$0.startIndex..<$0.endIndex] })
+        {
             let line = Self.strip(raw)
             if let at = line.range(of: "Linux version ") {
                 if !release.isEmpty, seenRoot { break }
@@ -60,6 +67,13 @@ struct BootLog {
             }
             if let at = line.range(of: "Command line: ") { commandLine = String(line[at.upperBound...]) }
             if line.hasPrefix("BIOS-e820: ") { readMap(line) }
+            if line.hasPrefix("e820: remove [mem"), let range = Self.range(line) { removeFromMap(range) }
+            if line.hasPrefix("system "), line.contains("has been reserved"), let range = Self.range(line),
+                let addresses = AddressRange(first: range.start, last: range.end)
+            {
+                reservations.append((addresses, range.isIO))
+            }
+            if line.contains("pci_try_num") { reallocates = true }
             if line.hasPrefix("PCI: Ignoring E820") || line.contains("PCI: Ignoring E820") { usesFirmwareMap = false }
             guard phase != .done else {
                 noteHotPlug(line)
@@ -81,18 +95,22 @@ struct BootLog {
                 readDevice(line, phase)
             }
         }
+        settle()
         if phase == .scan { reasons.insert("the log ends, or begins, in the middle") }
         if roots.isEmpty { reasons.insert("no apertures") }
     }
 
+    private static let keys: [StaticString] = [
+        "pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1", "system 00", "e820: ",
+    ]
+
     /// A line without time stamp, host name and log level.
     private static func strip(_ raw: Substring) -> Substring {
-        for key in ["pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1"] {
-            if let at = raw.range(of: key) {
-                // The key must begin a word.
-                if at.lowerBound == raw.startIndex || raw[raw.index(before: at.lowerBound)] == " " {
-                    return raw[at.lowerBound...]
-                }
+        for key in keys {
+            guard let at = raw.range(of: key) else { continue }
+            // The key must begin a word.
+            if at.lowerBound == raw.startIndex || raw.utf8[raw.utf8.index(before: at.lowerBound)] == UInt8(ascii: " ") {
+                return raw[at.lowerBound...]
             }
         }
         return raw
@@ -103,6 +121,30 @@ struct BootLog {
             let bracket = line.lastIndex(of: "]")
         else { return }
         firmwareMap.append((addresses, String(line[line.index(after: bracket)...].drop { $0 == " " })))
+    }
+
+    private mutating func removeFromMap(_ range: Range) {
+        guard let hole = AddressRange(first: range.start, last: range.end) else { return }
+        firmwareMap = firmwareMap.flatMap { entry, kind in entry.subtracting([hole]).map { ($0, kind) } }
+    }
+
+    /// Kernels without SR-IOV count windows from 7; leaves that asked for an extra are hot-plug ports.
+    private mutating func settle() {
+        for address in order where devices[address]?.header == 1 {
+            for index in 7...9 {
+                if let final = devices[address]?.final.removeValue(forKey: index) {
+                    devices[address]?.final[index + 6] = final
+                }
+            }
+            guard let own = extras[address], let buses = devices[address]?.buses else { continue }
+            // What bridges below ask for is passed on; more than that is the port's own.
+            var below: [Int: UInt64] = [:]
+            for other in order
+            where other.segment == address.segment && UInt64(other.bus.rawValue) == buses.lowerBound {
+                for (index, size) in extras[other] ?? [:] { below[index, default: 0] += size }
+            }
+            if own.contains(where: { $0.value > below[$0.key] ?? 0 }) { devices[address]?.isHotPlug = true }
+        }
     }
 
     private mutating func noteHotPlug(_ line: Substring) {
@@ -208,6 +250,13 @@ struct BootLog {
             devices[address]?.finalWindows?.insert(range)
             return
         }
+        if text.contains("add_size") {
+            guard let range = Self.range(text), let at = text.range(of: "add_size "),
+                let size = UInt64(text[at.upperBound...].prefix { $0 != " " }, radix: 16)
+            else { return }
+            extras[address, default: [:]][range.isIO ? 13 : range.isPrefetchable ? 15 : 14] = size
+            return
+        }
         guard let index = Self.resource(text), let range = Self.range(text) else {
             if text.hasPrefix("legacy IDE quirk") { reasons.insert("legacy IDE") }
             return
@@ -247,7 +296,7 @@ struct BootLog {
 
     /// The first `[mem 0x…-0x… 64bit pref]` or `[io  size 0x…]` of a text.
     static func range(_ text: Substring) -> Range? {
-        for bracket in text.indices where text[bracket] == "[" {
+        for bracket in text.utf8.indices where text.utf8[bracket] == UInt8(ascii: "[") {
             let inner = text[text.index(after: bracket)...].prefix { $0 != "]" }
             guard inner.hasPrefix("mem ") || inner.hasPrefix("io ") else { continue }
             let words = inner.split(separator: " ")
@@ -267,5 +316,20 @@ struct BootLog {
 }
 
 extension Substring {
-    func range(of needle: String) -> Swift.Range<Index>? { ranges(of: needle).first }
+    /// Where a text of ASCII letters stands first, or nil.
+    func range(of needle: StaticString) -> Swift.Range<Index>? {
+        needle.withUTF8Buffer { wanted in
+            guard let first = wanted.first else { return nil }
+            var at = utf8.startIndex
+            while let candidate = utf8[at...].firstIndex(of: first) {
+                if utf8[candidate...].starts(with: wanted) {
+                    return candidate..<utf8.index(candidate, offsetBy: wanted.count)
+                }
+                at = utf8.index(after: candidate)
+            }
+            return nil
+        }
+    }
+
+    func contains(_ needle: StaticString) -> Bool { range(of: needle) != nil }
 }

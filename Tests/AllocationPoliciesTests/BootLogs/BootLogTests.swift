@@ -60,6 +60,7 @@ import Testing
             for difference in replay.differences.prefix(5) { print("    \(difference)") }
         }
         print("boot logs: \(logs.count), usable \(usable), agreeing \(agreeing); \(values) values, \(differing) differ")
-        #expect(agreeing > 0)
+        // What disagrees: kernels between generations, windows and decode bits that a log does not show.
+        #expect(agreeing * 10 >= usable * 9)
     }
 }

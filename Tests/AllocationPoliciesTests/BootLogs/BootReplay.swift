@@ -39,7 +39,9 @@ struct BootReplay {
                 blockers.append(Blocker(range: range, isIO: false, name: "Reserved", source: .iomem))
             }
         }
-        let platform = Platform(architecture: "x86_64", commandLine: log.commandLine)
+        blockers += log.reservations.map { Blocker(range: $0, isIO: $1, name: "pnp", source: .iomem) }
+        var platform = Platform(architecture: "x86_64", commandLine: log.commandLine)
+        platform.reallocation = log.reallocates ? .on : .off
         twin = try LinuxTwin(
             hostBridges: hosts,
             cards: [],

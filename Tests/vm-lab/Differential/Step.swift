@@ -11,6 +11,8 @@ struct Step {
     /// The shell script for the guest, or a card to plug.
     var script: String?
     var card: (device: Device, bus: String)?
+    /// QEMU's name of a card to take out.
+    var unplugged: String?
 }
 
 /// Chooses steps that make sense for the tree as it is.
@@ -20,7 +22,8 @@ struct StepChooser {
     /// QEMU's names of ports by the address at boot; buses below are found by these.
     private let hotPlug: HotPlugMethod
     private let ports: [TopologyPath: String]
-    private var used: Set<String> = []
+    /// What was plugged: QEMU's name of the card by that of its port.
+    private var cards: [String: String] = [:]
 
     init(seed: UInt64, ports: [TopologyPath: String], hotPlug: HotPlugMethod) {
         chance = Chance(seed: seed ^ 0x5eed)
@@ -72,7 +75,8 @@ struct StepChooser {
         case 74..<80: return renumber(topology)
         case 80..<87: return window(topology)
         case 87..<93: return alignment(topology)
-        case 93..<96: return driver(topology)
+        case 93..<95: return driver(topology)
+        case 95..<97: return unplug(topology)
         default: return clearCommand(topology)
         }
     }
@@ -101,11 +105,11 @@ struct StepChooser {
             else { return false }
             // The firmware's tables tell the ACPI driver of slots at root ports only.
             let isHeard = hotPlug == .pciehp || topology.parent(of: i) == nil
-            return !used.contains(name) && f.use.driver == "pcieport" && isHeard
+            return cards[name] == nil && f.use.driver == "pcieport" && isHeard
         }
         guard let i = chance.one(of: candidates), let name = ports[topology.path(of: i)] else { return nil }
-        used.insert(name)
         serial += 1
+        cards[name] = "card\(serial)"
         let port = topology.functions[i].address
         let device: Device
         let card: CardProfile
@@ -122,6 +126,22 @@ struct StepChooser {
             operations: [.hotAdd(port: port, card: card, method: hotPlug)],
             card: (device, name)
         )
+    }
+
+    /// Takes out a card that was plugged and that the kernel knows.
+    private mutating func unplug(_ topology: Topology) -> Step? {
+        let candidates = topology.functions.indices.filter { i in
+            let f = topology.functions[i]
+            guard hotPlug == .pciehp, f.use.driver == "pcieport", let name = ports[topology.path(of: i)] else {
+                return false
+            }
+            return cards[name] != nil && topology.children(of: i).count == 1
+        }
+        guard let i = chance.one(of: candidates), let name = ports[topology.path(of: i)],
+            let card = cards.removeValue(forKey: name)
+        else { return nil }
+        let port = topology.functions[i].address
+        return Step(text: "unplug \(card) behind \(port)", operations: [.unplug(port: port)], unplugged: card)
     }
 
     private func writeWord(_ address: FunctionAddress, _ offset: Int, _ bytes: [UInt8]) -> String {

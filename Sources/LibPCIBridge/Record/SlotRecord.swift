@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// A slot below /sys/bus/pci/slots.
+public struct SlotRecord: Hashable, Sendable, Codable {
+    /// The name of its directory.
+    public var name: String
+    /// Its `address` file: `DDDD:BB:DD`, or `DDDD:BB` of a slot that is tied to a bus.
+    public var address: String
+    /// Its `power` file: whether it is switched on; nil without such a file.
+    public var isPowered: Bool?
+    /// Its `adapter` file: whether a card is present; nil without such a file.
+    public var isOccupied: Bool?
+
+    private enum CodingKeys: String, CodingKey {
+        case name, address
+        case isPowered = "powered"
+        case isOccupied = "occupied"
+    }
+
+    /// Creates a slot.
+    public init(name: String, address: String, isPowered: Bool? = nil, isOccupied: Bool? = nil) {
+        self.name = name
+        self.address = address
+        self.isPowered = isPowered
+        self.isOccupied = isOccupied
+    }
+}

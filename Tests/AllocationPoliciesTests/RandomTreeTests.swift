@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import Testing
+
+@testable import AllocationPolicies
+
+/// Random trees and random operations, sensible and not: the tree of resources stays a tree, and nothing traps.
+@Suite struct RandomTreeTests {
+    private struct Chance: RandomNumberGenerator {
+        var state: UInt64
+
+        // SplitMix64 is defined modulo 2^64.
+        mutating func next() -> UInt64 {
+            state &+= 0x9e37_79b9_7f4a_7c15
+            var z = state
+            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+            return z ^ (z >> 31)
+        }
+
+        mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
+        mutating func power(_ exponents: ClosedRange<UInt64>) -> UInt64 {
+            1 << UInt64.random(in: exponents, using: &self)
+        }
+    }
+
+    private func function(_ chance: inout Chance, depth: Int, devfn: UInt8) -> CardFunction {
+        if depth < 4, chance.below(100) < 55 {
+            var children: [CardFunction] = []
+            for device in 0..<chance.below(4) {
+                children.append(function(&chance, depth: depth + 1, devfn: UInt8(device) << 3))
+            }
+            let types: [ExpressPortType?] = [.rootPort, .upstreamPort, .downstreamPort, .bridgeToPCI, nil]
+            return CardFunction(
+                devfn: devfn,
+                identity: Function.Identity(vendor: 1, device: 2, classCode: 0x060400),
+                bars: chance.below(2) == 0 ? [.memory(0, 4096)] : [],
+                portType: types[chance.below(5)],
+                bridge: CardBridge(
+                    isHotPlug: chance.below(2) == 0,
+                    hasIO: chance.below(4) > 0,
+                    hasIO32: chance.below(3) == 0,
+                    hasPrefetchable: chance.below(5) > 0,
+                    hasPrefetchable64: chance.below(4) > 0,
+                    isSubtractive: chance.below(8) == 0,
+                    children: children
+                )
+            )
+        }
+        var bars: [CardBAR] = []
+        if chance.below(2) == 0 { bars.append(.memory(0, chance.power(4...26))) }
+        if chance.below(2) == 0 { bars.append(.io(1, chance.power(2...8))) }
+        if chance.below(2) == 0 {
+            let sizes: UInt64 = chance.below(2) == 0 ? 0b1111_1111 : 0
+            bars.append(.memory(2, chance.power(20...27), is64Bit: true, isPrefetchable: true, resizable: sizes))
+        }
+        var sriov: CardSRIOV?
+        if chance.below(4) == 0 {
+            sriov = CardSRIOV(
+                total: UInt16(1 + chance.below(40)),
+                offset: UInt16(1 + chance.below(200)),
+                stride: UInt16(chance.below(40)),
+                device: 3,
+                bars: [.memory(0, chance.power(12...16), is64Bit: true)]
+            )
+        }
+        return CardFunction(
+            devfn: devfn,
+            identity: Function.Identity(vendor: 1, device: 3, classCode: chance.below(9) == 0 ? 0 : 0x020000),
+            bars: bars,
+            romSize: chance.below(4) == 0 ? 0x10000 : 0,
+            portType: .endpoint,
+            sriov: sriov,
+            driver: chance.below(2) == 0 ? "driver" : nil
+        )
+    }
+
+    /// Every held resource lies in its parent, after its elder sibling, and is found among the parent's children.
+    private func check(_ state: TwinState, _ context: String) {
+        for resource in 0..<state.resources.count {
+            var child = state.resources[resource].child
+            var last: UInt64?
+            var steps = 0
+            while child != none, steps < 10_000 {
+                let held = state.resources[child]
+                #expect(held.parent == resource, "\(context): resource \(child)")
+                #expect(held.start >= state.resources[resource].start && held.end <= state.resources[resource].end)
+                if let last { #expect(held.start > last, "\(context): siblings overlap") }
+                last = held.end
+                child = held.sibling
+                steps += 1
+            }
+            #expect(steps < 10_000, "\(context): a circle of siblings")
+        }
+        for device in 0..<state.devices.count where state.devices[device].exists {
+            #expect(state.devices[device].bus != none, "\(context)")
+        }
+    }
+
+    @Test("random operations keep the trees whole", arguments: KernelBehaviour.presets)
+    func randomOperations(_ behaviour: KernelBehaviour) throws {
+        for seed in 0..<60 as Range<UInt64> {
+            var chance = Chance(state: seed)
+            var cards: [CardProfile] = []
+            for device in 1...(1 + chance.below(5)) {
+                let top = function(&chance, depth: 0, devfn: UInt8(device) << 3)
+                cards.append(CardProfile(name: "card", functions: [top]))
+            }
+            var m = try Q35(behaviour, cards: cards)
+            try m.boot()
+            for step in 0..<40 {
+                let addresses = m.twin.addresses
+                guard let address = addresses.randomElement(using: &chance) else { break }
+                let operation = operation(&chance, address)
+                // Errors are answers too; only the state matters here.
+                _ = try? m.twin.perform(operation)
+                check(m.twin.state, "\(behaviour.name) seed \(seed) step \(step) \(operation)")
+            }
+        }
+    }
+
+    private func operation(_ chance: inout Chance, _ address: FunctionAddress) -> TwinOperation {
+        switch chance.below(18) {
+        case 0, 1, 2: return .remove(address)
+        case 3, 4: return .rescan
+        case 5: return .rescanDevice(address)
+        case 6, 7: return .rescanBus(segment: 0, bus: BusNumber(UInt8(chance.below(24))))
+        case 8:
+            let card = CardProfile(name: "card", functions: [function(&chance, depth: 2, devfn: 0)])
+            return .hotAdd(port: address, card: card, method: chance.below(2) == 0 ? .pciehp : .acpiphp)
+        case 9: return .unplug(port: address)
+        case 10:
+            return .setBusNumbers(
+                address,
+                primary: chance.below(3) == 0 ? BusNumber(0) : address.bus,
+                secondary: BusNumber(UInt8(chance.below(chance.below(2) == 0 ? 24 : 256))),
+                subordinate: BusNumber(UInt8(chance.below(256)))
+            )
+        case 11:
+            let range = AddressRange(first: chance.power(20...36), size: chance.power(20...30))
+            return .writeWindow(
+                address,
+                [.io, .memory, .prefetchable][chance.below(3)],
+                chance.below(3) == 0 ? nil : range
+            )
+        case 12: return .resourceAlignment(chance.below(3) == 0 ? "" : "\(chance.below(30))@\(address)")
+        case 13: return .resizeBAR(address, bar: 2, exponent: chance.below(8))
+        case 14: return .setVFs(address, chance.below(20))
+        case 15: return chance.below(2) == 0 ? .unbind(address) : .bind(address)
+        case 16: return .setEnabled(address, chance.below(2) == 0)
+        default:
+            return .writeConfig(
+                address,
+                offset: chance.below(16) * 4,
+                width: 4,
+                value: UInt32(truncatingIfNeeded: chance.next())
+            )
+        }
+    }
+}

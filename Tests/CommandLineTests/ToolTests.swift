@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import PCITopology
+import Testing
+
+/// fit, compare, map, cmdline and report, driven end to end.
+@Suite("The other commands")
+struct ToolTests {
+    static let boot = FixtureTests.fixture("first-light-6.12/boot.snapshot.json")
+    static let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+
+    @Test(
+        "fit: now, after a plan, never",
+        arguments: [
+            (["--profile", "nvme"], Int32(0), "FIT: now"),
+            (["--pref", "1G"], 3, "FIT: after-plan"),
+            (["--mem", "16G"], 2, "FIT: never"),
+        ]
+    )
+    func fit(wish: [String], status: Int32, verdict: String) throws {
+        let result = try run(Command.path, ["fit", "02:01.0", "-q", "--from", Self.boot, "--json"] + wish)
+        #expect(result.status == status)
+        let text = try run(Command.path, ["fit", "02:01.0", "--from", Self.boot] + wish)
+        #expect(text.status == status)
+        #expect(text.output.split(separator: "\n").last.map(String.init) == verdict)
+    }
+
+    @Test(
+        "fit says what makes no sense",
+        arguments: [["7f:00.0", "--pref", "1G"], ["00:1f.2", "--pref", "1G"], ["02:01.0"]]
+    )
+    func fitUsage(arguments: [String]) throws {
+        #expect(try run(Command.path, ["fit", "--from", Self.boot] + arguments).status == 64)
+    }
+
+    @Test("compare: tables that fit the page, the same figures in every form")
+    func compare() throws {
+        let text = try Command.run("compare", "-v", "--from", Self.failed)
+        #expect(text.status == 0)
+        for name in ["today", "seabios", "edk2", "coreboot", "u-boot", "freebsd"] {
+            #expect(text.output.contains(name), "\(name)")
+        }
+        let csv = try Command.run("compare", "--csv", "--policies", "today,seabios", "--from", Self.failed)
+        #expect(csv.output.hasPrefix("figure,today,seabios"))
+        let explained = try Command.run(
+            "compare",
+            "--explain",
+            "--policies",
+            "today,seabios",
+            "--from",
+            Self.failed
+        )
+        #expect(explained.output.hasPrefix("today -> seabios"))
+        #expect(try Command.run("compare", "--policies", "nobody", "--from", Self.failed).status == 64)
+        #expect(try Command.run("compare", "--explain", "--from", Self.failed).status == 64)
+    }
+
+    @Test("map: on the terminal, as a drawing, as a page, before and after")
+    func map() throws {
+        let ascii = try Command.run("map", "--ascii", "--from", Self.failed)
+        #expect(ascii.status == 0)
+        #expect(ascii.output.utf8.allSatisfy { $0 < 0x80 })
+        let directory = try TemporaryDirectory()
+        let drawing = try Command.run("map", "--after", "-o", directory.path("a.svg"), "--from", Self.failed)
+        #expect(drawing.status == 0)
+        #expect(try String(contentsOfFile: directory.path("a.svg"), encoding: .utf8).contains("</svg>"))
+        let page = try Command.run(
+            "map",
+            "--policies",
+            "seabios,edk2",
+            "-o",
+            directory.path("a.html"),
+            "--from",
+            Self.failed
+        )
+        #expect(page.status == 0)
+        #expect(try String(contentsOfFile: directory.path("a.html"), encoding: .utf8).contains("seabios"))
+        #expect(try Command.run("map", "-o", "a.png", "--from", Self.failed).status == 64)
+    }
+
+    @Test("cmdline: good words, and one that does not exist")
+    func cmdline() throws {
+        #expect(try Command.run("cmdline", "pci=realloc", "--from", Self.boot).status == 0)
+        let bad = try Command.run("cmdline", "pci=hpmemprefsize=1G", "--from", Self.boot)
+        #expect(bad.status == 3)
+        #expect(bad.output.contains("hpmmioprefsize"))
+    }
+
+    @Test("a report holds all sections and is read like the machine")
+    func report() throws {
+        let directory = try TemporaryDirectory()
+        let file = directory.path("report.txt")
+        #expect(try Command.run("report", "-o", file, "--from", Self.failed).status == 0)
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        for section in ["versions", "check", "tree", "plan", "triage", "kernel log", "/proc/iomem", "snapshot"] {
+            #expect(text.contains("\n== \(section) ==\n"), "\(section)")
+        }
+        for command in ["tree", "check", "plan"] {
+            let direct = try Command.run(command, "-q", "--json", "--from", Self.failed)
+            let replayed = try Command.run(command, "-q", "--json", "--from", file)
+            #expect(direct.output == replayed.output)
+            #expect(direct.status == replayed.status)
+        }
+        try directory.write(String(text.prefix(2000)), "cut.txt")
+        #expect(try Command.run("check", "--from", directory.path("cut.txt")).status == 65)
+    }
+
+    @Test("a kernel log and a listing alone are enough to see the failure")
+    func texts() throws {
+        let log = """
+            [    6.1] pci_bus 0000:00: root bus resource [mem 0xc0000000-0xfebfffff window]
+            [    6.1] pci 0000:00:02.0: [1b36:000c] type 01 class 0x060400
+            [    6.2] pci 0000:00:02.0: PCI bridge to [bus 01]
+            [    6.3] pci 0000:01:00.0: [1b36:0005] type 00 class 0x00ff00
+            [    6.3] pci 0000:01:00.0: BAR 2 [mem 0x00000000-0x3fffffff 64bit pref]
+            [    6.4] pci 0000:01:00.0: BAR 2 [mem size 0x40000000 64bit pref]: can't assign; no space
+            [    6.4] pci 0000:01:00.0: BAR 2 [mem size 0x40000000 64bit pref]: failed to assign
+
+            """
+        let result = try Command.run("check", "-q", "--json", "--from", "-", input: log)
+        #expect(result.status == 3)
+        #expect(result.output.contains("\"address\": \"0000:01:00.0\""))
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import LibPCIBridge
+internal import PCITopology
+internal import RebalancePlanner
+internal import Testing
+
+/// Cases from the field, read from the texts that people posted: what a plan makes of them.
+@Suite("cases from the field")
+struct FieldCaseTests {
+    private func topology(_ name: String) throws -> Topology {
+        let parts = "\(#filePath)".split(separator: "/", omittingEmptySubsequences: false)
+        let root = parts.prefix { $0 != "Tests" }.joined(separator: "/")
+        let folder = "\(root)/Fixtures/\(name)"
+        return try TopologyAssembler(RecordedInput(paths: ["\(folder)/lspci.txt", "\(folder)/dmesg.txt"]).record)
+            .topology()
+    }
+
+    private func plan(
+        _ name: String,
+        _ goals: [Goal] = [.everythingRequired],
+        _ constraints: Constraints = Constraints()
+    ) throws -> Plan {
+        let topology = try topology(name)
+        let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
+        return try Planner(topology: topology, behaviour: behaviour).plan(goals: goals, constraints: constraints)
+    }
+
+    private func at(_ text: String) throws -> FunctionAddress { try #require(FunctionAddress(parsing: text)) }
+
+    private func line(_ plan: Plan, _ address: String, _ index: Int) throws -> String {
+        let wanted = try at(address)
+        let state = try #require(plan.after.functions.first { $0.address == wanted })
+        return "\(bareHex(state.lines[index].start))-\(bareHex(state.lines[index].end))"
+    }
+
+    @Test("R2: 16 GiB fit exactly below a root port that stays, with 01:00.0 BAR 0 behind them")
+    func r2() throws {
+        let gpu = try at("03:00.0")
+        let size = ByteCount(16 << 30)
+        let plan = try plan("R2", [.resize(gpu, bar: 2, size: size)])
+        #expect(plan.verdict.line == "PLAN: act reason=resize")
+        #expect(try line(plan, "03:00.0", 2) == "4000000000-43ffffffff")
+        #expect(try line(plan, "01:00.0", 0) == "4400000000-44007fffff")
+        #expect(!plan.disturbed.map(\.address).contains(try at("00:01.0")))
+        // Decoding off, then the size, then the removal, then the rescan: any other order leaves the BAR where it was.
+        let writes = plan.steps.flatMap(\.writes)
+        let control = try #require(
+            writes.firstIndex {
+                if case .config(gpu, _, 4, 0x3f00, 14 << 8) = $0 { return true }
+                return false
+            }
+        )
+        #expect(
+            writes.firstIndex(of: .config(gpu, offset: 4, width: 2, mask: 7, value: 0)).map { $0 < control } == true
+        )
+        #expect(writes.firstIndex(of: .remove(gpu)).map { $0 > control } == true)
+    }
+
+    @Test("R3: 16 GiB, the pin released one level below what the field removed", arguments: ["R3"])
+    func r3(name: String) throws {
+        let gpu = try at("86:00.0")
+        let plan = try plan(name, [.resize(gpu, bar: 2, size: nil)])
+        #expect(plan.verdict.answer == .act)
+        #expect(try line(plan, "86:00.0", 2) == "381000000000-3813ffffffff")
+        #expect(!plan.disturbed.map(\.address).contains(try at("80:03.0")))
+    }
+
+    @Test("R6: an empty port gives up its number, and nothing of the machine's own is touched")
+    func r6() throws {
+        let plan = try plan(
+            "R6",
+            [.virtualFunctions(at("07:00.0"), count: 7), .virtualFunctions(at("08:00.0"), count: 7)]
+        )
+        #expect(plan.verdict.answer == .act)
+        let ranges = Dictionary(
+            plan.after.functions.map { ($0.path.description, $0.busRange?.description ?? "") },
+            uniquingKeysWith: { a, _ in a }
+        )
+        #expect(ranges["0000:00:01.0"] == "[bus 05-0a]")
+        #expect(ranges["0000:00:01.0/00.0/02.0"] == "[bus 07-08]")
+        #expect(ranges["0000:00:01.0/00.0/04.0"] == "[bus 09-0a]")
+        let disturbed = plan.disturbed.map(\.address.description)
+        #expect(disturbed.contains("0000:00:01.1"))
+        for mine in ["0000:00:1c.4", "0000:00:1c.7", "0000:00:06.0", "0000:00:1f.2"] {
+            #expect(!disturbed.contains(mine), "\(mine)")
+        }
+    }
+
+    @Test("R9: the root port's window moves to a multiple of 32 GiB; only what is below it is disturbed")
+    func r9() throws {
+        let plan = try plan("R9")
+        #expect(plan.verdict.answer == .act)
+        let bar = try #require(
+            plan.after.functions.flatMap(\.lines).first { $0.end > $0.start && $0.end - $0.start == (32 << 30) - 1 }
+        )
+        #expect(bar.start % (32 << 30) == 0)
+        for d in plan.disturbed { #expect(d.address == (try at("00:07.0")) || d.address.bus.rawValue >= 3) }
+    }
+
+    @Test("R10: the port's own window moves to the 64-bit aperture; no other device is touched")
+    func r10() throws {
+        let plan = try plan("R10")
+        #expect(plan.verdict.answer == .act)
+        #expect(plan.disturbed.map(\.address.description) == ["0000:02:00.0"])
+        #expect(try line(plan, "02:00.0", 0) == "800000000-800ffffff")
+        #expect(plan.proof == .optimal)
+    }
+
+    @Test("R11: 16 GiB do not fit in 12; 8 GiB is the largest that does")
+    func r11() throws {
+        let gpu = try at("0001:03:00.0")
+        let plan = try plan("R11", [.resize(gpu, bar: 2, size: nil)])
+        #expect(plan.verdict.answer == .act)
+        #expect(try line(plan, "0001:03:00.0", 2) == "1800000000-19ffffffff")
+        #expect(try line(plan, "0001:01:00.0", 0) == "1a00000000-1a007fffff")
+        #expect(plan.remarks.contains { $0.contains("8G is the largest size that fits, 16G does not") })
+        let exactly = try self.plan("R11", [.resize(gpu, bar: 2, size: ByteCount(16 << 30))])
+        #expect(exactly.verdict.answer == .impossible)
+    }
+
+    @Test("goals that make no sense are refused in words")
+    func senseless() throws {
+        let topology = try topology("R2")
+        let planner = Planner(topology: topology, behaviour: .linux6_12)
+        let nobody = try at("7f:00.0")
+        let audio = try at("04:00.0")
+        #expect(throws: PlanningError.self) { try planner.plan(goals: [.place(nobody)]) }
+        let error = #expect(throws: PlanningError.self) { try planner.plan(goals: [.resize(audio, bar: 0, size: nil)]) }
+        #expect(error?.description == "expected a resizable BAR, BAR 0 of 0000:04:00.0 is none")
+    }
+}
