@@ -65,17 +65,22 @@ struct EventCaseTests {
         #expect(judgement.constraints(for: cases[0]).onlyBelow == nil)
     }
 
-    @Test("a removable device is untrusted unless a rule says otherwise; the outermost untrusted port bounds it")
+    @Test("a removable device is untrusted unless a rule says otherwise; trusted neighbours stay outside its bounds")
     func removable() throws {
         var tree = try topology()
-        for text in ["02:01.0", "04:00.0"] {
-            tree.update(try address(text)) { $0.use.removable = "removable" }
-        }
         let card = try #require(tree.position(of: try address("04:00.0")))
-        let boundary = EventJudgement(tree, EventPolicy()).boundary(of: card)
-        #expect(boundary.map { tree.functions[$0].address.description } == "0000:01:00.0")
+        func boundary(_ policy: EventPolicy = EventPolicy()) -> String? {
+            EventJudgement(tree, policy).boundary(of: card).map { tree.functions[$0].address.description }
+        }
+        #expect(boundary() == nil)
+        tree.update(try address("04:00.0")) { $0.use.removable = "removable" }
+        #expect(boundary() == "0000:02:01.0", "everything below the port is removable")
+        tree.update(try address("02:01.0")) { $0.use.removable = "removable" }
+        #expect(boundary() == "0000:02:01.0", "its neighbour 02:00.0 is not")
+        tree.update(try address("02:00.0")) { $0.use.removable = "removable" }
+        #expect(boundary() == "0000:01:00.0", "everything below the upstream port is")
         let trusted = PortRule(port: try name("0000:00:02.0"), isTrusted: true)
-        #expect(EventJudgement(tree, EventPolicy(ports: [trusted])).boundary(of: card) == nil)
+        #expect(boundary(EventPolicy(ports: [trusted])) == nil)
     }
 
     @Test("a plan that gives an untrusted port more than its share is an excess")

@@ -97,13 +97,14 @@ struct EventRunTests {
     @Test("failed attempts lock out; clearing tries again")
     func lockOut() throws {
         let stage = try Stage()
-        // The first write of every plan is refused.
-        stage.bench.machine.failures = [0: .refused, 1: .refused]
         for attempt in 1...2 {
+            // The first write of the plan is refused.
+            stage.bench.machine.failures = [stage.bench.machine.trace.count: .refused]
             let report = try stage.run()
             #expect(report.exitStatus == 5, "\(attempt): \(report)")
             #expect(try stage.ledger.failures.map(\.count) == [attempt])
         }
+        stage.bench.machine.failures = [:]
         let writes = stage.bench.machine.trace.count
         let report = try stage.run()
         #expect(report.line == "PLAN: refused reason=locked-out")
@@ -111,7 +112,6 @@ struct EventRunTests {
         #expect(stage.bench.machine.trace.count == writes)
         #expect(try stage.ledger.lockedOut(stage.policy).count == 1)
         try EventLedger().write(stage.bench.disk)
-        stage.bench.machine.failures = [:]
         #expect(try stage.run().line == "APPLY: done reason=goal-reached")
     }
 

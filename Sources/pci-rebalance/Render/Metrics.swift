@@ -78,9 +78,17 @@ struct Metrics {
 
     // MARK: Ports
 
+    private struct Window {
+        var name: String
+        var size: UInt64 = 0
+        var free: UInt64 = 0
+        var largest: UInt64 = 0
+        var holders: UInt64 = 0
+    }
+
     private struct Port {
         var labels: [(String, String)]
-        var windows: [(name: String, size: UInt64, free: UInt64, largest: UInt64, holders: UInt64)]
+        var windows: [Window]
         var freeBuses: UInt64
         var isOccupied: Bool
     }
@@ -92,14 +100,14 @@ struct Metrics {
                 (.ioWindow, "io"), (.memoryWindow, "memory"), (.prefetchableWindow, "prefetchable"),
             ]
             let windows = names.map { index, name in
-                guard let range = bridge.resource(index)?.range else {
-                    return (name, UInt64(0), UInt64(0), UInt64(0), UInt64(0))
-                }
+                var window = Window(name: name)
+                guard let range = bridge.resource(index)?.range else { return window }
                 let space = topology.occupancy(of: range, isIO: index == .ioWindow, belowBridge: i)
-                return (
-                    name, range.clampedSize, space.freeBytes.rawValue, space.largestFreeBlock.rawValue,
-                    UInt64(space.holders.count)
-                )
+                window.size = range.clampedSize
+                window.free = space.freeBytes.rawValue
+                window.largest = space.largestFreeBlock.rawValue
+                window.holders = UInt64(space.holders.count)
+                return window
             }
             // A child without a bus holds none; children lie inside the range, else check says so.
             let held = topology.children(of: i).reduce(0) { $0 + (topology.functions[$1].bridge?.busRange?.count ?? 0) }
