@@ -42,7 +42,7 @@ public struct Solver: Sendable {
             switch solver.solve() {
             case .found(var found):
                 builder.enter(&found.placer, selection: found.selection)
-                disturbed.append(contentsOf: found.evicted.map { found.placer.forest.deviceOf[$0] })
+                disturbed.append(contentsOf: found.evicted.map { found.placer.forest.deviceOf[$0] }.filter { $0 >= 0 })
                 bound += found.bound
             case .impossible(let selection):
                 let finder = ConflictFinder(problem, host: host, index: index, selection: selection)
@@ -216,15 +216,20 @@ struct HostSolver {
     private func place(_ selection: Selection, like found: Found) -> Found? {
         let forest = Forest(problem, host: host, selection: selection, index: index)
         guard forest.homeless.isEmpty else { return nil }
-        let evicted = Set(found.evicted)
-        guard forest.mustGo.allSatisfy({ evicted.contains($0) }) else { return nil }
+        // Indices of real devices are the same in every forest of a host bridge; stand-ins are not.
+        let real = found.evicted.filter { found.placer.forest.deviceOf[$0] >= 0 }
+        let known = Set(real)
+        guard forest.mustGo.allSatisfy({ known.contains($0) || forest.weight[$0] == 0 }) else { return nil }
         var placer = Placer(forest)
-        placer.setEvicted(found.evicted)
-        guard case .fits = placer.place(budget: 2_000) else { return nil }
+        placer.setEvicted(real)
+        if case .fails = placer.place(budget: 500) {
+            for d in forest.deviceOf.indices where forest.weight[d] == 0 { placer.evict(d) }
+            guard case .fits = placer.place(budget: 2_000) else { return nil }
+        }
         return Found(
             placer: placer,
             selection: selection,
-            evicted: found.evicted,
+            evicted: placer.evicted,
             cost: found.cost,
             bound: found.bound
         )

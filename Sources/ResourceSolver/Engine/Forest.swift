@@ -66,7 +66,7 @@ struct Forest {
     /// Bridge and window index of a window node, -1 elsewhere.
     private(set) var bridge: [Int] = []
     private(set) var windowIndex: [Int] = []
-    /// Problem device of a forest device.
+    /// Problem device of a forest device; -1 for the stand-in of a range that nobody holds.
     private(set) var deviceOf: [Int] = []
     /// Devices that are disturbed in any case: a BAR of theirs changes its size, or lies where it cannot stay.
     private(set) var mustGo: [Int] = []
@@ -308,8 +308,9 @@ extension Forest {
             return
         }
         let wanted = selection.size[r]
-        let resized = wanted != request.size
-        let alignmentBytes = resized ? wanted : request.alignment
+        // A resizable BAR is aligned to its size; a reserve that is granted in part keeps its alignment.
+        let isAlternative = wanted != request.size && request.alternatives.contains(wanted)
+        let alignmentBytes = isAlternative ? wanted : request.alignment
         let unitBytes: UInt64 = 1 << UInt64(unit)
         let units = Self.units(up: wanted, unit)
         let node = appendNode(
@@ -398,8 +399,11 @@ extension Forest {
                 for d in held where unique.last != d { unique.append(d) }
                 holders[node] = unique
                 if unique.isEmpty, !isLocked[node] {
-                    pinLow[node] = 0
-                    pinHigh[node] = -1
+                    // Nobody minds: a stand-in of no weight, so that it still stays where it can.
+                    holders[node] = [deviceOf.count]
+                    deviceOf.append(-1)
+                    weight.append(0)
+                    pinsOf.append([])
                 }
             }
             if isHeader[node], isRigid[parent[node]] {

@@ -106,6 +106,7 @@ struct RepairSearch {
         placer.setEvicted(node.devices)
         switch placer.place(budget: 2_000) {
         case .fits:
+            putBack()
             record()
             return
         case .fails(let isProof):
@@ -145,7 +146,7 @@ struct RepairSearch {
         for pin in pins where !forest.isLocked[pin] {
             let devices = forest.holders[pin].filter { !placer.isEvicted[$0] }
             let cost = devices.reduce(0) { $0 + forest.weight[$1] }
-            guard cost > 0 else { continue }
+            guard !devices.isEmpty else { continue }
             lightest = min(lightest, cost)
             if cost < limit { options.append((cost, devices)) }
         }
@@ -315,7 +316,7 @@ struct RepairSearch {
         defer { placer.stopsAtFirstStuck = false }
         let weight = placer.forest.weight
         var order: [(key: Int, device: Int)] = placer.evicted.filter { !isForced[$0] }.map { d in
-            (weight[d] * (4 + generator.next(below: 8)), d)
+            ((weight[d] + 1) * (4 + generator.next(below: 8)), d)
         }
         order.sort { ($0.key, $0.device) > ($1.key, $1.device) }
         for (_, d) in order {
