@@ -19,7 +19,8 @@ KERNEL ?= 6.12
 FAULTS ?= 12
 
 BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
-VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3
+VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3 \
+    libkmod2 libacl1 libblkid1 libcap2 libselinux1
 RELEASE = .build/release/pci-rebalance
 DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
@@ -68,6 +69,7 @@ event-test: fetch-kernels
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:
 	Tests/VMLaboratory/Scripts/fetch-kernels
+	Tests/VMLaboratory/Scripts/fetch-udev
 
 ## lint           the format that CI insists on
 lint:

@@ -52,7 +52,8 @@ public struct EventJudgement {
     /// The port that bounds what the function at index `i` may cause, or nil when it is trusted.
     ///
     /// Untrusted is what lies below a port whose nearest rule says so; without a rule, what the kernel marks as
-    /// untrusted or as removable. The boundary is the outermost port below which everything is untrusted.
+    /// untrusted or as removable. The boundary is the outermost port below which everything is untrusted: the port above
+    /// a marked device where all that sits below that port is marked, else the device itself.
     public func boundary(of i: Int) -> Int? {
         var boundary: Int?
         var isRuled = false
@@ -62,11 +63,17 @@ public struct EventJudgement {
                 isRuled = true
                 boundary = isTrusted ? nil : boundary ?? j
             } else if !isRuled, boundary == nil {
-                let use = topology.functions[j].use
-                if use.isUntrusted == true || use.removable == "removable" { boundary = topology.parent(of: j) ?? j }
+                guard isMarked(j) else { continue }
+                boundary = topology.parent(of: j).flatMap { topology.children(of: $0).allSatisfy(isMarked) ? $0 : nil } ?? j
             }
         }
         return boundary
+    }
+
+    /// Whether the kernel calls the function at index `i` untrusted or removable.
+    private func isMarked(_ i: Int) -> Bool {
+        let use = topology.functions[i].use
+        return use.isUntrusted == true || use.removable == "removable"
     }
 
     /// Everything that is missing and is a problem, in the order of the tree.
@@ -158,7 +165,7 @@ public struct EventJudgement {
             TreeState(topology).functions.map { ($0.path, $0) },
             uniquingKeysWith: { first, _ in first }
         )
-        for i in topology.functions.indices where topology.functions[i].isBridge && boundary(of: i) == i {
+        for i in Set(topology.functions.indices.compactMap(boundary(of:))).sorted() {
             let path = topology.path(of: i)
             guard let old = before[path], let new = after.functions.first(where: { $0.path == path }) else { continue }
             let share = rules(over: path).last { $0.rule.share != nil }?.rule.share ?? Headroom()

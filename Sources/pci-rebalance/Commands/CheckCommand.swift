@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import PCITopology
+import PlanExecutor
+import RebalancePlanner
 
 /// `check`: the verdict on the tree.
 struct CheckCommand: ParsableCommand {
@@ -11,13 +13,37 @@ struct CheckCommand: ParsableCommand {
         discussion: "Exit status 0 when nothing is wrong, 3 when there are problems. Notes are no problems."
     )
 
+    @Option(
+        help: ArgumentHelp("Validate this policy for event, and say what it would do here.", valueName: "path"),
+        completion: .file()
+    )
+    var policy: String?
+
+    @Flag(help: "Write metrics for node_exporter's textfile collector.")
+    var prometheus = false
+
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+        guard [policy != nil, prometheus, output.json].filter(\.self).count <= 1 else {
+            throw ValidationError("expected one of --policy, --prometheus and --json, found several")
+        }
+    }
+
     func run() throws {
+        let policy = try policy.map { path throws(CommandEnd) in try PolicyFile.read(path) }
         let topology = try reading.topology(output)
         let findings = topology.findings()
-        if output.json {
+        if let policy {
+            try explain(policy, topology)
+        } else if prometheus {
+            var metrics = Metrics(topology: topology, findings: findings)
+            if reading.from.isEmpty {
+                metrics.readMemory(DirectoryJournalDisk(), (try? PolicyFile.read(nil)) ?? EventPolicy())
+            }
+            try StandardOutput.write(metrics.render())
+        } else if output.json {
             try StandardOutput.write(checkJSON(topology, findings: findings))
         } else if !output.quiet {
             let text = CheckText(
@@ -30,5 +56,24 @@ struct CheckCommand: ParsableCommand {
             try StandardOutput.write(text.render())
         }
         if findings.contains(where: { $0.severity == .problem }) { throw CommandEnd(.problems) }
+    }
+
+    private func explain(_ policy: EventPolicy, _ topology: Topology) throws {
+        let judgement = EventJudgement(topology, policy)
+        let isQuiet = output.quiet
+        let text = PolicyText(
+            judgement: judgement,
+            plan: { one in
+                let behaviour = KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
+                return try Planner(topology: topology, behaviour: behaviour)
+                    .plan(goals: one.functions.map(Goal.place), constraints: judgement.constraints(for: one))
+            },
+            isWithinHours: policy.allowsApply(atMinute: LocalTime.minuteOfDay)
+        )
+        do {
+            try StandardOutput.write(text.render())
+        } catch let error as PlanningError {
+            throw CommandEnd(.badInput, error.description)
+        }
     }
 }

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Glibc
+import LibPCIBridge
+import PCITopology
+import RebalancePlanner
+import Testing
+
+@testable import PlanExecutor
+
+/// Runs on the fake machine: the topology that is judged is a recorded failure until the fake machine has been repaired.
+@Suite("Event runs")
+struct EventRunTests {
+    private final class Stage {
+        let bench = Bench()
+        var policy = EventPolicy(mode: .apply, attempts: 2, appliesPerHour: 3)
+        var minute = 0
+        var notes: [EventNote] = []
+        var plannings = 0
+        var makePlan: (FakeMachineState) -> Plan = Fake.grow
+        /// Whether the repair leaves the same thing missing.
+        var staysBroken = false
+        let failed: Topology
+        let healthy: Topology
+
+        init() throws {
+            failed = try Stage.topology("failed-hot-add")
+            healthy = try Stage.topology("repaired")
+        }
+
+        static func topology(_ name: String) throws -> Topology {
+            let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+            let path = "\(root)/Fixtures/first-light-6.12/\(name).snapshot.json"
+            return try TopologyAssembler(SnapshotFile(path: path).read()).topology()
+        }
+
+        var isRepaired: Bool {
+            let state = bench.machine.state
+            return state.index(Fake.card).map(state.works) ?? false
+        }
+
+        func run(isAskedAgain: () -> Bool = { false }) throws -> EventReport {
+            var run = EventRun(
+                policy: policy,
+                applier: bench.applier,
+                minuteOfDay: { self.minute },
+                readTopology: { self.isRepaired && !self.staysBroken ? self.healthy : self.failed },
+                plan: { _, _, _ in
+                    self.plannings += 1
+                    return self.makePlan(self.bench.machine.state)
+                }
+            )
+            run.maximumRounds = 4
+            return try run.run(isAskedAgain: isAskedAgain, note: { self.notes.append($0) })
+        }
+
+        var ledger: EventLedger { get throws { try EventLedger.read(bench.disk) } }
+    }
+
+    @Test("what is missing is planned for once and repaired")
+    func repairs() throws {
+        let stage = try Stage()
+        let report = try stage.run()
+        #expect(report.line == "APPLY: done reason=goal-reached")
+        #expect(report.exitStatus == 0)
+        #expect(stage.isRepaired)
+        #expect(stage.plannings == 1, "two functions miss something, and that is one plan")
+        #expect(try stage.ledger.failures.isEmpty)
+        #expect(try stage.ledger.applies.count == 1)
+        #expect(try stage.run().line == "PLAN: none reason=healthy")
+        #expect(stage.plannings == 1)
+    }
+
+    @Test("report writes nothing and tells the plan")
+    func reports() throws {
+        let stage = try Stage()
+        stage.policy.mode = .report
+        let report = try stage.run()
+        #expect(report.line == "PLAN: act reason=unassigned-bars")
+        #expect(report.exitStatus == 3)
+        #expect(stage.bench.machine.trace.isEmpty)
+        #expect(stage.bench.disk.files.isEmpty)
+        #expect(stage.plannings == 1)
+    }
+
+    @Test("outside the hours apply means report")
+    func hours() throws {
+        let stage = try Stage()
+        stage.policy.hours = [try #require(DailyHours(parsing: "22:00-06:00"))]
+        stage.minute = 12 * 60
+        #expect(try stage.run().exitStatus == 3)
+        #expect(stage.bench.machine.trace.isEmpty)
+        stage.minute = 23 * 60
+        #expect(try stage.run().line == "APPLY: done reason=goal-reached")
+    }
+
+    @Test("failed attempts lock out; clearing tries again")
+    func lockOut() throws {
+        let stage = try Stage()
+        for attempt in 1...2 {
+            // The first write of the plan is refused.
+            stage.bench.machine.failures = [stage.bench.machine.trace.count: .refused]
+            let report = try stage.run()
+            #expect(report.exitStatus == 5, "\(attempt): \(report)")
+            #expect(try stage.ledger.failures.map(\.count) == [attempt])
+        }
+        stage.bench.machine.failures = [:]
+        let writes = stage.bench.machine.trace.count
+        let report = try stage.run()
+        #expect(report.line == "PLAN: refused reason=locked-out")
+        #expect(report.exitStatus == 4)
+        #expect(stage.bench.machine.trace.count == writes)
+        #expect(try stage.ledger.lockedOut(stage.policy).count == 1)
+        try EventLedger().write(stage.bench.disk)
+        #expect(try stage.run().line == "APPLY: done reason=goal-reached")
+    }
+
+    @Test("a machine that dies in the middle counts as a failed attempt")
+    func crash() throws {
+        let stage = try Stage()
+        stage.bench.clock.crashAt = 8
+        #expect(throws: SimulatedCrash.self) { try stage.run() }
+        #expect(try stage.ledger.failures.map(\.count) == [1])
+        #expect(try stage.ledger.failures.map(\.reason) == ["begun"])
+    }
+
+    @Test("plans are carried out so often within an hour and no oftener")
+    func rate() throws {
+        let stage = try Stage()
+        var ledger = EventLedger()
+        for _ in 0..<3 { ledger.begin("other", at: 1_790_000_000) }
+        ledger.end("other", isReached: true, reason: "goal-reached")
+        try ledger.write(stage.bench.disk)
+        #expect(try stage.run().line == "PLAN: refused reason=rate-limited")
+        #expect(stage.bench.machine.trace.isEmpty)
+        #expect(ledger.applies(before: 1_790_000_000 + 3599) == 3)
+        #expect(ledger.applies(before: 1_790_000_000 + 3600) == 0)
+    }
+
+    @Test("what stays missing after a plan is not planned for again in the same run")
+    func noLoop() throws {
+        let stage = try Stage()
+        stage.staysBroken = true
+        _ = try stage.run()
+        #expect(stage.plannings == 1)
+    }
+
+    @Test("another event meanwhile is another look, with an end")
+    func askedAgain() throws {
+        let stage = try Stage()
+        var looks = 0
+        let report = try stage.run(isAskedAgain: {
+            looks += 1
+            return true
+        })
+        #expect(looks == 4)
+        #expect(stage.plannings == 1)
+        #expect(report.line == "APPLY: done reason=goal-reached", "the later looks found nothing to do")
+    }
+
+    @Test("a busy lock is no failed attempt")
+    func busy() throws {
+        let stage = try Stage()
+        let lock = try ApplyLock(path: stage.bench.lockPath)
+        let report = try withExtendedLifetime(lock) { try stage.run() }
+        #expect(report.exitStatus == 75)
+        #expect(try stage.ledger.failures.isEmpty)
+    }
+
+    @Test("events for what the last apply put where it predicted are its echo")
+    func echo() throws {
+        let stage = try Stage()
+        let bench = stage.bench
+        let now = fakePacing().wallClock()
+        func isEcho(_ hops: [UInt8], at time: Int64) throws -> Bool {
+            try EventEcho.isEcho(
+                Fake.at(hops, bench.machine.state),
+                disk: bench.disk,
+                observer: bench.machine,
+                now: time
+            )
+        }
+        #expect(try !isEcho(Fake.card, at: now), "there was no apply")
+        _ = try stage.run()
+        #expect(try isEcho(Fake.card, at: now + 1))
+        #expect(try isEcho(Fake.endpoint, at: now + 1))
+        #expect(try !isEcho(Fake.card, at: now + 3600), "that is long ago")
+        bench.machine.boot = "second"
+        #expect(try !isEcho(Fake.card, at: now + 1), "that was before the reboot")
+    }
+
+    @Test("one process works, the others leave their mark")
+    func burst() throws {
+        let directory = "/tmp/pci-rebalance-burst-\(getpid())"
+        defer {
+            unlink("\(directory)/event.lock")
+            unlink("\(directory)/event.pending")
+            rmdir(directory)
+        }
+        let worker = try EventBurst(directory: directory)
+        #expect(worker.isWorker)
+        #expect(!worker.takeMark())
+        #expect(try !EventBurst(directory: directory).isWorker)
+        #expect(try !EventBurst(directory: directory).isWorker)
+        #expect(worker.takeMark())
+        #expect(!worker.takeMark(), "two events are one more look")
+    }
+
+    @Test("the ledger survives its file, stays small, and a damaged one is refused")
+    func ledgerFile() throws {
+        let disk = CrashingDisk()
+        var ledger = EventLedger()
+        for i in 0..<200 { ledger.begin("key \(i)", at: 1_000_000 + Int64(i)) }
+        #expect(ledger.failures.count == 64)
+        #expect(ledger.failures.last?.key == "key 199")
+        try ledger.write(disk)
+        #expect(try EventLedger.read(disk) == ledger)
+        disk.put(EventLedger.fileName, Array("{}".utf8))
+        #expect(throws: JournalError.self) { try EventLedger.read(disk) }
+    }
+
+    @Test("a tree that changes is waited for; one that goes on changing is given up at the limit")
+    func quiet() throws {
+        func watch(changesUntil end: Duration) throws -> QuietWatch.Result {
+            let bench = Bench()
+            let pacing = fakePacing()
+            let card = Fake.at(Fake.endpoint, bench.machine.state)
+            let rescan = SystemWrite.rescanBus(segment: 0, bus: card.bus)
+            var isThere = true
+            let restless = Pacing(
+                now: pacing.now,
+                sleep: { time in
+                    pacing.sleep(time)
+                    guard pacing.now() < end else { return }
+                    _ = bench.machine.state.perform(isThere ? .remove(card) : rescan)
+                    isThere.toggle()
+                },
+                wallClock: pacing.wallClock
+            )
+            return try QuietWatch(
+                observer: bench.machine,
+                pacing: restless,
+                quiet: .milliseconds(500),
+                limit: .seconds(3)
+            ).wait()
+        }
+        let still = try watch(changesUntil: .zero)
+        #expect(still.isQuiet && still.waited == .milliseconds(500))
+        let short = try watch(changesUntil: .seconds(1))
+        #expect(short.isQuiet && short.waited >= .milliseconds(1400) && short.waited < .milliseconds(1600))
+        let endless = try watch(changesUntil: .seconds(60))
+        #expect(!endless.isQuiet && endless.waited >= .seconds(3))
+    }
+}
