@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import Glibc
 import LibPCIBridge
 import PCITopology
 import TestSupport
@@ -33,6 +34,23 @@ struct SnapshotFileTests {
         #expect(try file.read() == record)
         #expect(try Evidence(path: file.path).kind == .snapshot)
         #expect(try TopologyAssembler(file.read()).topology() == TopologyAssembler(record).topology())
+    }
+
+    @Test("a symbolic link and a pipe are written to, not replaced; a failure leaves nothing behind")
+    func writingElsewhere() throws {
+        let directory = temporaryDirectory()
+        defer { removeTree(directory) }
+        let record = MachineRecord(origin: .live)
+        symlink("real.json", directory + "/link.json")
+        close(open(directory + "/real.json", O_WRONLY | O_CREAT, 0o644))
+        try SnapshotFile(path: directory + "/link.json").write(record)
+        #expect(try SnapshotFile(path: directory + "/real.json").read() == record)
+        var status = stat()
+        #expect(lstat(directory + "/link.json", &status) == 0 && status.st_mode & S_IFMT == S_IFLNK)
+        try SnapshotFile(path: "/dev/null").write(record)
+        #expect(stat("/dev/null", &status) == 0 && status.st_mode & S_IFMT == S_IFCHR)
+        let error = #expect(throws: ReadError.self) { try SnapshotFile(path: directory + "/none/x").write(record) }
+        #expect(error?.code == .unavailable)
     }
 
     @Test(
