@@ -144,7 +144,9 @@ public struct ResourceDerivation {
 
     private func assignment(_ index: ResourceIndex, _ shown: ResourceLine) -> Resource.Assignment {
         let held = evidence.isHeld(index)
-        guard !shown.flags.contains(.unset), !shown.flags.contains(.startAlign),
+        // A window that failed to grow keeps its place and the mark of an unplaced one (`reassign_resources_sorted`).
+        let isUnplaced = shown.flags.contains(.startAlign) && held != true
+        guard !shown.flags.contains(.unset), !isUnplaced,
             let range = AddressRange(first: shown.start, last: shown.end)
         else { return .unassigned }
         if shown.flags.contains(.disabled) && !index.isROM { return .unassigned }
@@ -279,7 +281,9 @@ public struct ResourceDerivation {
         }
         var resource = fromLine(index, shown, alignment: nil)
         // Sized and not placed: start is the alignment and end lies size-1 above it.
-        if shown.flags.contains(.startAlign) { resource.alignment = ByteCount(shown.start) }
+        if shown.flags.contains(.startAlign) {
+            resource.alignment = ByteCount(resource.range == nil ? shown.start : granularity)
+        }
         if resource.alignment == nil { resource.alignment = ByteCount(granularity) }
         if resource.size == .zero || resource.size == nil { resource.assignment = .closed }
         return resource
