@@ -81,6 +81,10 @@ extension LinuxTwin {
         for resource in function.resources {
             let size = resource.size?.rawValue ?? 0
             let offset = apertureOffset(resource.shownRange, function)
+            if resource.index.isROM, resource.isFixed, resource.shownRange?.first == 0xc0000 {
+                facts.hasShadowedROM = true
+                continue
+            }
             if resource.index.isROM {
                 facts.hasROM = size > 0
                 held.romSize = Self.powerOfTwo(size)

@@ -223,7 +223,7 @@ extension LinuxTwin {
                 state.resources[node] = KernelResource(
                     start: range.first,
                     end: range.last,
-                    flags: flags & ~(Flag.unset | Flag.disabled | Flag.startAlign)
+                    flags: flags & ~(Flag.unset | Flag.disabled)
                 )
                 hold(node, of: device)
             case .unclaimed(let range):

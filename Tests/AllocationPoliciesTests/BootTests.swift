@@ -244,3 +244,23 @@ extension CardProfile {
         )
     }
 }
+
+extension BootTests {
+    @Test("the boot display's ROM is its copy in RAM, found anew as well", arguments: KernelBehaviour.presets)
+    func shadowedROM(_ behaviour: KernelBehaviour) throws {
+        var m = try Q35(behaviour, cards: [.edu(at: 4)])
+        let device = m.hardware([0x20])
+        m.twin.state.facts[device].hasShadowedROM = true
+        m.program([0x20], bars: [0: 0xfe00_0000], command: 2)
+        try m.boot()
+        let display = try m.at("00:04.0")
+        #expect(try m.place("00:04.0", 6) == "c0000-dffff")
+        try m.run(.remove(display), .rescan)
+        let line = try #require(m.twin.resourceLines(of: display))[6]
+        #expect(line == ResourceLine(start: 0xc0000, end: 0xdffff, flags: ResourceFlags(rawValue: 0x212)))
+        var again = try LinuxTwin(try m.twin.topology(), behaviour: behaviour)
+        try again.perform(.remove(display))
+        try again.perform(.rescan)
+        #expect(again.resourceLines(of: display)?[6] == line)
+    }
+}

@@ -27,6 +27,8 @@ struct FunctionFacts: Sendable {
     /// The six BARs; bridges use the first two.
     var bars = SixBARs()
     var hasROM = false
+    /// The boot display, whose ROM stands copied in RAM below 1 MiB.
+    var hasShadowedROM = false
     var portType: UInt8 = 0xff
     var isExpress: Bool { portType != 0xff }
     var isSlotHotPlug = false

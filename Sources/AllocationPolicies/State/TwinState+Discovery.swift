@@ -37,6 +37,7 @@ extension TwinState {
             devices[device].exists = false
             return
         }
+        readShadowedROM(device)
         applyAlignmentRequest(device)
         readEnhancedAllocation(device)
         configureARI(device)
@@ -111,6 +112,16 @@ extension TwinState {
             resources[first &+ 2] = fixed(0x170, 0x177)
             resources[first &+ 3] = fixed(0x376, 0x376)
         }
+    }
+
+    /// `pci_fixup_video`: the boot display's ROM is the copy in RAM, as long as the display decodes anything.
+    private mutating func readShadowedROM(_ device: Int32) {
+        guard facts[device].hasShadowedROM, registers[device].command & 3 != 0 else { return }
+        resources[facts[device].firstResource &+ 6] = KernelResource(
+            start: 0xc0000,
+            end: 0xdffff,
+            flags: Flag.memory | Flag.romShadow | Flag.fixed
+        )
     }
 
     /// `pci_ea_init`: ranges that are fixed in hardware.

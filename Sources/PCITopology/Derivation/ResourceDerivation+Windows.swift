@@ -49,7 +49,9 @@ extension ResourceDerivation {
         }
         var resource = fromLine(index, shown, alignment: nil)
         // Sized and not placed: start is the alignment and end lies size-1 above it.
-        if shown.flags.contains(.startAlign) { resource.alignment = ByteCount(shown.start) }
+        if shown.flags.contains(.startAlign) {
+            resource.alignment = ByteCount(resource.range == nil ? shown.start : granularity)
+        }
         if resource.alignment == nil { resource.alignment = ByteCount(granularity) }
         if resource.size == .zero || resource.size == nil { resource.assignment = .closed }
         return resource

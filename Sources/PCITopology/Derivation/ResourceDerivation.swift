@@ -144,7 +144,9 @@ public struct ResourceDerivation {
 
     private func assignment(_ index: ResourceIndex, _ shown: ResourceLine) -> Resource.Assignment {
         let held = evidence.isHeld(index)
-        guard !shown.flags.contains(.unset), !shown.flags.contains(.startAlign),
+        // A window that failed to grow keeps its place and the mark of an unplaced one (`reassign_resources_sorted`).
+        let isUnplaced = shown.flags.contains(.startAlign) && held != true
+        guard !shown.flags.contains(.unset), !isUnplaced,
             let range = AddressRange(first: shown.start, last: shown.end)
         else { return .unassigned }
         if shown.flags.contains(.disabled) && !index.isROM { return .unassigned }
