@@ -8,7 +8,8 @@ struct TriageJudge {
     let course: TriageCourse
     private let bridges: [UInt64: Int]
     private let unreachableSegments: Set<UInt32>
-    private let isAnythingLost: Bool
+    /// The functions that went without a BAR, in address order, and the kinds of those BARs.
+    private let lost: [(address: FunctionAddress, kinds: [ResourceKind])]
 
     init(evidence: TextEvidence, course: TriageCourse) {
         self.evidence = evidence
@@ -21,16 +22,16 @@ struct TriageJudge {
         }
         self.bridges = bridges
         var segments = Set<UInt32>()
-        var isLost = false
+        var kinds: [FunctionAddress: [ResourceKind]] = [:]
         for entry in course.entries {
             if entry.key.target == .buses, entry.has(.unreachable) { segments.insert(entry.key.segment) }
             guard case .resource(let index) = entry.key.target, index.isBAR, let address = entry.key.address,
-                evidence[address] != nil
+                evidence[address] != nil, Self.isLost(entry)
             else { continue }
-            if Self.isLost(entry) { isLost = true }
+            kinds[address, default: []].append(contentsOf: entry.wanted?.kind.map { [$0] } ?? [])
         }
         unreachableSegments = segments
-        isAnythingLost = isLost
+        lost = kinds.keys.sorted().map { ($0, kinds[$0] ?? []) }
     }
 
     /// Whether a resource ended without the address that the kernel itself looked for.
@@ -61,26 +62,50 @@ struct TriageJudge {
         bridges[UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)].map { evidence.functions[$0] }
     }
 
-    /// The functions below the bridge at `address`, at any depth.
-    private func below(_ address: FunctionAddress) -> [FunctionFacts] {
-        guard let range = evidence[address]?.bridge?.busRange else { return [] }
-        let functions = evidence.functions
-        // Functions are in address order, so that those of a range of buses stand together.
-        var low = 0
-        var high = functions.count
-        while low < high {
-            let middle = (low + high) / 2
-            let a = functions[middle].address
-            if (a.segment, a.bus) < (address.segment, range.first) { low = middle + 1 } else { high = middle }
+    /// Whether `address` lies below the bridge at `bridge`, by the bus range that the log shows.
+    private func isBelow(_ address: FunctionAddress, _ bridge: FunctionAddress) -> Bool {
+        guard address.segment == bridge.segment, let range = evidence[bridge]?.bridge?.busRange else { return false }
+        return range.contains(address.bus)
+    }
+
+    /// Whether any function lies below the bridge at `bridge`.
+    private func hasFunctions(below bridge: FunctionAddress) -> Bool {
+        guard let range = evidence[bridge]?.bridge?.busRange else { return false }
+        let at = Self.firstPlace(evidence.functions.count, bridge.segment, range.first) {
+            evidence.functions[$0].address
         }
-        var result: [FunctionFacts] = []
-        while low < functions.count, functions[low].address.segment == address.segment,
-            functions[low].address.bus <= range.last
-        {
-            result.append(functions[low])
-            low += 1
+        guard at < evidence.functions.count else { return false }
+        let found = evidence.functions[at].address
+        return found.segment == bridge.segment && found.bus <= range.last
+    }
+
+    /// The functions below the bridge at `bridge` that went without a BAR which a window of `kind` could hold.
+    private func losers(below bridge: FunctionAddress, _ kind: ResourceKind) -> [FunctionAddress] {
+        guard let range = evidence[bridge]?.bridge?.busRange else { return [] }
+        var at = Self.firstPlace(lost.count, bridge.segment, range.first) { lost[$0].address }
+        var result: [FunctionAddress] = []
+        while at < lost.count, lost[at].address.segment == bridge.segment, lost[at].address.bus <= range.last {
+            if lost[at].kinds.contains(where: { fits($0, kind) }) { result.append(lost[at].address) }
+            at += 1
         }
         return result
+    }
+
+    /// The first place in an ascending list of addresses at or behind a bus.
+    private static func firstPlace(
+        _ count: Int,
+        _ segment: UInt32,
+        _ bus: BusNumber,
+        _ address: (Int) -> FunctionAddress
+    ) -> Int {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            let a = address(middle)
+            if (a.segment, a.bus) < (segment, bus) { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     /// 7, 8, 9 of a bridge are windows in kernels without CONFIG_PCI_IOV.
@@ -89,14 +114,6 @@ struct TriageJudge {
         switch (index.rawValue, kind) {
         case (7, .io), (8, .memory), (9, .prefetchable): return kind
         default: return nil
-        }
-    }
-
-    /// Whether a BAR of the function ended without an address.
-    private func lostBARs(_ facts: FunctionFacts) -> [ResourceIndex] {
-        (0...5).compactMap { ResourceIndex($0) }.filter { index in
-            guard let entry = course.entry(facts.address, .resource(index)) else { return false }
-            return Self.isLost(entry)
         }
     }
 
@@ -339,7 +356,7 @@ struct TriageJudge {
         guard let address = entry.key.address else { return nil }
         let held = course.entries.filter { other in
             guard other.has(.notReleased), let bridge = other.key.address else { return false }
-            return below(bridge).contains { $0.address == address }
+            return isBelow(address, bridge)
         }
         guard let first = held.first, let bridge = first.key.address else { return nil }
         return "a window of \(bridge) was not released because something below it is still assigned"
@@ -356,25 +373,20 @@ struct TriageJudge {
                 group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
                 return group
             }
-            let devices = entry.key.address.map(below) ?? []
-            let losers = devices.filter { facts in
-                lostBARs(facts).contains { index in
-                    course.entry(facts.address, .resource(index))?.wanted?.kind.map { fits($0, kind) } ?? false
-                }
-            }
+            let losers = entry.key.address.map { losers(below: $0, kind) } ?? []
             if let loser = losers.first {
                 let others = losers.count > 1 ? " and \(losers.count - 1) more" : ""
                 group.severity = kind == .io ? .degraded : .fatal
                 group.code = kind == .io ? "io-window-missed" : "window-unassigned"
                 group.summary =
-                    "\(amount(entry.wanted)) could not be given, and \(loser.address)\(others) behind it goes without"
+                    "\(amount(entry.wanted)) could not be given, and \(loser)\(others) behind it goes without"
                 group.cause = reason(entry, kind: kind)
-                group.nextStep = "pci-rebalance plan --place \(loser.address)"
-                group.consequenceFor = loser.address
+                group.nextStep = "pci-rebalance plan --place \(loser)"
+                group.consequenceFor = loser
             } else if kind == .io {
                 group.code = "io-window-unused"
                 group.summary = "no I/O space; nothing behind it needs any"
-            } else if devices.isEmpty {
+            } else if entry.key.address.map({ hasFunctions(below: $0) }) != true {
                 group.code = "reserve-left-out"
                 group.summary = "no room to reserve \(amount(entry.wanted)) behind this empty port"
                 group.nextStep = "pci-rebalance fit \(name), before a card is plugged in there"
@@ -521,7 +533,7 @@ struct TriageJudge {
     private func host(_ entry: TriageCourse.Entry) -> Triage.Group {
         var group = group(entry, "host bridge")
         if entry.has(.summary) {
-            let lost = isAnythingLost
+            let lost = !self.lost.isEmpty
             group.severity = lost ? .degraded : .harmless
             group.code = "summary"
             group.summary =
