@@ -373,7 +373,7 @@ struct TriageJudge {
                 group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
                 return group
             }
-            let losers = entry.key.address.map { losers(below: $0, kind) } ?? []
+            let losers = entry.key.address.map { self.losers(below: $0, kind) } ?? []
             if let loser = losers.first {
                 let others = losers.count > 1 ? " and \(losers.count - 1) more" : ""
                 group.severity = kind == .io ? .degraded : .fatal

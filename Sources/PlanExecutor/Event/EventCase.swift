@@ -64,7 +64,8 @@ public struct EventJudgement {
                 boundary = isTrusted ? nil : boundary ?? j
             } else if !isRuled, boundary == nil {
                 guard isMarked(j) else { continue }
-                boundary = topology.parent(of: j).flatMap { topology.children(of: $0).allSatisfy(isMarked) ? $0 : nil } ?? j
+                boundary =
+                    topology.parent(of: j).flatMap { topology.children(of: $0).allSatisfy(isMarked) ? $0 : nil } ?? j
             }
         }
         return boundary
