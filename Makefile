@@ -20,7 +20,7 @@ FAULTS ?= 12
 
 BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
 VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3 \
-    libkmod2 libacl1 libblkid1 libcap2 libselinux1
+    gcc libc6-dev libkmod2 libacl1 libblkid1 libcap2 libselinux1
 RELEASE = .build/release/pci-rebalance
 DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json

@@ -15,6 +15,7 @@ final class QemuProcess {
         case console = 3
         case agent = 4
         case monitor = 5
+        case answers = 6
         case errors = 2
     }
 
@@ -22,7 +23,7 @@ final class QemuProcess {
         exec 9<&0 </dev/null
         "$@" 9<&- &
         qemu=$!
-        exec 3<&- 4<&- 5<&- 2>/dev/null
+        exec 3<&- 4<&- 5<&- 6<&- 2>/dev/null
         { read -r _ <&9; kill -9 $qemu; } &
         leash=$!
         wait $qemu
@@ -37,7 +38,7 @@ final class QemuProcess {
     private var received: [Stream: [UInt8]] = [:]
     private(set) var exitStatus: CInt?
 
-    /// Starts QEMU with the given arguments; the streams are the descriptors 3, 4 and 5 in it.
+    /// Starts QEMU with the given arguments; the streams are the descriptors 3 to 6 in it.
     init(program: String, arguments: [String]) throws {
         var opened: [CInt] = []
         var kept: [CInt] = []

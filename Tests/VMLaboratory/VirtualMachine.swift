@@ -66,6 +66,8 @@ public final class VirtualMachine {
             arguments: Array(command[1...]) + [
                 "-chardev", "socket,id=console,fd=\(QemuProcess.Stream.console.rawValue)", "-serial", "chardev:console",
                 "-chardev", "socket,id=agent,fd=\(QemuProcess.Stream.agent.rawValue)", "-serial", "chardev:agent",
+                "-chardev", "socket,id=answers,fd=\(QemuProcess.Stream.answers.rawValue)",
+                "-device", "isa-debugcon,iobase=0xe9,chardev=answers",
                 "-chardev", "socket,id=monitor,fd=\(QemuProcess.Stream.monitor.rawValue)",
                 "-mon", "chardev=monitor,mode=control",
             ]
@@ -136,15 +138,19 @@ public final class VirtualMachine {
         let deadline = started + timeout + .seconds(10)
         let script = Array(script.utf8)
         let seconds = max(1, Int((timeout / .seconds(1)).rounded(.up)))
-        let header = "\(requests) \(seconds) \(script.count) \(input.count)\n"
-        try process.send(Array(header.utf8) + script + input, to: .agent, deadline: deadline)
-        let answer = String(decoding: try awaitLine(.agent, deadline, "the answer to a command"), as: UTF8.self)
+        let payload = script + input
+        let header = "\(requests) \(seconds) \(script.count) \(input.count) \(Checksum.crc32(payload))\n"
+        try process.send(Array(header.utf8) + payload, to: .agent, deadline: deadline)
+        let answer = String(decoding: try awaitLine(.answers, deadline, "the answer to a command"), as: UTF8.self)
         let words = answer.split(separator: " ").compactMap { Int($0) }
-        guard words.count == 4, words[0] == requests, words[2] >= 0, words[3] >= 0 else {
+        guard words.count == 5, words[0] == requests, words[2] >= 0, words[3] >= 0 else {
             throw LaboratoryError(.protocol, "expected the answer to request \(requests), found '\(answer)'")
         }
         let output = try awaitBytes(words[2], deadline)
         let errors = try awaitBytes(words[3], deadline)
+        guard Int(Checksum.crc32(output + errors)) == words[4] else {
+            throw LaboratoryError(.protocol, "the answer to request \(requests) arrived damaged")
+        }
         return CommandResult(
             status: words[1],
             standardOutput: output,
@@ -159,7 +165,7 @@ public final class VirtualMachine {
         try run(script, timeout: timeout).checked().output
     }
 
-    /// Writes a file in the guest, about 0.1 MB/s; a new build of a program is better packed and booted.
+    /// Writes a file in the guest; a new build of a program is better packed and booted.
     public func pushFile(_ contents: [UInt8], to path: String, executable: Bool = false) throws {
         let quoted = VirtualMachine.quoted(path)
         let chunk = 32768
@@ -328,7 +334,7 @@ public final class VirtualMachine {
 
     private func awaitBytes(_ count: Int, _ deadline: ContinuousClock.Instant) throws -> [UInt8] {
         while true {
-            if let bytes = process.take(count, from: .agent) { return bytes }
+            if let bytes = process.take(count, from: .answers) { return bytes }
             guard try pump(until: deadline) else { throw late("\(count) bytes from the guest") }
         }
     }
@@ -342,7 +348,7 @@ public final class VirtualMachine {
 
     private func awaitReady(_ deadline: ContinuousClock.Instant) throws {
         while true {
-            let line = String(decoding: try awaitLine(.agent, deadline, "the guest to come up"), as: UTF8.self)
+            let line = String(decoding: try awaitLine(.answers, deadline, "the guest to come up"), as: UTF8.self)
             let words = line.split(separator: " ")
             guard words.first == "READY", words.count == 3 else { continue }
             release = String(words[2])
@@ -364,7 +370,7 @@ public final class VirtualMachine {
     private func reset(until deadline: ContinuousClock.Instant) throws {
         let started = ContinuousClock.now
         try qmp("set-action", ["reboot": "reset"])
-        _ = process.takeAll(.agent)
+        _ = process.takeAll(.answers)
         try qmp("system_reset")
         try awaitReady(deadline)
         try qmp("set-action", ["reboot": "shutdown"])

@@ -54,6 +54,12 @@ struct LaboratoryTests {
         #expect(try guest.pullFile("/tmp/it's here") == bytes)
         #expect(try guest.run("test -x \"/tmp/it's here\"").status == 0)
 
+        // More than any buffer between the guest and here holds.
+        let large = try guest.run("head -c 3000000 /dev/zero | tr '\\0' x; echo end >&2")
+        #expect(large.standardOutput.count == 3_000_000)
+        #expect(large.standardOutput.allSatisfy { $0 == UInt8(ascii: "x") })
+        #expect(large.errors == "end\n")
+
         let late = try guest.run("echo begun; sleep 100 & sleep 100", timeout: .seconds(1))
         #expect(late.status == 137)
         #expect(late.output == "begun\n")

@@ -16,37 +16,43 @@ struct GuestState: Equatable {
 
     var functions: [FunctionAddress: Function] = [:]
 
-    /// Asks the guest.
+    /// Asks the guest's `pci-state`.
     init(_ guest: VirtualMachine) throws {
-        let script = "cd /sys/bus/pci/devices && echo * && grep '' */enable && grep '' */resource"
-        var names: [String] = []
-        for line in try guest.run(script).checked().lines {
-            guard let slash = line.firstIndex(of: "/") else {
-                names = line.split(separator: " ").map(String.init)
-                continue
+        var address: FunctionAddress?
+        var lines: [ResourceLine] = []
+        for line in try guest.run("pci-state").checked().lines {
+            let words = line.split(separator: " ")
+            switch (words.first, words.count) {
+            case ("=", 4):
+                guard let found = FunctionAddress(parsing: words[1]) else { throw Self.unexpected(line) }
+                address = found
+                lines = []
+                functions[found] = Function(enableCount: Int(words[2]) ?? 0)
+            case ("r", 5):
+                guard let index = Int(words[1]), index >= lines.count,
+                    let resource = ResourceLine(parsing: words[2...].map { "0x\($0)" }.joined(separator: " "))
+                else { throw Self.unexpected(line) }
+                lines += Array(repeating: .zero, count: index - lines.count) + [resource]
+            case ("n", 2):
+                guard let address, let count = Int(words[1]), count >= lines.count else { throw Self.unexpected(line) }
+                functions[address]?.lines = lines + Array(repeating: .zero, count: count - lines.count)
+            case ("c", 2):
+                guard let address, let bytes = Self.bytes(words[1]) else { throw Self.unexpected(line) }
+                functions[address]?.registers = Self.registers(ConfigSpace(bytes))
+            default:
+                throw Self.unexpected(line)
             }
-            guard let address = FunctionAddress(parsing: line[..<slash]),
-                let colon = line[slash...].firstIndex(of: ":")
-            else { throw DifferentialError("expected a line of a sysfs file, found '\(line)'") }
-            let value = line[line.index(after: colon)...]
-            if line[slash...].hasPrefix("/enable") {
-                functions[address, default: Function()].enableCount = Int(value) ?? 0
-                continue
-            }
-            guard let words = ResourceLine(parsing: value) else {
-                throw DifferentialError("expected a resource line, found '\(line)'")
-            }
-            functions[address, default: Function()].lines.append(words)
         }
-        let headers = try guest.run("cd /sys/bus/pci/devices && head -q -c 64 */config").checked().standardOutput
-        guard headers.count == 64 * names.count else {
-            throw DifferentialError("expected 64 bytes for each of \(names.count), found \(headers.count)")
-        }
-        for (i, name) in names.enumerated() {
-            guard let address = FunctionAddress(parsing: name) else { continue }
-            let config = ConfigSpace(Array(headers[(64 * i)..<(64 * i + 64)]))
-            functions[address]?.registers = Self.registers(config)
-        }
+    }
+
+    private static func unexpected(_ line: String) -> DifferentialError {
+        DifferentialError("expected a line of pci-state, found '\(line)'")
+    }
+
+    private static func bytes(_ digits: Substring) -> [UInt8]? {
+        let values = digits.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+        guard values.count == digits.utf8.count, values.count % 2 == 0 else { return nil }
+        return stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0] << 4 | values[$0 + 1]) }
     }
 
     /// What a twin says of the same machine.
