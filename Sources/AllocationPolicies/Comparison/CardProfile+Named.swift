@@ -12,7 +12,7 @@ extension CardProfile {
     /// The profile with the name, or nil.
     public static func named(_ name: String) -> CardProfile? { named.first { $0.name == name } }
 
-    private static let mib: UInt64 = 1 << 20
+    static let mib: UInt64 = 1 << 20
     private static let gib: UInt64 = 1 << 30
 
     /// A disk: 16 KiB of memory.
@@ -89,7 +89,7 @@ extension CardProfile {
     public static let gpu32G = gpu("gpu-32g", 32 * gib)
 
     /// Registers of 16 MiB, the large BAR, 32 MiB prefetchable, 128 I/O ports, and a sound function.
-    private static func gpu(_ name: String, _ size: UInt64) -> CardProfile {
+    static func gpu(_ name: String, _ size: UInt64) -> CardProfile {
         CardProfile(
             name: name,
             functions: [

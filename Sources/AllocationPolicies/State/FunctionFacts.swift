@@ -25,7 +25,7 @@ struct FunctionFacts: Sendable {
     var firstResource: Int32 = 0
     var resourceCount: Int32 = 7
     /// The six BARs; bridges use the first two.
-    var bars = SixBARs()
+    var bars = Six(BARFacts())
     var hasROM = false
     /// The boot display, whose ROM stands copied in RAM below 1 MiB.
     var hasShadowedROM = false
@@ -55,7 +55,7 @@ struct FunctionFacts: Sendable {
     var vfOffset: UInt16 = 0
     var vfStride: UInt16 = 0
     var vfDevice: UInt16 = 0
-    var vfBARs = SixBARs()
+    var vfBARs = Six(BARFacts())
     /// The physical function of a VF and its number, none otherwise.
     var physicalFunction: Int32 = none
     var vfNumber: Int32 = 0
@@ -113,39 +113,6 @@ struct BARFacts: Sendable {
         case .memory32: Flag.memory | (isPrefetchable ? Flag.prefetch | 0x8 : 0)
         case .memory64: Flag.memory | Flag.memory64 | 0x4 | (isPrefetchable ? Flag.prefetch | 0x8 : 0)
         case .none, .upperHalf: 0
-        }
-    }
-}
-
-/// Six BARs in place.
-struct SixBARs: Sendable {
-    var a = BARFacts()
-    var b = BARFacts()
-    var c = BARFacts()
-    var d = BARFacts()
-    var e = BARFacts()
-    var f = BARFacts()
-
-    subscript(_ index: Int) -> BARFacts {
-        get {
-            switch index {
-            case 0: a
-            case 1: b
-            case 2: c
-            case 3: d
-            case 4: e
-            default: f
-            }
-        }
-        set {
-            switch index {
-            case 0: a = newValue
-            case 1: b = newValue
-            case 2: c = newValue
-            case 3: d = newValue
-            case 4: e = newValue
-            default: f = newValue
-            }
         }
     }
 }

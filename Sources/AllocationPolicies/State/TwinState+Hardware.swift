@@ -108,7 +108,7 @@ extension TwinState {
         return (made, held)
     }
 
-    private func fill(_ bars: inout SixBARs, _ bar: CardBAR) {
+    private func fill(_ bars: inout Six<BARFacts>, _ bar: CardBAR) {
         guard (0...5).contains(bar.index) else { return }
         bars[bar.index].kind = bar.isIO ? .io : bar.is64Bit ? .memory64 : .memory32
         bars[bar.index].isPrefetchable = bar.isPrefetchable

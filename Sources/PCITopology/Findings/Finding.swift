@@ -117,6 +117,20 @@ extension Topology {
         return result
     }
 
+    /// The resources that have no address, or an odd one, and whose function does without: of every resource that
+    /// findings name, those of severity note, by index of the function.
+    ///
+    /// The one place that decides which failures are harmless: an I/O BAR that drivers do not use, a port's own BAR.
+    /// - Complexity: that of `findings()`.
+    public func harmlessResources() -> [Int: Set<ResourceIndex>] {
+        var result: [Int: Set<ResourceIndex>] = [:]
+        for finding in findings() where finding.severity == .note {
+            guard let index = finding.resource, let i = position(of: finding.address) else { continue }
+            result[i, default: []].insert(index)
+        }
+        return result
+    }
+
     /// Whether registers or kernel lines were put together from text, so that one says nothing against the other.
     var isPutTogetherFromText: Bool { gaps.contains { $0.code == "config-from-text" || $0.code == "sizes-unknown" } }
 

@@ -79,18 +79,12 @@ public struct EventJudgement {
 
     /// Everything that is missing and is a problem, in the order of the tree.
     ///
-    /// An I/O BAR that its driver never uses is no problem, as `Topology.findings` judges.
+    /// An I/O BAR that its driver never uses is no problem, as `Topology.harmlessResources` judges.
     public func missing() -> [Shortfall] {
-        var harmless: Set<Shortfall> = []
-        for finding in topology.findings() where finding.severity == .note {
-            guard let index = finding.resource, let i = topology.position(of: finding.address) else { continue }
-            harmless.insert(Shortfall(path: topology.path(of: i), kind: .resource(index)))
-        }
-        let places = only.map { $0.positions(in: topology).map { topology.path(of: $0) } }
-        return topology.requiredShortfalls.filter { shortfall in
-            guard !harmless.contains(shortfall) else { return false }
-            return places.map { $0.contains { $0.isAncestorOrSelf(of: shortfall.path) } } ?? true
-        }
+        let problems = topology.problemShortfalls
+        guard let only else { return problems }
+        let places = only.positions(in: topology).map { topology.path(of: $0) }
+        return problems.filter { shortfall in places.contains { $0.isAncestorOrSelf(of: shortfall.path) } }
     }
 
     /// What is missing, grouped by the rules that hold: trusted devices first, each untrusted port by itself.

@@ -17,7 +17,7 @@ struct DemandCatalogue {
     ///
     /// - Throws: `PlanningError` for a function that is not there or a goal that does not apply to it.
     func clusters(for goals: [Goal]) throws(PlanningError) -> [Cluster] {
-        let problems = problems()
+        let problems = topology.problemShortfalls
         var fixed: [Demand] = []
         var ladders: [[Demand]] = []
         for goal in goals {
@@ -121,16 +121,6 @@ struct DemandCatalogue {
             result.append(.buses(topology.path(of: bridge), last + 1))
         }
         return result
-    }
-
-    /// The shortfalls that the tree's findings judge to be problems; an I/O BAR that its driver never uses is none.
-    private func problems() -> [Shortfall] {
-        var harmless: Set<Shortfall> = []
-        for finding in topology.findings() where finding.severity == .note {
-            guard let index = finding.resource, let i = topology.position(of: finding.address) else { continue }
-            harmless.insert(Shortfall(path: topology.path(of: i), kind: .resource(index)))
-        }
-        return topology.requiredShortfalls.filter { !harmless.contains($0) }
     }
 
     // MARK: - Groups

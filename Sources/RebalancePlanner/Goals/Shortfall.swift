@@ -70,6 +70,17 @@ extension Topology {
         return result.sorted()
     }
 
+    /// The required shortfalls that are problems, in the order of the tree: without those that `harmlessResources` names.
+    /// - Complexity: that of `findings()`.
+    public var problemShortfalls: [Shortfall] {
+        var harmless: Set<Shortfall> = []
+        for (i, indexes) in harmlessResources() {
+            let path = path(of: i)
+            for index in indexes { harmless.insert(Shortfall(path: path, kind: .resource(index))) }
+        }
+        return requiredShortfalls.filter { !harmless.contains($0) }
+    }
+
     /// Whether the registers of every bridge above function `i` forward `range`; true where registers are unknown.
     func isReachable(_ range: AddressRange, kind: ResourceKind, from i: Int) -> Bool {
         var p = parent(of: i)

@@ -128,7 +128,7 @@ struct BootReplay {
         return made
     }
 
-    private func describe(_ bars: inout SixBARs, _ index: Int, _ range: BootLog.Range) {
+    private func describe(_ bars: inout Six<BARFacts>, _ index: Int, _ range: BootLog.Range) {
         bars[index].kind = range.isIO ? .io : range.is64 ? .memory64 : .memory32
         bars[index].isPrefetchable = range.isPrefetchable
         if range.is64, index < 5 { bars[index + 1].kind = .upperHalf }
