@@ -94,10 +94,17 @@ let package = Package(
             exclude: ["README.md", "Scripts"],
             swiftSettings: swift
         ),
+        // Twin against kernel: random trees, random operations, kept differences.
+        .target(
+            name: "DifferentialLaboratory",
+            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies"],
+            path: "Tests/DifferentialLaboratory",
+            swiftSettings: swift
+        ),
         .executableTarget(
             name: "vm-lab",
             dependencies: [
-                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies",
+                "VMLaboratory", "DifferentialLaboratory",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/vm-lab",
@@ -111,7 +118,7 @@ let package = Package(
         ),
         .testTarget(
             name: "AllocationPoliciesTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "LibPCIBridge", "TestSupport"],
+            dependencies: ["PCITopology", "AllocationPolicies", "LibPCIBridge", "DifferentialLaboratory", "TestSupport"],
             swiftSettings: swift
         ),
         .testTarget(

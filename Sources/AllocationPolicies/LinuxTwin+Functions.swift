@@ -225,7 +225,7 @@ extension LinuxTwin {
         }
     }
 
-    private func readBridgeRegisters(_ config: ConfigSpace, _ held: inout FunctionRegisters) {
+    func readBridgeRegisters(_ config: ConfigSpace, _ held: inout FunctionRegisters) {
         held.primary = config.byte(0x18) ?? 0
         held.secondary = config.byte(0x19) ?? 0
         held.subordinate = config.byte(0x1a) ?? 0

@@ -26,6 +26,7 @@ extension LinuxTwin {
         state = TwinState(behaviour: behaviour, platform: platform)
         originals = topology.functions
         kernel = topology.kernel
+        state.alignmentRequests = topology.kernel.resourceAlignment ?? ""
         gaps = topology.gaps
         givenBlockers = topology.blockers
         readHosts(topology.hostBridges)

@@ -31,6 +31,8 @@ extension LinuxTwin {
                 source: .kernelLog
             )
         }
+        var kernel = kernel
+        kernel.resourceAlignment = state.alignmentRequests.isEmpty ? nil : state.alignmentRequests
         do {
             return try Topology(
                 kernel: kernel,

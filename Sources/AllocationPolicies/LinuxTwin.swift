@@ -24,6 +24,9 @@ public struct LinuxTwin: Sendable {
     /// The string in force in /sys/bus/pci/resource_alignment.
     public var alignmentRequests: String { state.alignmentRequests }
 
+    /// Whether functions that are found are offered to drivers: /sys/bus/pci/drivers_autoprobe.
+    public var probesDrivers: Bool { state.probesDrivers }
+
     /// Whether operations record events; switch it off where only the outcome counts.
     public var recordsEvents: Bool {
         get { state.records }

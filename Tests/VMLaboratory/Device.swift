@@ -104,18 +104,22 @@ extension Device {
         public var memory: MemorySize?
         /// Prefetchable memory above 4 GiB.
         public var prefetchable64: MemorySize?
+        /// Prefetchable memory below 4 GiB; excludes `prefetchable64`.
+        public var prefetchable32: MemorySize?
 
         /// A reserve of the amounts given; what is nil is left to the firmware.
         public init(
             buses: UInt64? = nil,
             io: MemorySize? = nil,
             memory: MemorySize? = nil,
-            prefetchable64: MemorySize? = nil
+            prefetchable64: MemorySize? = nil,
+            prefetchable32: MemorySize? = nil
         ) {
             self.buses = buses
             self.io = io
             self.memory = memory
             self.prefetchable64 = prefetchable64
+            self.prefetchable32 = prefetchable32
         }
     }
 
@@ -133,6 +137,7 @@ extension Device {
         if let io = reserve.io { properties.append(Property("io-reserve", .number(io.bytes))) }
         if let memory = reserve.memory { properties.append(Property("mem-reserve", .number(memory.bytes))) }
         if let size = reserve.prefetchable64 { properties.append(Property("pref64-reserve", .number(size.bytes))) }
+        if let size = reserve.prefetchable32 { properties.append(Property("pref32-reserve", .number(size.bytes))) }
         return Device("pcie-root-port", identifier, at: address, properties: properties, children: children)
     }
 

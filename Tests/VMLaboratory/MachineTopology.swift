@@ -47,7 +47,7 @@ public struct MachineTopology: Sendable, Hashable {
     /// The names of the ports that have nothing behind them, in the order of the walk: where a card can be plugged.
     public var emptyPorts: [String] {
         func walk(_ device: Device) -> [String] {
-            let isPort = ["pcie-root-port", "xio3130-downstream"].contains(device.driver)
+            let isPort = ["pcie-root-port", "ioh3420", "xio3130-downstream"].contains(device.driver)
             return isPort && device.children.isEmpty ? [device.identifier] : device.children.flatMap(walk)
         }
         return devices.flatMap(walk)
@@ -98,7 +98,7 @@ public struct MachineTopology: Sendable, Hashable {
         mutating func numbered(_ device: Device, index: Int?) -> Device {
             var device = device
             switch device.driver {
-            case "pcie-root-port", "xio3130-downstream":
+            case "pcie-root-port", "ioh3420", "xio3130-downstream":
                 chassis += 1
                 for name in ["chassis", "slot"] where !device.properties.contains(where: { $0.name == name }) {
                     device.properties.append(.init(name, .number(UInt64(chassis))))

@@ -33,6 +33,8 @@ public struct Platform: Sendable, Hashable {
     public var scansAllDevices = false
     /// `pci=nocrs`: firmware's apertures are ignored and root buses get the whole of both spaces.
     public var ignoresApertures = false
+    /// `pci=resource_alignment=`: the requests in force from the start.
+    public var alignmentRequests = ""
     /// `pci=noari`: ARI is never switched on.
     public var ignoresARI = false
     /// `pcie_ports=compat` takes it away: the port driver binds to ports.
@@ -95,6 +97,9 @@ public struct Platform: Sendable, Hashable {
         case "noari": ignoresARI = true
         case "pcie_scan_all": scansAllDevices = true
         default: break
+        }
+        if option.hasPrefix("resource_alignment=") {
+            alignmentRequests = String(option.dropFirst("resource_alignment=".count))
         }
         if let size = value("hpiosize=") { hotPlugIO = size }
         if let size = value("hpmmiosize=") { hotPlugMemory = size }

@@ -34,6 +34,8 @@ public struct CardFunction: Sendable, Hashable {
     public var sriov: CardSRIOV?
     /// The function has the ARI capability.
     public var hasARI: Bool
+    /// The function has the Advanced Error Reporting capability, which gives a port's driver something to do.
+    public var hasErrorReporting: Bool
     /// The driver that binds to it, or nil; ports get the port driver by themselves.
     public var driver: String?
 
@@ -47,6 +49,7 @@ public struct CardFunction: Sendable, Hashable {
         bridge: CardBridge? = nil,
         sriov: CardSRIOV? = nil,
         hasARI: Bool = false,
+        hasErrorReporting: Bool = false,
         driver: String? = nil
     ) {
         self.devfn = devfn
@@ -57,6 +60,7 @@ public struct CardFunction: Sendable, Hashable {
         self.bridge = bridge
         self.sriov = sriov
         self.hasARI = hasARI
+        self.hasErrorReporting = hasErrorReporting
         self.driver = driver
     }
 }

@@ -23,6 +23,7 @@ extension TwinState {
     /// Starts the kernel on the registers as they are.
     mutating func boot() {
         forgetEverything()
+        alignmentRequests = platform.alignmentRequests
         for host in 0..<hosts.count {
             addRootBus(host: host)
             scanChildBus(hosts[host].rootBus)

@@ -72,6 +72,7 @@ extension TwinState {
         made.headerLayout = card.bridge == nil ? 0 : 1
         made.portType = card.portType?.rawValue ?? 0xff
         made.hasARI = card.hasARI
+        made.hasErrorReporting = card.hasErrorReporting
         var offset: UInt16 = 0x208
         for bar in card.bars {
             fill(&made.bars, bar)
@@ -124,7 +125,7 @@ extension TwinState {
         }
         switch name {
         case nil: return .none
-        case "vfio-pci", "pci-stub", "pciback", "xen-pciback": return .passive
+        case "vfio-pci", "pci-stub", "pci-pf-stub", "pciback", "xen-pciback": return .passive
         default: return .enabling
         }
     }

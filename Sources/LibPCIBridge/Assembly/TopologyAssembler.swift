@@ -49,6 +49,7 @@ public struct TopologyAssembler {
         if let gap = hiddenBARs(functions) { gaps.append(gap) }
         var kernel = record.kernel
         if kernel.release == nil { kernel.release = log.release }
+        kernel.resourceAlignment = record.resourceAlignment
         do {
             return try Topology(
                 kernel: kernel,

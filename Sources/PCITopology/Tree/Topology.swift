@@ -245,12 +245,20 @@ public struct KernelIdentity: Hashable, Sendable {
     public var commandLine: String?
     /// `uname -m`, or nil when unknown.
     public var architecture: String?
+    /// The string in force in /sys/bus/pci/resource_alignment, or nil when there is none or it is unknown.
+    public var resourceAlignment: String?
 
     /// Creates an identity.
-    public init(release: String? = nil, commandLine: String? = nil, architecture: String? = nil) {
+    public init(
+        release: String? = nil,
+        commandLine: String? = nil,
+        architecture: String? = nil,
+        resourceAlignment: String? = nil
+    ) {
         self.release = release
         self.commandLine = commandLine
         self.architecture = architecture
+        self.resourceAlignment = resourceAlignment
     }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-internal import AllocationPolicies
+public import AllocationPolicies
 internal import LibPCIBridge
 internal import PCITopology
 internal import VMLaboratory
 
 /// What a guest's kernel shows of its tree, as far as a twin predicts it.
-struct GuestState: Equatable {
+public struct GuestState: Equatable, Sendable {
     /// One function: its resource lines, the registers that matter and the enable count.
     struct Function: Equatable {
         var lines: [ResourceLine] = []
@@ -15,12 +15,20 @@ struct GuestState: Equatable {
     }
 
     var functions: [FunctionAddress: Function] = [:]
+    /// What `pci-state` printed; empty for a prediction.
+    private(set) var text: [String] = []
 
     /// Asks the guest's `pci-state`.
     init(_ guest: VirtualMachine) throws {
+        try self.init(text: try guest.run("pci-state").checked().lines)
+    }
+
+    /// Reads what `pci-state` printed.
+    public init(text: [String]) throws {
+        self.text = text
         var address: FunctionAddress?
         var lines: [ResourceLine] = []
-        for line in try guest.run("pci-state").checked().lines {
+        for line in text {
             let words = line.split(separator: " ")
             switch (words.first, words.count) {
             case ("=", 4):
@@ -56,7 +64,7 @@ struct GuestState: Equatable {
     }
 
     /// What a twin says of the same machine.
-    init(_ twin: LinuxTwin) throws {
+    public init(_ twin: LinuxTwin) throws {
         let topology = try twin.topology()
         for function in topology.functions {
             functions[function.address] = Function(
@@ -89,7 +97,7 @@ struct GuestState: Equatable {
     var size: Int { functions.values.reduce(0) { $0 + $1.lines.count } }
 
     /// How the guest differs from a prediction, one line for each value.
-    func differences(from predicted: GuestState) -> [String] {
+    public func differences(from predicted: GuestState) -> [String] {
         var result: [String] = []
         for address in Set(functions.keys).union(predicted.functions.keys).sorted() {
             guard let found = functions[address] else {
@@ -117,11 +125,4 @@ struct GuestState: Equatable {
         }
         return result
     }
-}
-
-/// Something that the laboratory itself could not do.
-struct DifferentialError: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) { self.description = description }
 }
