@@ -79,7 +79,7 @@ extension LinuxTwin {
 
     private func readBARs(_ function: Function, _ facts: inout FunctionFacts, _ held: inout FunctionRegisters) {
         for resource in function.resources {
-            let size = resource.size?.rawValue ?? 0
+            let size = (resource.hardwareSize ?? resource.size)?.rawValue ?? 0
             let offset = apertureOffset(resource.shownRange, function)
             if resource.index.isROM, resource.isFixed, resource.shownRange?.first == 0xc0000 {
                 facts.hasShadowedROM = true

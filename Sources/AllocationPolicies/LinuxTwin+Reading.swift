@@ -29,6 +29,9 @@ extension LinuxTwin {
         state.alignmentRequests = topology.kernel.resourceAlignment ?? ""
         gaps = topology.gaps
         givenBlockers = topology.blockers
+        if platform.ignoresApertures {
+            state.platform.minimumMemory = Self.largestGap(topology.blockers) ?? platform.minimumMemory
+        }
         readHosts(topology.hostBridges)
         for i in topology.functions.indices {
             let (facts, registers) = read(topology.functions[i], number: Int32(i), topology)
@@ -102,6 +105,14 @@ extension LinuxTwin {
             var nodes: [Int32] = []
             var offsets: [UInt64] = []
             for aperture in host.apertures {
+                let root = aperture.isIO ? TwinState.ioRoot : TwinState.memoryRoot
+                if state.platform.ignoresApertures, aperture.range.first == 0, aperture.range.last >= 0xffff {
+                    // The whole space, which all such host bridges share; it ends where the processor's addresses do.
+                    state.resources[root].end = aperture.range.last
+                    nodes.append(root)
+                    offsets.append(0)
+                    continue
+                }
                 let node = state.appendResource(
                     KernelResource(
                         start: aperture.range.first,
@@ -110,7 +121,6 @@ extension LinuxTwin {
                     ),
                     owner: none
                 )
-                let root = aperture.isIO ? TwinState.ioRoot : TwinState.memoryRoot
                 if aperture.isIO, aperture.range.last > state.resources[root].end {
                     // Architectures with memory-mapped I/O spaces have a wider port space.
                     state.resources[root].end = aperture.range.last
@@ -139,6 +149,26 @@ extension LinuxTwin {
                 )
             )
         }
+    }
+
+    /// The start of the largest hole below 4 GiB in the firmware's map, the lowest of equal ones (`e820_search_gap`).
+    ///
+    /// The allocator begins there in an aperture that starts at 0 (`pci_mem_start`); nil without a map.
+    private static func largestGap(_ blockers: [Blocker]) -> UInt64? {
+        let map = blockers.filter { !$0.isIO && $0.source == .firmwareMap }
+        guard !map.isEmpty else { return nil }
+        var last: UInt64 = 0x1_0000_0000
+        var largest: UInt64 = 0x40_0000
+        var result: UInt64?
+        for entry in map.sorted(by: { $0.range.first > $1.range.first }) {
+            let end = entry.range.last &+ 1
+            if last > end, last - end >= largest {
+                largest = last - end
+                result = end
+            }
+            last = min(last, entry.range.first)
+        }
+        return result
     }
 
     /// The kernel's bus list, depth first, with what it holds for each function.

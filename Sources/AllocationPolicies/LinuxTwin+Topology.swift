@@ -149,15 +149,16 @@ extension LinuxTwin {
                 size = held.size
             }
             let alignment = index >= 7 && index <= 12 ? state.registers[device].vfSizes[Int(index) - 7] : size
-            result.append(
-                Resource(
-                    index: name,
-                    flags: ResourceFlags(rawValue: UInt64(flags)),
-                    size: ByteCount(size),
-                    alignment: isWindow ? ByteCount(index == 13 ? 0x1000 : 0x10_0000) : ByteCount(alignment),
-                    assignment: assignment
-                )
+            var resource = Resource(
+                index: name,
+                flags: ResourceFlags(rawValue: UInt64(flags)),
+                size: ByteCount(size),
+                alignment: isWindow ? ByteCount(index == 13 ? 0x1000 : 0x10_0000) : ByteCount(alignment),
+                assignment: assignment
             )
+            let decoded = index <= 6 ? hardwareSize(device, Int(index)) : 0
+            if decoded > 0, decoded < size { resource.hardwareSize = ByteCount(decoded) }
+            result.append(resource)
         }
         return result
     }

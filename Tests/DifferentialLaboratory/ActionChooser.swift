@@ -93,8 +93,7 @@ struct ActionChooser {
     private mutating func card() -> LabCard {
         switch Int.random(in: 0..<100, using: &chance) {
         case 0..<12: return LabCard([.edu])
-        case 12..<20: return LabCard([.sharedMemory(size(20...26))])
-        case 20..<30: return LabCard([.display(size(20...26))])
+        case 12..<30: return LabCard([.display(size(20...26))])
         case 30..<36: return LabCard([.network])
         case 36..<46: return LabCard([.upstreamPort])
         case 46..<56: return LabCard([.bridge])

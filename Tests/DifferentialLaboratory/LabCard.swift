@@ -12,9 +12,7 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
         case testDevice(MemorySize?)
         /// `edu`: 1 MiB of 32-bit memory.
         case edu
-        /// `ivshmem-plain`: a 64-bit prefetchable BAR of the given size.
-        case sharedMemory(MemorySize)
-        /// `secondary-vga`: a 32-bit prefetchable BAR of the given size and a ROM.
+        /// `secondary-vga`: a 32-bit prefetchable BAR of the given size.
         case display(MemorySize)
         /// `e1000e`: four BARs and a ROM.
         case network
@@ -30,7 +28,7 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
     /// Creates a card.
     public init(_ parts: [Part]) { self.parts = parts }
 
-    /// `testdev:16M`, `edu`, `shm:4M`, `vga:16M`, `e1000e`, `switch`, `bridge`; several functions joined by `+`.
+    /// `testdev:16M`, `edu`, `vga:16M`, `e1000e`, `switch`, `bridge`; several functions joined by `+`.
     public init?(_ text: String) {
         var parts: [Part] = []
         for word in text.split(separator: "+", omittingEmptySubsequences: false) {
@@ -40,7 +38,6 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
             switch (words.first, size) {
             case ("testdev", let size): parts.append(.testDevice(size))
             case ("edu", nil): parts.append(.edu)
-            case ("shm", let size?): parts.append(.sharedMemory(size))
             case ("vga", let size?): parts.append(.display(size))
             case ("e1000e", nil): parts.append(.network)
             case ("switch", nil): parts.append(.upstreamPort)
@@ -57,7 +54,6 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
             case .testDevice(nil): "testdev"
             case .testDevice(let size?): "testdev:\(size)"
             case .edu: "edu"
-            case .sharedMemory(let size): "shm:\(size)"
             case .display(let size): "vga:\(size)"
             case .network: "e1000e"
             case .upstreamPort: "switch"
@@ -78,7 +74,6 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
             switch parts[part] {
             case .testDevice(let size): device = .testDevice(name, memory: size, at: address)
             case .edu: device = .edu(name, at: address)
-            case .sharedMemory(let size): device = .sharedMemory(name, size: size, at: address)
             case .display(let size): device = .display(name, memory: size, at: address)
             case .network: device = .networkCard(name, at: address)
             case .upstreamPort: device = Device("x3130-upstream", name, at: address)
@@ -116,17 +111,10 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
                 bars: [.memory(0, 1 << 20)],
                 portType: nil
             )
-        case .sharedMemory(let size):
-            return CardFunction(
-                identity: identity(0x1af4, 0x1110, 0x050000),
-                bars: [.memory(0, 256), .memory(2, size.bytes, is64Bit: true, isPrefetchable: true)],
-                portType: nil
-            )
         case .display(let size):
             return CardFunction(
                 identity: identity(0x1234, 0x1111, 0x038000),
                 bars: [.memory(0, size.bytes, isPrefetchable: true), .memory(2, 4096)],
-                romSize: 0x8000,
                 portType: nil
             )
         case .network:
@@ -155,7 +143,7 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
 }
 
 extension Device {
-    /// A second display adapter: a 32-bit prefetchable BAR 0 of the given size, BAR 2 of 4 KiB and a ROM of 32 KiB.
+    /// A second display adapter: a 32-bit prefetchable BAR 0 of the given size, and BAR 2 of 4 KiB.
     static func display(_ identifier: String, memory: MemorySize, at address: String? = nil) -> Device {
         let size = Property("vgamem_mb", .number(memory.bytes >> 20))
         return Device("secondary-vga", identifier, at: address, properties: [size])

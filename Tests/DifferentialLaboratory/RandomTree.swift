@@ -57,7 +57,7 @@ public struct RandomTree {
         if chance.happens(3) { options += ["hpiosize=0", "hpmmiosize=0", "hpmmioprefsize=0"] }
         if chance.happens(10) { options.append(chance.happens(70) ? "realloc" : "realloc=off") }
         if chance.happens(6) { options.append("nocrs") }
-        if chance.happens(8) { options.append("assign-busses") }
+        if chance.happens(4) { options.append("assign-busses") }
         if chance.happens(6) { options.append("resource_alignment=\(chance.happens(50) ? "24@" : "")00:02.0/00.0") }
         if chance.happens(4) { options.append("noari") }
         if chance.happens(4) { options.append("pcie_scan_all") }
@@ -186,13 +186,12 @@ public struct RandomTree {
 
     private mutating func single(at address: String) -> Device {
         switch Int.random(in: 0..<100, using: &chance) {
-        case 0..<46: return .testDevice(name("t"), memory: chance.happens(85) ? size(12...31) : nil, at: address)
-        case 46..<54:
+        case 0..<53: return .testDevice(name("t"), memory: chance.happens(85) ? size(12...31) : nil, at: address)
+        case 53..<61:
             return Device.testDevice(name("rom"), memory: chance.happens(60) ? size(20...27) : nil, at: address)
                 .with("romfile", .text("efi-virtio.rom")).with("romsize", .number(chance.power(18...24)))
-        case 54..<60: return .edu(name("edu"), at: address)
-        case 60..<65: return .networkCard(name("nic"), at: address)
-        case 65..<72: return .sharedMemory(name("shm"), size: size(20...26), at: address)
+        case 61..<67: return .edu(name("edu"), at: address)
+        case 67..<72: return .networkCard(name("nic"), at: address)
         case 72..<79: return .display(name("vga"), memory: size(20...26), at: address)
         case 79..<84: return memoryHungry(at: address)
         case 84..<88:

@@ -23,6 +23,8 @@ public struct Trial {
         public var compared = 0
         /// Steps that were also predicted by a twin made anew from a reading of the guest.
         public var rereads = 0
+        /// 1 when the trial ended at a step for which the twin announced a fault of the kernel.
+        public var faults = 0
         /// Whether the boot was predicted from the registers that the firmware left.
         public var bootsCompared = 0
         /// The first difference, if any.

@@ -67,6 +67,7 @@ struct DifferentialCommand: ParsableCommand {
                 print("seed \(number): the laboratory failed: \(error)")
             }
             number += 1
+            if (tally.trees + tally.failures) % 20 == 0 { print("so far: \(tally)") }
             // Progress is for people who watch a file grow.
             fflush(nil)
         }
@@ -151,6 +152,7 @@ struct Tally: CustomStringConvertible {
     var boots = 0
     var rereads = 0
     var compared = 0
+    var faults = 0
     var mismatches = 0
     var failures = 0
 
@@ -161,11 +163,12 @@ struct Tally: CustomStringConvertible {
         boots += outcome.bootsCompared
         rereads += outcome.rereads
         compared += outcome.compared
+        faults += outcome.faults
         if outcome.mismatch != nil { mismatches += 1 }
     }
 
     var description: String {
         "\(trees) trees, \(boots) boots, \(steps) steps (\(operations) operations), \(rereads) of them also read anew, "
-            + "\(compared) resource lines, \(mismatches) mismatches, \(failures) laboratory failures"
+            + "\(compared) resource lines, \(faults) ended by an announced fault, \(mismatches) mismatches, \(failures) laboratory failures"
     }
 }

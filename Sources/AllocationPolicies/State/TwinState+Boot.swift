@@ -39,7 +39,8 @@ extension TwinState {
         for host in 0..<hosts.count { assignUnassigned(onRootBus: hosts[host].rootBus) }
         firmwareAddresses = [:]
         insertBlockers(early: false)
-        for host in 0..<hosts.count { addDevices(hosts[host].rootBus) }
+        for host in 0..<hosts.count { applyFinalQuirks(hosts[host].rootBus) }
+        for host in 0..<hosts.count { addDevices(hosts[host].rootBus, appliesQuirks: false) }
     }
 
     /// Drops all that a kernel holds; hardware stays.

@@ -37,6 +37,8 @@ extension TwinState {
             devices[device].exists = false
             return
         }
+        // Errors from below shall pass (`pci_configure_serr`).
+        if facts[device].headerLayout == 1 { registers[device].bridgeControl |= 0x2 }
         readShadowedROM(device)
         applyAlignmentRequest(device)
         readEnhancedAllocation(device)

@@ -108,12 +108,31 @@ extension TwinState {
         if facts[device].driver != .passive { disable(device) }
     }
 
+    /// `quirk_usb_early_handoff`: a USB host controller is enabled for a moment to take it from the firmware.
+    ///
+    /// The bridges above stay enabled, and the controller loses bus mastering.
+    private mutating func takeOver(_ device: Int32) {
+        guard devices[device].classWord == 0x0c03, devices[device].classCode & 0xff & ~0x30 == 0 else { return }
+        if enable(device) { disable(device) }
+    }
+
+    /// `pci_apply_final_quirks`: at boot the quirks come before any driver.
+    mutating func applyFinalQuirks(_ bus: Int32) {
+        var device = buses[bus].firstDevice
+        while device != none {
+            takeOver(device)
+            if devices[device].subordinate != none { applyFinalQuirks(devices[device].subordinate) }
+            device = devices[device].next
+        }
+    }
+
     /// `pci_bus_add_devices`: new functions of a bus get their drivers, then the buses below.
-    mutating func addDevices(_ bus: Int32) {
+    mutating func addDevices(_ bus: Int32, appliesQuirks: Bool = true) {
         var device = buses[bus].firstDevice
         while device != none {
             if !devices[device].isAdded {
                 devices[device].isAdded = true
+                if appliesQuirks { takeOver(device) }
                 if probesDrivers || behaviour.addIgnoresAutoprobe { bind(device) }
             }
             device = devices[device].next
@@ -121,7 +140,7 @@ extension TwinState {
         device = buses[bus].firstDevice
         while device != none {
             if devices[device].isAdded, devices[device].subordinate != none {
-                addDevices(devices[device].subordinate)
+                addDevices(devices[device].subordinate, appliesQuirks: appliesQuirks)
             }
             device = devices[device].next
         }

@@ -110,6 +110,14 @@ public struct TopologyAssembler {
                     cpuAddress: { log.cpuAddress(of: $0, isIO: $1, segment: f.address.segment) }
                 ).resources()
             }
+            if let facts = log.functions[f.address] {
+                for i in function.resources.indices {
+                    guard let size = function.resources[i].size, let first = facts.discovered[function.resources[i].index],
+                        first < size
+                    else { continue }
+                    function.resources[i].hardwareSize = first
+                }
+            }
             functions.append(function)
         }
         return functions

@@ -34,12 +34,15 @@ struct KernelLogFacts {
         var implemented: UInt32 = 0
         /// Bits of resource indexes that the kernel called invalid.
         var invalid: UInt32 = 0
-        /// Sizes by index, one each.
+        /// Sizes by index, one each, the latest.
         var sizes: [ResourceEvidence.KnownSize] = []
+        /// The sizes that the registers showed at discovery, before a resource_alignment request.
+        var discovered: [ResourceIndex: ByteCount] = [:]
 
         mutating func learn(_ index: ResourceIndex, _ text: ResourceText) {
             implemented |= 1 << UInt32(index.rawValue)
             guard let size = text.size, size > 0, !index.isWindow else { return }
+            if isDiscovered, discovered[index] == nil, !index.isVFBAR { discovered[index] = ByteCount(size) }
             sizes.removeAll { $0.index == index }
             sizes.append(
                 ResourceEvidence.KnownSize(

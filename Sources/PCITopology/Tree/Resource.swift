@@ -11,6 +11,8 @@ public struct Resource: Hashable, Sendable {
     public var flags: ResourceFlags
     /// The size in bytes; nil when nobody could tell. VF BARs: the whole block for TotalVFs. Windows: the open size, 0 closed.
     public var size: ByteCount?
+    /// What the register decodes, where the kernel's figure is larger because of a resource_alignment request; else nil.
+    public var hardwareSize: ByteCount?
     /// The alignment in bytes that the kernel would ask for; nil when unknown.
     public var alignment: ByteCount?
     /// Where it is, or how it is without an address.
