@@ -17,6 +17,8 @@ DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
 FAULTS ?= 12
+TREES ?= 36
+SEED ?= 1
 
 BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
 VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3 \
@@ -26,7 +28,7 @@ DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 
-.PHONY: fault-test event-test help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: differential fault-test event-test help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -53,6 +55,18 @@ unit:
 vm-test: fetch-kernels
 	$(SWIFT) build --build-tests -j $(JOBS)
 	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
+
+## differential   twin against kernels: kept cases, then TREES random trees from SEED on each; the same every time
+differential: fetch-kernels
+	$(SWIFT) build --product vm-lab -j $(JOBS)
+	.build/debug/vm-lab replay Fixtures/differential/*
+	@mkdir -p .build/differential; \
+	for kernel in 6.1 6.12 7; do \
+	    .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(TREES) \
+	        >.build/differential/$$kernel.txt 2>&1 & pids="$$pids $$!"; \
+	done; \
+	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
+	cat .build/differential/6.1.txt .build/differential/6.12.txt .build/differential/7.txt; exit $$status
 
 ## fault-test     disturbed applies on real kernels: FAULTS of them on each
 fault-test: fetch-kernels

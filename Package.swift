@@ -118,7 +118,9 @@ let package = Package(
         ),
         .testTarget(
             name: "AllocationPoliciesTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "LibPCIBridge", "DifferentialLaboratory", "TestSupport"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "LibPCIBridge", "DifferentialLaboratory", "TestSupport",
+            ],
             swiftSettings: swift
         ),
         .testTarget(

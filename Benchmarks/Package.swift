@@ -15,6 +15,14 @@ let package = Package(
                 .product(name: "PCITopology", package: "pci-rebalance"),
             ],
             swiftSettings: [.swiftLanguageMode(.v6)]
-        )
+        ),
+        .executableTarget(
+            name: "twin-bench",
+            dependencies: [
+                .product(name: "AllocationPolicies", package: "pci-rebalance"),
+                .product(name: "PCITopology", package: "pci-rebalance"),
+            ],
+            swiftSettings: [.swiftLanguageMode(.v6)]
+        ),
     ]
 )

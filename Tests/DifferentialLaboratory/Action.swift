@@ -40,6 +40,7 @@ public enum Action: Sendable, Hashable {
 }
 
 extension Action: LosslessStringConvertible {
+    /// A verb and its words.
     public var description: String {
         switch self {
         case .remove(let name): "remove \(name)"
@@ -65,6 +66,7 @@ extension Action: LosslessStringConvertible {
         }
     }
 
+    /// Reads that form; nil for anything else.
     public init?(_ text: String) {
         let words = text.split(separator: " ").map(String.init)
         func hex(_ index: Int) -> UInt64? { UInt64(words[index], radix: 16) }

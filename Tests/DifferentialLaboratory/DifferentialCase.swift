@@ -34,6 +34,7 @@ public struct DifferentialCase: Sendable {
 
     /// What stands in `case.json`.
     public struct Header: Codable, Sendable {
+        /// The schema of this file.
         public var schema = DifferentialCase.schema
         /// The family of the kernel: `6.1`, `6.12`, `7`.
         public var kernel: String
@@ -45,6 +46,7 @@ public struct DifferentialCase: Sendable {
         public var memory: UInt64
         /// `native` or `acpi`.
         public var hotPlug: String
+        /// The kernel's parameters beside the laboratory's own.
         public var kernelArguments: [String]
         /// QEMU's arguments that make the devices.
         public var machine: [String]
@@ -52,8 +54,75 @@ public struct DifferentialCase: Sendable {
         public var places: [String: String]
         /// One step a line, actions separated by `; `.
         public var steps: [String]
+
+        /// Reads `case.json` alone.
+        public init(directory: String) throws {
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: directory + "/case.json"))
+            self = try JSONDecoder().decode(Header.self, from: bytes)
+            guard schema == DifferentialCase.schema else {
+                throw DifferentialError(
+                    "expected the schema \(DifferentialCase.schema) in \(directory), found \(schema)"
+                )
+            }
+        }
+
+        init(_ kernel: Kernel, _ cause: String, _ machine: MachineTopology, _ places: Places, _ steps: [[Action]])
+            throws
+        {
+            var arguments = try machine.arguments()
+            // Memory and the choice of hot-plug come first and are written apart.
+            arguments.removeFirst(machine.hotPlug == .native ? 4 : 2)
+            self.kernel = kernel.rawValue
+            release = kernel.release ?? ""
+            self.cause = cause
+            memory = machine.memory.bytes >> 20
+            hotPlug = machine.hotPlug == .native ? "native" : "acpi"
+            kernelArguments = machine.kernelArguments
+            self.machine = arguments
+            self.places = places.texts
+            self.steps = steps.map { $0.map(\.description).joined(separator: "; ") }
+        }
+
+        /// The steps as actions.
+        func actions() throws -> [[Action]] {
+            try steps.map { line in
+                try line.components(separatedBy: "; ").map { text in
+                    guard let action = Action(text) else {
+                        throw DifferentialError("expected an action, found '\(text)'")
+                    }
+                    return action
+                }
+            }
+        }
+
+        /// The machine that QEMU shall make.
+        public func topology() -> MachineTopology {
+            MachineTopology(
+                "case",
+                memory: .mib(memory),
+                hotPlug: hotPlug == "native" ? .native : .acpi,
+                kernelArguments: kernelArguments,
+                machineArguments: machine
+            )
+        }
+
+        /// The case on a real kernel.
+        public func trial() throws -> Trial {
+            guard let places = Places(places), let kernel = Kernel(rawValue: kernel) else {
+                throw DifferentialError("expected places and a kernel in the case, found others")
+            }
+            return Trial(
+                topology(),
+                places: places,
+                kernel: kernel,
+                plan: .fixed(try actions()),
+                rereadPercent: 100,
+                keepsRecording: true
+            )
+        }
     }
 
+    /// What stands in `case.json`.
     public var header: Header
     /// The reading before the first step.
     public var start: Topology
@@ -65,10 +134,7 @@ public struct DifferentialCase: Sendable {
     /// Reads a case.
     public init(directory: String) throws {
         func bytes(_ name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: directory + "/" + name)) }
-        header = try JSONDecoder().decode(Header.self, from: try bytes("case.json"))
-        guard header.schema == Self.schema else {
-            throw DifferentialError("expected the schema \(Self.schema) in \(directory), found \(header.schema)")
-        }
+        header = try Header(directory: directory)
         let record = try SnapshotFile(path: directory + "/start.snapshot.json").read()
         start = try TopologyAssembler(record).topology()
         if FileManager.default.fileExists(atPath: directory + "/firmware.txt") {
@@ -85,16 +151,6 @@ public struct DifferentialCase: Sendable {
         self.states = try states.map { try GuestState(text: $0) }
     }
 
-    /// The steps as actions.
-    public func steps() throws -> [[Action]] {
-        try header.steps.map { line in
-            try line.components(separatedBy: "; ").map { text in
-                guard let action = Action(text) else { throw DifferentialError("expected an action, found '\(text)'") }
-                return action
-            }
-        }
-    }
-
     /// Writes a case for a trial's outcome.
     public static func write(
         _ outcome: Trial.Outcome,
@@ -106,20 +162,19 @@ public struct DifferentialCase: Sendable {
     ) throws {
         guard let recording = outcome.recording else { return }
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        var arguments = try machine.arguments()
-        // Memory and the choice of hot-plug come first and are written apart.
-        arguments.removeFirst(machine.hotPlug == .native ? 4 : 2)
-        let header = Header(
-            kernel: kernel.rawValue,
-            release: kernel.release ?? "",
-            cause: cause,
-            memory: machine.memory.bytes >> 20,
-            hotPlug: machine.hotPlug == .native ? "native" : "acpi",
-            kernelArguments: machine.kernelArguments,
-            machine: arguments,
-            places: places.texts,
-            steps: outcome.steps.map { $0.map(\.description).joined(separator: "; ") }
-        )
+        let header = try Header(kernel, cause, machine, places, outcome.steps)
+        try write(header, recording, to: directory)
+    }
+
+    /// Runs a case on its kernel and writes down what that does now; the twin has no say.
+    public static func record(directory: String) throws {
+        var header = try Header(directory: directory)
+        let outcome = try header.trial().run(isJudged: false)
+        header.release = Kernel(rawValue: header.kernel)?.release ?? ""
+        if let recording = outcome.recording { try write(header, recording, to: directory) }
+    }
+
+    private static func write(_ header: Header, _ recording: Trial.Recording, to directory: String) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         try (try encoder.encode(header) + Data("\n".utf8)).write(to: URL(fileURLWithPath: directory + "/case.json"))
@@ -139,25 +194,6 @@ public struct DifferentialCase: Sendable {
 extension DifferentialCase {
     private var kernel: Kernel? { Kernel(rawValue: header.kernel) }
 
-    /// The machine that QEMU shall make.
-    public func machine() -> MachineTopology {
-        MachineTopology(
-            "case",
-            memory: .mib(header.memory),
-            hotPlug: header.hotPlug == "native" ? .native : .acpi,
-            kernelArguments: header.kernelArguments,
-            machineArguments: header.machine
-        )
-    }
-
-    /// The case on a real kernel.
-    public func trial(kernel other: Kernel? = nil) throws -> Trial {
-        guard let places = Places(header.places), let kernel = other ?? kernel else {
-            throw DifferentialError("expected places and a kernel in the case, found others")
-        }
-        return Trial(machine(), places: places, kernel: kernel, plan: .fixed(try steps()), rereadPercent: 100)
-    }
-
     /// How the twin's predictions differ from what the kernel once did; empty when they agree.
     ///
     /// The boot from the firmware's registers, then the steps, from a twin that continues and from one that starts at the
@@ -171,8 +207,8 @@ extension DifferentialCase {
         if let firmware {
             twins.append(("booted", try TrialRun.boot(start, firmware, kernel.behaviour).0))
         }
-        let machine = machine()
-        let steps = try steps()
+        let machine = header.topology()
+        let steps = try header.actions()
         for (name, twin) in twins {
             var twin = twin
             var places = places

@@ -33,7 +33,8 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
         var parts: [Part] = []
         for word in text.split(separator: "+", omittingEmptySubsequences: false) {
             let words = word.split(separator: ":", maxSplits: 1)
-            let size = words.count == 2 ? ByteCount(parsing: String(words[1])).map { MemorySize(bytes: $0.rawValue) } : nil
+            let size =
+                words.count == 2 ? ByteCount(parsing: String(words[1])).map { MemorySize(bytes: $0.rawValue) } : nil
             if words.count == 2, size == nil { return nil }
             switch (words.first, size) {
             case ("testdev", let size): parts.append(.testDevice(size))
@@ -48,6 +49,7 @@ public struct LabCard: Sendable, Hashable, LosslessStringConvertible {
         self.parts = parts
     }
 
+    /// The form that `init(_:)` reads.
     public var description: String {
         parts.map { part in
             switch part {

@@ -84,7 +84,6 @@ public struct RandomTree {
 
     private mutating func rootPort(at address: String) -> Device {
         var reserve = Device.Reserve()
-        if chance.happens(25) { reserve.buses = UInt64.random(in: 1...12, using: &chance) }
         if chance.happens(15) { reserve.memory = size(20...26) }
         if chance.happens(10) {
             reserve.prefetchable64 = size(20...30)
@@ -94,6 +93,11 @@ public struct RandomTree {
         if chance.happens(8) { reserve.io = .kib(chance.happens(50) ? 4 : 8) }
         let hotPlug = chance.happens(75)
         let children = below(depth: 0)
+        // A reserve that is too small for what is there hides it from the kernel: worth a boot, but nothing more.
+        let bridges = children.reduce(0) { $0 + $1.bridgeCount }
+        if chance.happens(25) {
+            reserve.buses = chance.happens(90) ? bridges + UInt64.random(in: 1...10, using: &chance) : 1
+        }
         if chance.happens(12) { return Device("ioh3420", name("ioh"), at: address, children: children) }
         return .rootPort(name("rp"), at: address, hotPlug: hotPlug, reserve: reserve, children: children)
     }
@@ -203,5 +207,13 @@ public struct RandomTree {
             let functions = chance.happens(75) ? UInt64.random(in: 1...12, using: &chance) : 0
             return .nvme(name("nvme"), virtualFunctions: functions, at: address)
         }
+    }
+}
+
+extension Device {
+    /// How many bridges this device is, with all behind it.
+    fileprivate var bridgeCount: UInt64 {
+        let isBridge = driver != "pxb-pcie" && (!children.isEmpty || driver == "xio3130-downstream")
+        return (isBridge ? 1 : 0) + children.reduce(0) { $0 + $1.bridgeCount }
     }
 }

@@ -8,6 +8,7 @@ public struct Shrinker {
     let kernel: Kernel
     let places: Places
     let rereadPercent: Int
+    /// How many guests were booted.
     public private(set) var trials = 0
     private let deadline: ContinuousClock.Instant
 

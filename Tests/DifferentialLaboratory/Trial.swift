@@ -23,6 +23,8 @@ public struct Trial {
         public var compared = 0
         /// Steps that were also predicted by a twin made anew from a reading of the guest.
         public var rereads = 0
+        /// 1 when the trial ended after the boot because the kernel did not find every device.
+        public var hidden = 0
         /// 1 when the trial ended at a step for which the twin announced a fault of the kernel.
         public var faults = 0
         /// Whether the boot was predicted from the registers that the firmware left.
@@ -43,7 +45,9 @@ public struct Trial {
             case reread = "step, read anew"
         }
 
+        /// Which prediction failed.
         public var stage: Stage
+        /// One line for each value that differs.
         public var differences: [String]
         /// What the twin did in the step, one event each.
         public var events: [TwinEvent]
@@ -63,7 +67,7 @@ public struct Trial {
 
     /// A trial of a machine.
     ///
-    /// - Parameter places: where the named devices stand; nil takes them from the machine.
+    /// Without `places` the named devices stand where the machine says; a case kept on disk gives them itself.
     public init(
         _ machine: MachineTopology,
         places: Places? = nil,
@@ -84,12 +88,14 @@ public struct Trial {
 
     /// Boots the guest and runs the steps, up to the first difference.
     ///
+    /// Without `isJudged` it goes on after a difference, to record what the kernel does.
+    ///
     /// - Throws: what the laboratory throws when the guest itself does not work.
-    public func run() throws -> Outcome {
+    public func run(isJudged: Bool = true) throws -> Outcome {
         let guest = try VirtualMachine(machine, kernel: kernel, options: .init(files: []))
         defer { guest.stop() }
         do {
-            var run = TrialRun(self, guest)
+            var run = TrialRun(self, guest, isJudged: isJudged)
             try run.run()
             return run.outcome
         } catch let error as LaboratoryError {
@@ -101,6 +107,7 @@ public struct Trial {
 
 /// Something that the laboratory itself could not do.
 public struct DifferentialError: Error, CustomStringConvertible {
+    /// What went wrong.
     public let description: String
 
     init(_ description: String) { self.description = description }

@@ -17,7 +17,10 @@ struct TrialRun {
     /// Ports behind which something was plugged that QEMU can be asked to take out.
     private var ejectable: Set<String> = []
 
-    init(_ trial: Trial, _ guest: VirtualMachine) {
+    private let isJudged: Bool
+
+    init(_ trial: Trial, _ guest: VirtualMachine, isJudged: Bool) {
+        self.isJudged = isJudged
         self.trial = trial
         self.guest = guest
         places = trial.places
@@ -45,6 +48,11 @@ struct TrialRun {
             guard compare(found, try GuestState(booted), .boot, events) else { return }
             // From here on the twin knows what a reading does not show.
             twin = booted
+        }
+        // What the firmware gave no bus number nobody knows of; numbers that are written later would bring it to light.
+        guard places.paths.count == Scene(start, places).names.count else {
+            outcome.hidden = 1
+            return
         }
         var number = 0
         while let step = nextStep(number, Scene(try twin.topology(), places)) {
@@ -155,6 +163,7 @@ struct TrialRun {
         _ events: [TwinEvent]
     ) -> Bool {
         outcome.compared += found.size
+        guard isJudged else { return true }
         let differences = found.differences(from: predicted)
         guard !differences.isEmpty else { return true }
         let log = (try? guest.kernelLog())?.filter { $0.contains("pci") }.suffix(stage == .boot ? 400 : 120) ?? []

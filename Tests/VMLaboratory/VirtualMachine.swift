@@ -86,12 +86,32 @@ public final class VirtualMachine {
         "initcall_blacklist=load_system_certificate_list,crypto_kdf108_init,jent_mod_init,init_encrypted",
     ]
 
+    /// The rate of the time-stamp counter, where this machine knows it for certain.
+    ///
+    /// The emulation passes the counter through. A guest that has to measure it beside other work gets it wrong now and
+    /// then by a factor, and its clock with it. On a machine that is virtual itself /proc/cpuinfo states the counter's rate.
+    private static let timeStampRate: [String] = {
+        guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return [] }
+        var values: [Substring: Substring] = [:]
+        for line in text.split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2 else { continue }
+            let name = parts[0].prefix { $0 != "\t" }
+            if values[name] == nil { values[name] = parts[1] }
+        }
+        let flags = Set((values["flags"] ?? "").split(separator: " "))
+        guard flags.isSuperset(of: ["hypervisor", "constant_tsc"]), !flags.contains("aperfmperf"),
+            let rate = Double((values["cpu MHz"] ?? "").trimmingCharacters(in: .whitespaces)), rate > 100, rate < 10_000
+        else { return [] }
+        return ["tsc_early_khz=\(Int(rate * 1000))"]
+    }()
+
     /// The program and arguments that boot a guest, without its serial ports and monitor.
     public static func command(_ topology: MachineTopology, kernel: Kernel, options: Options) throws -> [String] {
         let files = try kernel.files(options.image)
         let archive = try Initramfs.pack(options.files, for: kernel)
         let parameters =
-            ["console=ttyS0", "quiet", "panic=-1"] + hasteParameters + topology.kernelArguments
+            ["console=ttyS0", "quiet", "panic=-1"] + hasteParameters + timeStampRate + topology.kernelArguments
             + options.kernelArguments
         let program = ProcessInfo.processInfo.environment["PCI_REBALANCE_QEMU"] ?? "qemu-system-x86_64"
         return [

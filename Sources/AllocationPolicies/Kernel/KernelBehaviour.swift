@@ -83,13 +83,14 @@ extension KernelBehaviour {
     /// Debian 12: 6.1.192.
     public static let linux6_1 = KernelBehaviour(name: "linux-6.1")
 
-    /// Debian 13: 6.12.117.
+    /// Debian 13: 6.12.118.
     public static let linux6_12: KernelBehaviour = {
         var behaviour = KernelBehaviour(name: "linux-6.12")
         behaviour.relaxedTail = true
         behaviour.everyPortReportsErrors = false
         behaviour.skipsTooSmallWindows = true
         behaviour.resizeRefusedWithVFs = true
+        behaviour.acpiSparesUpstreamPorts = true
         return behaviour
     }()
 

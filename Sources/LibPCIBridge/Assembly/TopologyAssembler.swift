@@ -112,7 +112,8 @@ public struct TopologyAssembler {
             }
             if let facts = log.functions[f.address] {
                 for i in function.resources.indices {
-                    guard let size = function.resources[i].size, let first = facts.discovered[function.resources[i].index],
+                    guard let size = function.resources[i].size,
+                        let first = facts.discovered[function.resources[i].index],
                         first < size
                     else { continue }
                     function.resources[i].hardwareSize = first
