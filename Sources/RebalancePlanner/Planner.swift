@@ -30,8 +30,25 @@ public struct Planner: Sendable {
     /// - Returns: a plan whose verdict is `act`, `none`, `refused` or `impossible`.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
-        let simulation = try TwinSimulation(topology, behaviour: behaviour)
-        return try plan(goals: goals, constraints: constraints, simulation: simulation)
+        let weights = DisturbanceWeights(topology, constraints: constraints)
+        let ground = Ground(topology, weights: weights)
+        let start = Situation(ground, try TwinSimulation(topology, behaviour: behaviour))
+        let findings = topology.findings()
+        let catalogue = DemandCatalogue(ground, findings: findings, tiers: constraints.tiers)
+        let clusters = try catalogue.clusters(for: goals)
+        let original = Standing(ground: ground, glance: start.glance, tiers: constraints.tiers)
+        var run = PlanningRun(
+            planner: self,
+            goals: goals,
+            constraints: constraints,
+            weights: weights,
+            acceptance: Acceptance(original, findings: findings, constraints: constraints),
+            start: start
+        )
+        run.assembly.remarks = catalogue.remarks(for: goals)
+        run.assembly.diagnosis = catalogue.diagnosis(of: clusters)
+        for cluster in clusters { run.take(cluster) }
+        return run.finish(clusters)
     }
 }
 
@@ -55,99 +72,5 @@ public struct PlanningError: Error, Hashable, Sendable, CustomStringConvertible 
     init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description
-    }
-}
-
-extension Planner {
-    func plan<S: Simulator>(
-        goals: [Goal],
-        constraints: Constraints,
-        simulation start: S
-    ) throws(PlanningError) -> Plan {
-        let before = TreeState(topology)
-        let original = Standing(topology)
-        let catalogue = DemandCatalogue(topology)
-        let clusters = try catalogue.clusters(for: goals)
-        let weights = DisturbanceWeights(topology, constraints: constraints)
-        var assembly = PlanAssembly(
-            planner: self,
-            goals: goals,
-            before: before,
-            weights: weights,
-            original: original
-        )
-        assembly.remarks = catalogue.remarks(for: goals)
-        assembly.diagnosis = catalogue.diagnosis(of: clusters)
-
-        var simulations = 0
-        var current = start
-        for cluster in clusters {
-            // An earlier stage may have cured it by the way.
-            guard let now = try? current.topology() else { continue }
-            let standing = Standing(now)
-            var isSettled = false
-            for wanted in cluster.choices where !isSettled {
-                let open = wanted.filter { !$0.isMet(in: standing) }
-                guard !open.isEmpty else {
-                    isSettled = true
-                    assembly.noteSizes(wanted, cluster, topology)
-                    continue
-                }
-                assembly.asked += wanted
-                guard let solution = cheapest(from: current, wanted, weights, original, constraints, &simulations)
-                else {
-                    assembly.asked.removeLast(wanted.count)
-                    continue
-                }
-                isSettled = true
-                if let limit = constraints.maxMoves, assembly.movers(with: solution.disturbed) > limit {
-                    assembly.note(
-                        refused: open,
-                        reason: "too-many-moves",
-                        "more functions would be disturbed than the limit of \(limit) allows"
-                    )
-                    continue
-                }
-                current = assembly.append(solution.maneuvers, from: current, disturbed: solution.disturbed)
-                assembly.proofs.append((solution.weight, solution.isCheapest))
-                assembly.noteSizes(wanted, cluster, topology)
-            }
-            guard !isSettled, let wanted = cluster.choices.last else { continue }
-            // Would it work if nothing were protected? Then safety is what stands in the way.
-            var lifted = constraints
-            lifted.keep = []
-            lifted.onlyBelow = nil
-            let free = DisturbanceWeights(topology, constraints: lifted, ignoresProtection: true)
-            if weights.hasProtections,
-                let forbidden = cheapest(from: current, wanted, free, original, constraints, &simulations)
-            {
-                assembly.note(refused: wanted, protectedBy: weights, forbidden.disturbed, topology)
-            } else {
-                assembly.note(impossible: wanted)
-            }
-        }
-        return assembly.finish(topology: topology, simulations: simulations)
-    }
-
-    private func cheapest<S: Simulator>(
-        from start: S,
-        _ wanted: [Demand],
-        _ weights: DisturbanceWeights,
-        _ original: Standing,
-        _ constraints: Constraints,
-        _ simulations: inout Int
-    ) -> ManeuverSearch<S>.Solution? {
-        // Shallow first: two stages decide nearly every case, and a third multiplies the work.
-        for stages in [min(2, maximumStages), maximumStages] {
-            var search = ManeuverSearch<S>(
-                weights: weights,
-                original: original,
-                maximumStages: stages,
-                budget: constraints.simulationBudget
-            )
-            if let solution = search.solve(from: start, wanted: wanted, simulations: &simulations) { return solution }
-            if stages == maximumStages { break }
-        }
-        return nil
     }
 }

@@ -126,6 +126,7 @@ enum PlanDecoder {
         case "virtual-functions":
             let address = try fields.address("address")
             return .virtualFunctions(address, count: try fields.integer("count", in: 0...65_535))
+        case "restore": return .restore(SavedLayout(fingerprint: try fields.hex("fingerprint"), places: []))
         default: throw fields.error("kind", "expected a known goal")
         }
     }

@@ -74,6 +74,9 @@ extension JSONWriter {
             field("address", address.description)
             field("count", count)
             field("kind", "virtual-functions")
+        case .restore(let layout):
+            field("fingerprint", hex: layout.fingerprint, width: 16)
+            field("kind", "restore")
         }
     }
 

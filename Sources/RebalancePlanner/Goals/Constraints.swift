@@ -12,6 +12,11 @@ public struct Constraints: Hashable, Sendable {
     public var onlyBelow: FunctionAddress?
     /// At most this many functions with a weight above 0 may be disturbed; nil for no limit.
     public var maxMoves: Int?
+    /// What the plan places or moves must end at or below this address; nil for no limit. Declared apertures may lie
+    /// about what a machine decodes.
+    public var highestAddress: UInt64?
+    /// Optional things that count as required, and ones that may be lost.
+    public var tiers: OptionalTiers
     /// How many operations the search may simulate, 1 and up.
     public var simulationBudget: Int
 
@@ -21,12 +26,42 @@ public struct Constraints: Hashable, Sendable {
         allowDisturb: Set<FunctionAddress> = [],
         onlyBelow: FunctionAddress? = nil,
         maxMoves: Int? = nil,
-        simulationBudget: Int = 4000
+        highestAddress: UInt64? = nil,
+        tiers: OptionalTiers = OptionalTiers(),
+        simulationBudget: Int = 2000
     ) {
         self.keep = keep
         self.allowDisturb = allowDisturb
         self.onlyBelow = onlyBelow
         self.maxMoves = maxMoves
+        self.highestAddress = highestAddress
+        self.tiers = tiers
         self.simulationBudget = simulationBudget
+    }
+}
+
+/// What is optional in a tree, and may be asked for or given up.
+public struct OptionalTiers: Hashable, Sendable {
+    /// One kind of optional thing.
+    public enum Tier: String, Hashable, Sendable, CaseIterable {
+        /// Expansion ROMs. By default they may be lost and are not asked for.
+        case rom
+        /// I/O BARs of functions that have memory BARs. By default they must not be lost and are not asked for.
+        case io
+        /// VF BAR blocks. By default they must not be lost and are not asked for.
+        case virtualFunctions = "vf"
+        /// The room of empty hot-plug ports. By default it may shrink.
+        case reserve
+    }
+
+    /// Tiers that a plan must place, or keep.
+    public var required: Set<Tier>
+    /// Tiers that a plan may lose.
+    public var dropped: Set<Tier>
+
+    /// Creates tiers; the defaults of each.
+    public init(required: Set<Tier> = [], dropped: Set<Tier> = []) {
+        self.required = required
+        self.dropped = dropped
     }
 }

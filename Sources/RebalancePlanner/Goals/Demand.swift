@@ -1,39 +1,129 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
-/// One thing that must hold after a plan, named by place so that it survives renumbering.
+/// One thing that must hold after a plan; functions are named by number (`Ground`).
 enum Demand: Hashable {
-    /// The shortfall is gone.
-    case cure(Shortfall)
+    /// The BAR, ROM or VF BAR block has an address, and a BAR's is forwarded by every bridge above.
+    case address(Int, ResourceIndex)
+    /// The bridge has a bus.
+    case bus(Int)
     /// The resource has an address and exactly this many bytes.
-    case size(TopologyPath, ResourceIndex, UInt64)
+    case size(Int, ResourceIndex, UInt64)
     /// The bridge has at least this many bus numbers.
-    case buses(TopologyPath, Int)
+    case buses(Int, Int)
+    /// The bridge's window has at least this many bytes.
+    case window(Int, ResourceIndex, UInt64)
+    /// The bridge has this many bytes of the kind free below it, and a BAR of the largest power of two in them fits.
+    case room(Int, ResourceKind, UInt64)
+    /// The bridge has this many bus numbers that nobody below it uses.
+    case freeBuses(Int, Int)
+    /// The tree's findings no longer hold this problem.
+    case cleared(Int, Finding.Code, ResourceIndex?)
 
     /// The function that the demand is about.
-    var path: TopologyPath {
+    var function: Int {
         switch self {
-        case .cure(let shortfall): shortfall.path
-        case .size(let path, _, _), .buses(let path, _): path
+        case .address(let i, _), .bus(let i), .size(let i, _, _), .buses(let i, _), .window(let i, _, _),
+            .room(let i, _, _), .freeBuses(let i, _), .cleared(let i, _, _):
+            i
         }
     }
 
     /// Whether numbers have to be found, not only addresses.
     var wantsBuses: Bool {
         switch self {
-        case .cure(let shortfall): shortfall.kind == .bus
-        case .size: false
-        case .buses: true
+        case .bus, .buses, .freeBuses: true
+        case .cleared(_, let code, _): code == .busOutsideParent || code == .busOverlap || code == .busMismatch
+        case .address, .size, .window, .room: false
         }
     }
 
-    /// Whether the demand is met in `standing`.
-    func isMet(in standing: Standing) -> Bool {
+    /// Whether only the tree's findings can tell if it is met.
+    var needsFindings: Bool { if case .cleared = self { true } else { false } }
+
+    /// Whether the demand is met; what only findings tell counts as met.
+    func isMet(in glance: TwinGlance, _ ground: Ground) -> Bool {
+        let i = function
+        guard i < glance.count, glance.isKnown[i] else { return false }
         switch self {
-        case .cure(let shortfall): !standing.missing.contains(shortfall)
-        case .size(let path, let index, let size): standing.entries[path]?.held[Int(index.rawValue)] == size
-        case .buses(let path, let count): standing.entries[path].map { $0.buses >= count } ?? false
+        case .address(_, let index):
+            return glance.size(i, index) > 0 && glance.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
+        case .bus: return glance.buses[i] != nil
+        case .size(_, let index, let size):
+            return glance.size(i, index) == size && glance.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
+        case .buses(_, let count): return glance.buses[i].map { $0.count >= count } ?? false
+        case .window(_, let index, let size): return glance.size(i, index) >= size
+        case .room(_, let kind, let size): return FreeRoom(below: i, kind, glance, ground).holds(size)
+        case .freeBuses(_, let count): return FreeRoom.busNumbers(below: i, glance, ground) >= count
+        case .cleared: return true
         }
+    }
+}
+
+extension TwinGlance {
+    /// The bytes that the kernel holds for a resource, 0 without an address.
+    func size(_ i: Int, _ index: ResourceIndex) -> UInt64 { sizes[i * Self.width + Int(index.rawValue)] }
+
+    /// The range that the kernel holds for a resource, or nil.
+    func range(_ i: Int, _ index: Int) -> AddressRange? {
+        let size = sizes[i * Self.width + index]
+        return size == 0 ? nil : AddressRange(first: starts[i * Self.width + index], size: size)
+    }
+}
+
+/// What is free in a bridge's window of one kind.
+struct FreeRoom {
+    /// Free blocks in ascending order.
+    private(set) var blocks: [AddressRange] = []
+
+    init(below i: Int, _ kind: ResourceKind, _ glance: TwinGlance, _ ground: Ground) {
+        var index = kind == .io ? 13 : kind == .memory ? 14 : 15
+        if kind == .prefetchable, ground.function(i).resource(.prefetchableWindow) == nil { index = 14 }
+        guard let window = glance.range(i, index) else { return }
+        var taken: [AddressRange] = []
+        for child in ground.children[i] where child < glance.count && glance.isKnown[child] && !glance.isVirtual[child] {
+            for resource in 0..<TwinGlance.width {
+                if let range = glance.range(child, resource), window.contains(range),
+                    (resource == 13) == (index == 13) || resource < 13
+                {
+                    taken.append(range)
+                }
+            }
+        }
+        taken.sort()
+        var next = window.first
+        for range in taken {
+            if range.first > next, let block = AddressRange(first: next, last: range.first - 1) { blocks.append(block) }
+            guard range.last < window.last else { return }
+            next = max(next, range.last + 1)
+        }
+        if let block = AddressRange(first: next, last: window.last) { blocks.append(block) }
+    }
+
+    /// Whether this many bytes are free, and a naturally aligned block of the largest power of two in them is.
+    func holds(_ bytes: UInt64) -> Bool {
+        guard bytes > 0 else { return true }
+        let power: UInt64 = 1 << UInt64(63 - bytes.leadingZeroBitCount)
+        var sum: UInt64 = 0
+        var hasBlock = false
+        for block in blocks {
+            sum = sum.addingReportingOverflow(block.clampedSize).partialValue
+            let (start, overflow) = block.first.addingReportingOverflow(power - 1)
+            let aligned = start & ~(power - 1)
+            if !overflow, aligned <= block.last, block.last - aligned >= power - 1 { hasBlock = true }
+        }
+        return hasBlock && sum >= bytes
+    }
+
+    /// The bus numbers of bridge `i` that neither its own bus nor anything below takes.
+    static func busNumbers(below i: Int, _ glance: TwinGlance, _ ground: Ground) -> Int {
+        guard let range = glance.buses[i] else { return 0 }
+        var used = 1
+        for child in ground.children[i] where child < glance.count && glance.isKnown[child] {
+            used += glance.buses[child]?.count ?? 0
+        }
+        return max(0, range.count - used)
     }
 }

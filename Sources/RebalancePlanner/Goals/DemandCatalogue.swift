@@ -1,51 +1,69 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
 /// What goals mean for a tree: demands, grouped so that each group can be met by itself.
 struct DemandCatalogue {
-    let topology: Topology
+    let ground: Ground
+    let findings: [Finding]
+    let tiers: OptionalTiers
+    private var topology: Topology { ground.topology }
 
-    init(_ topology: Topology) { self.topology = topology }
+    init(_ ground: Ground, findings: [Finding], tiers: OptionalTiers) {
+        self.ground = ground
+        self.findings = findings
+        self.tiers = tiers
+    }
 
     /// Demands below one function of a root bus, in alternative sets: the first set that can be met is taken.
     struct Cluster {
         var choices: [[Demand]]
+        /// Demands that are met where they can be, and given up otherwise.
+        var wishes: [Demand] = []
     }
 
     /// The groups of demands that `goals` make, in the order of the tree.
     ///
     /// - Throws: `PlanningError` for a function that is not there or a goal that does not apply to it.
     func clusters(for goals: [Goal]) throws(PlanningError) -> [Cluster] {
-        let problems = topology.problemShortfalls
-        var fixed: [Demand] = []
-        var ladders: [[Demand]] = []
+        var collected = Collection()
         for goal in goals {
             switch goal {
-            case .everythingRequired: demand(problems, &fixed, &ladders)
+            case .everythingRequired: collect(problems { _ in true }, &collected)
             case .place(let address):
-                let path = topology.path(of: try known(address))
-                demand(problems.filter { path.isAncestorOrSelf(of: $0.path) }, &fixed, &ladders)
-            case .resize(let address, let bar, let size): ladders.append(try sizes(address, bar, size))
-            case .virtualFunctions(let address, let count): fixed += try roomForVFs(address, count)
-            case .reserve(let address, _):
-                throw PlanningError(
-                    .goalDoesNotApply,
-                    "expected a goal that operations on a running kernel can reach; room below \(address) is kept by "
-                        + "kernel parameters only"
-                )
+                let i = try known(address)
+                let inside = FunctionSet(ground.subtree[i])
+                collect(problems { inside.contains($0) }, &collected)
+            case .resize(let address, let bar, let size): collected.ladders.append(try sizes(address, bar, size))
+            case .virtualFunctions(let address, let count): collected.fixed += try roomForVFs(address, count)
+            case .reserve(let address, let room): collected.fixed += try reserve(address, room)
+            case .restore(let layout): RestoreDemands(ground, layout).collect(&collected.fixed, &collected.wishes)
             }
         }
-        return group(fixed, ladders)
+        return group(collected)
+    }
+
+    private struct Collection {
+        var fixed: [Demand] = []
+        var ladders: [[Demand]] = []
+        var wishes: [Demand] = []
     }
 
     /// What a person should know beside the steps.
     func remarks(for goals: [Goal]) -> [String] {
-        goals.compactMap { goal in
-            guard case .virtualFunctions(let address, let count) = goal else { return nil }
-            return
-                "with room made, the VFs are enabled by: echo \(count) > /sys/bus/pci/devices/\(address)/sriov_numvfs"
+        var result: [String] = []
+        for goal in goals {
+            switch goal {
+            case .virtualFunctions(let address, let count):
+                result.append(
+                    "with room made, the VFs are enabled by: echo \(count) > /sys/bus/pci/devices/\(address)/sriov_numvfs"
+                )
+            case .restore(let layout): result += RestoreDemands(ground, layout).remarks
+            default: continue
+            }
         }
+        return result
     }
 
     private func known(_ address: FunctionAddress) throws(PlanningError) -> Int {
@@ -57,39 +75,77 @@ struct DemandCatalogue {
 
     // MARK: - Goals
 
-    /// What shortfalls ask for; a resizable BAR may step down to a smaller size when its present one fits nowhere.
-    private func demand(_ shortfalls: [Shortfall], _ fixed: inout [Demand], _ ladders: inout [[Demand]]) {
-        for shortfall in shortfalls {
-            guard case .resource(let index) = shortfall.kind, index.isBAR,
-                let i = topology.functions.indices.first(where: { topology.path(of: $0) == shortfall.path }),
-                let entry = topology.functions[i].capabilities.resizableBARs.first(where: {
-                    $0.bar == Int(index.rawValue)
-                }), let present = entry.currentSize?.rawValue
+    /// What findings judge to be problems, as demands: an I/O BAR that its driver never uses is none.
+    private func problems(_ isIncluded: (Int) -> Bool) -> [Demand] {
+        var result: [Demand] = []
+        var seen: Set<Demand> = []
+        func add(_ demand: Demand) { if seen.insert(demand).inserted { result.append(demand) } }
+        for finding in findings where finding.severity == .problem {
+            guard let i = topology.position(of: finding.address), isIncluded(i), !ground.function(i).isVirtual else {
+                continue
+            }
+            switch finding.code {
+            case .barUnassigned, .barWiped, .barLost, .barUnclaimed:
+                if let index = finding.resource { add(.address(i, index)) }
+            case .busMissing: add(.bus(i))
+            case .outsideWindow, .overlap, .busOutsideParent, .busOverlap, .busMismatch, .registersDiffer:
+                add(.cleared(i, finding.code, finding.resource))
+            // A closed window follows from what is below it; who does not answer cannot be helped by addresses.
+            case .windowClosed, .notAnswering, .romUnassigned, .vfBARUnassigned: continue
+            }
+        }
+        let harmless = Set(
+            findings.filter { $0.severity == .note }.compactMap { finding in
+                finding.resource.map { [finding.address.description, "\($0.rawValue)"] }
+            }
+        )
+        for i in 0..<ground.count where isIncluded(i) && !ground.function(i).isVirtual {
+            let function = ground.function(i)
+            for resource in function.resources {
+                if resource.index.isBAR, resource.lacksAddress {
+                    let isHarmless = harmless.contains([function.address.description, "\(resource.index.rawValue)"])
+                    if !isHarmless { add(.address(i, resource.index)) }
+                    if isHarmless, resource.kind == .io, tiers.required.contains(.io) { add(.address(i, resource.index)) }
+                } else if resource.index.isBAR, let range = resource.range, let kind = resource.kind,
+                    !topology.isReachable(range, kind: kind, from: i)
+                {
+                    add(.address(i, resource.index))
+                }
+                guard resource.range == nil, resource.size?.rawValue ?? 0 > 0 else { continue }
+                if resource.index.isROM, tiers.required.contains(.rom) { add(.address(i, resource.index)) }
+                if resource.index.isVFBAR, tiers.required.contains(.virtualFunctions) { add(.address(i, resource.index)) }
+            }
+            if let bridge = function.bridge, bridge.busRange == nil { add(.bus(i)) }
+        }
+        return result
+    }
+
+    /// Demands for addresses; a resizable BAR may step down to a smaller size when its present one fits nowhere.
+    private func collect(_ demands: [Demand], _ collected: inout Collection) {
+        for demand in demands {
+            guard case .address(let i, let index) = demand, index.isBAR,
+                let entry = ground.function(i).capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }),
+                let present = entry.currentSize?.rawValue
             else {
-                fixed.append(.cure(shortfall))
+                collected.fixed.append(demand)
                 continue
             }
             let smaller = entry.exponents.compactMap { ResizableBAR.size(ofExponent: $0)?.rawValue }
                 .filter { $0 < present }.sorted(by: >)
-            ladders.append([.cure(shortfall)] + smaller.map { .size(shortfall.path, index, $0) })
+            collected.ladders.append([demand] + smaller.map { .size(i, index, $0) })
         }
     }
 
     /// The sizes to try for a BAR, the best first: the one asked for, or every larger one that is offered.
-    private func sizes(
-        _ address: FunctionAddress,
-        _ bar: Int,
-        _ size: ByteCount?
-    ) throws(PlanningError) -> [Demand] {
+    private func sizes(_ address: FunctionAddress, _ bar: Int, _ size: ByteCount?) throws(PlanningError) -> [Demand] {
         let i = try known(address)
-        let function = topology.functions[i]
+        let function = ground.function(i)
         guard let entry = function.capabilities.resizableBARs.first(where: { $0.bar == bar }),
             let index = ResourceIndex.bar(bar)
         else {
             throw PlanningError(.goalDoesNotApply, "expected a resizable BAR, BAR \(bar) of \(address) is none")
         }
         let offered = entry.exponents.compactMap { ResizableBAR.size(ofExponent: $0)?.rawValue }
-        let path = topology.path(of: i)
         if let size {
             guard offered.contains(size.rawValue) else {
                 let list = offered.map { "\(ByteCount($0))" }.joined(separator: ", ")
@@ -98,58 +154,61 @@ struct DemandCatalogue {
                     "BAR \(bar) of \(address) cannot be \(size), expected one of \(list)"
                 )
             }
-            return [.size(path, index, size.rawValue)]
+            return [.size(i, index, size.rawValue)]
         }
         let present = function.resource(index)?.range?.clampedSize ?? 0
-        return offered.filter { $0 >= present && $0 > 0 }.sorted(by: >).map { .size(path, index, $0) }
+        return offered.filter { $0 >= present && $0 > 0 }.sorted(by: >).map { .size(i, index, $0) }
     }
 
     private func roomForVFs(_ address: FunctionAddress, _ count: Int) throws(PlanningError) -> [Demand] {
         let i = try known(address)
-        let function = topology.functions[i]
+        let function = ground.function(i)
         guard let sriov = function.capabilities.sriov, count > 0, count <= sriov.totalVFs else {
             let total = function.capabilities.sriov.map { "\($0.totalVFs)" } ?? "no"
             throw PlanningError(.goalDoesNotApply, "\(address) offers \(total) VFs, asked for are \(count)")
         }
-        let path = topology.path(of: i)
         var result: [Demand] = []
         for resource in function.resources where resource.index.isVFBAR {
-            if let size = resource.size?.rawValue, size > 0 { result.append(.size(path, resource.index, size)) }
+            if let size = resource.size?.rawValue, size > 0 { result.append(.size(i, resource.index, size)) }
         }
         let last = sriov.routingID(ofVF: count - 1, bus: BusNumber(0), devfn: function.address.devfn) >> 8
-        if last > 0, let bridge = topology.parent(of: i) {
-            result.append(.buses(topology.path(of: bridge), last + 1))
+        if last > 0, ground.parent[i] >= 0 { result.append(.buses(ground.parent[i], last + 1)) }
+        return result
+    }
+
+    private func reserve(_ address: FunctionAddress, _ room: Headroom) throws(PlanningError) -> [Demand] {
+        let i = try known(address)
+        guard ground.isBridge(i) else {
+            throw PlanningError(.goalDoesNotApply, "expected a port to keep room below, \(address) is no bridge")
+        }
+        var result: [Demand] = []
+        if room.io > .zero { result.append(.room(i, .io, room.io.rawValue)) }
+        if room.memory > .zero { result.append(.room(i, .memory, room.memory.rawValue)) }
+        if room.prefetchable > .zero { result.append(.room(i, .prefetchable, room.prefetchable.rawValue)) }
+        if room.buses > 0 { result.append(.freeBuses(i, room.buses)) }
+        guard !result.isEmpty else {
+            throw PlanningError(.goalDoesNotApply, "expected room to keep below \(address), found none asked for")
         }
         return result
     }
 
     // MARK: - Groups
 
-    private func root(of path: TopologyPath) -> TopologyPath {
-        TopologyPath(segment: path.segment, rootBus: path.rootBus, hops: Array(path.hops.prefix(1)))
-    }
-
-    private func group(_ fixed: [Demand], _ ladders: [[Demand]]) -> [Cluster] {
-        var order: [TopologyPath] = []
-        var groups: [TopologyPath: (fixed: [Demand], ladders: [[Demand]])] = [:]
-        func note(_ path: TopologyPath) -> TopologyPath {
-            let root = root(of: path)
-            if groups[root] == nil {
-                groups[root] = ([], [])
-                order.append(root)
-            }
-            return root
+    private func group(_ collected: Collection) -> [Cluster] {
+        var groups: [Int: Collection] = [:]
+        func root(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
+        for demand in collected.fixed {
+            if groups[root(demand)]?.fixed.contains(demand) != true { groups[root(demand), default: Collection()].fixed.append(demand) }
         }
-        for demand in fixed where !(groups[root(of: demand.path)]?.fixed.contains(demand) ?? false) {
-            groups[note(demand.path)]?.fixed.append(demand)
-        }
-        for ladder in ladders {
+        for ladder in collected.ladders {
             guard let first = ladder.first else { continue }
-            groups[note(first.path)]?.ladders.append(ladder)
+            groups[root(first), default: Collection()].ladders.append(ladder)
         }
-        return order.sorted().compactMap { root in
-            guard let group = groups[root] else { return nil }
-            return Cluster(choices: combinations(group.ladders).map { group.fixed + $0 })
+        for wish in collected.wishes { groups[root(wish), default: Collection()].wishes.append(wish) }
+        return groups.keys.sorted().compactMap { root in
+            groups[root].map { group in
+                Cluster(choices: combinations(group.ladders).map { group.fixed + $0 }, wishes: group.wishes)
+            }
         }
     }
 
@@ -177,16 +236,11 @@ struct DemandCatalogue {
 
     /// What the findings say of the functions that lack something: the sentence, then its causes.
     func diagnosis(of clusters: [Cluster]) -> [DiagnosisLine] {
-        var places: Set<TopologyPath> = []
-        for cluster in clusters {
-            for demand in cluster.choices.first ?? [] { places.insert(demand.path) }
-        }
+        let places = FunctionSet(clusters.flatMap { ($0.choices.first ?? []).map(\.function) })
         guard !places.isEmpty else { return [] }
         var result: [DiagnosisLine] = []
-        for finding in topology.findings() where finding.severity == .problem {
-            guard let i = topology.position(of: finding.address), places.contains(topology.path(of: i)) else {
-                continue
-            }
+        for finding in findings where finding.severity == .problem {
+            guard let i = topology.position(of: finding.address), places.contains(i) else { continue }
             result.append(
                 DiagnosisLine(
                     code: finding.code.rawValue,

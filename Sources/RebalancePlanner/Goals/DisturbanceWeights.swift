@@ -7,49 +7,60 @@ internal import PCITopology
 /// The user's cost, not the kernel's: a bridge by itself costs nothing, since what hurts is what is below it; an idle
 /// endpoint costs 1, one with a driver 10, and every piece of evidence of use adds its weight.
 struct DisturbanceWeights {
-    /// The cost per function, by place.
-    private var weights: [TopologyPath: Int] = [:]
-    /// Why a function may not be stopped, by place.
-    private var protections: [TopologyPath: String] = [:]
+    /// The cost per function, by position in the topology.
+    private var weights: [Int] = []
+    /// Why a function may not be stopped, by position.
+    private var protections: [Int: String] = [:]
+    /// Functions that the user allowed to be stopped whatever uses them, by position.
+    private var allowed = FunctionSet()
 
     /// Weighs the functions of `topology`; with `ignoresProtection` for the question what would be possible if nothing
     /// were protected.
     init(_ topology: Topology, constraints: Constraints, ignoresProtection: Bool = false) {
-        let limit = constraints.onlyBelow.flatMap { topology.position(of: $0) }.map { topology.path(of: $0) }
+        let limit = constraints.onlyBelow.flatMap { topology.position(of: $0) }
+        let inside = limit.map { FunctionSet(topology.subtree(of: $0)) }
+        weights = topology.functions.map { Self.weight(of: $0) }
+        allowed = FunctionSet(constraints.allowDisturb.compactMap { topology.position(of: $0) })
+        guard !ignoresProtection else { return }
         for i in topology.functions.indices {
             let function = topology.functions[i]
-            let path = topology.path(of: i)
-            weights[path] = Self.weight(of: function)
-            if ignoresProtection { continue }
-            if let limit, !limit.isAncestorOrSelf(of: path) {
-                protections[path] = "it is not below the port that the plan is limited to"
+            if let inside, !inside.contains(i), !isVirtualInside(function, inside, topology) {
+                protections[i] = "it is not below the port that the plan is limited to"
             }
             if constraints.keep.contains(function.address) {
-                protections[path] = "it was asked to be kept"
+                protections[i] = "it was asked to be kept"
             } else if !constraints.allowDisturb.contains(function.address),
                 let reason = function.use.evidence.first(where: \.isProtected)
             {
-                protections[path] = reason.detail
+                protections[i] = reason.detail
             } else if !constraints.allowDisturb.contains(function.address), function.use.enabledVFs ?? 0 > 0 {
-                protections[path] = "it has \(function.use.enabledVFs ?? 0) VFs enabled"
+                protections[i] = "it has \(function.use.enabledVFs ?? 0) VFs enabled"
             }
         }
     }
 
-    /// The cost of stopping the function at `path`, 0 and up; 0 for a function that is not known.
-    func weight(_ path: TopologyPath) -> Int { weights[path] ?? 0 }
+    /// VFs may sit on a bus outside the subtree of their physical function's port.
+    private func isVirtualInside(_ function: Function, _ inside: FunctionSet, _ topology: Topology) -> Bool {
+        function.physicalFunction.flatMap { topology.position(of: $0) }.map { inside.contains($0) } ?? false
+    }
+
+    /// The cost of stopping the function at position `i`, 0 and up.
+    func weight(_ i: Int) -> Int { weights.indices.contains(i) ? weights[i] : 0 }
 
     /// Whether any function is protected.
     var hasProtections: Bool { !protections.isEmpty }
 
-    /// Why the function at `path` may not be stopped, or nil when it may.
-    func protection(_ path: TopologyPath) -> String? { protections[path] }
+    /// Why the function at position `i` may not be stopped, or nil when it may.
+    func protection(_ i: Int) -> String? { protections[i] }
+
+    /// Whether a use that comes up after planning must keep a step from stopping the function.
+    func isWatched(_ i: Int) -> Bool { protections[i] == nil && !allowed.contains(i) }
 
     static func weight(of function: Function) -> Int {
-        if function.isVirtual { return 0 }
-        var weight = 0
-        if !function.isBridge { weight = function.use.driver == nil ? 1 : 10 }
-        for evidence in function.use.evidence { weight += max(0, evidence.weight) }
-        return weight
+        let evidence = function.use.evidence.reduce(0) { $0 + max(0, $1.weight) }
+        // A record that says whether a driver is bound has counted it.
+        let isCounted = function.use.evidence.contains { $0.code == "driver-bound" || $0.code == "idle" }
+        guard !function.isBridge, !function.isVirtual, !isCounted else { return evidence }
+        return evidence + (function.use.driver == nil ? 1 : 10)
     }
 }

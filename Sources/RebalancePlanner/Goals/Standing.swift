@@ -1,42 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
-/// What every function of a tree has, keyed by place: the measure of "nothing worse than before".
-///
-/// Two standings of the same machine are compared by place, since addresses and bus numbers may change.
+/// What every function has at one moment: the measure of "nothing worse than before".
 struct Standing {
-    /// What one function has.
-    struct Entry {
-        var address: FunctionAddress
-        /// The sizes of resources that have an address; nil for those that have none, or are not implemented.
-        var held: [UInt64?]
-        /// The number of buses, 0 without.
-        var buses: Int
-        var isBridge: Bool
-    }
-
-    private(set) var entries: [TopologyPath: Entry] = [:]
-    /// Everything required that is missing.
-    private(set) var missing: Set<Shortfall> = []
-
-    init(_ topology: Topology) {
-        entries.reserveCapacity(topology.functions.count)
-        for i in topology.functions.indices where !topology.functions[i].isVirtual {
-            let function = topology.functions[i]
-            var held = [UInt64?](repeating: nil, count: 17)
-            for resource in function.resources {
-                if let range = resource.range { held[Int(resource.index.rawValue)] = range.clampedSize }
-            }
-            entries[topology.path(of: i)] = Entry(
-                address: function.address,
-                held: held,
-                buses: function.bridge?.busRange?.count ?? 0,
-                isBridge: function.isBridge
-            )
-        }
-        missing = Set(topology.requiredShortfalls)
-    }
+    let ground: Ground
+    let glance: TwinGlance
+    /// Optional things whose loss is no harm, and things that are optional by default whose loss is.
+    var tiers = OptionalTiers()
 
     /// One thing that is worse than before.
     struct Loss: Hashable, Comparable {
@@ -57,57 +29,91 @@ struct Standing {
         static func < (a: Loss, b: Loss) -> Bool { (a.address, a.text) < (b.address, b.text) }
     }
 
-    /// What is worse in `later` than in this standing, in address order.
+    /// Whether anything in `later` is worse than in this standing by more than a remark.
     ///
-    /// Harm: a function is gone; a BAR or VF BAR block that had an address has none, or a smaller one; a bridge that had
-    /// a bus has none. Remarks: a ROM lost its address; a bridge window or bus range shrank and nothing below lost
-    /// anything by it.
+    /// Harm: a function is gone; a BAR or VF BAR block that had an address has none, or a smaller one, or one that no bridge
+    /// forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost its address; a bridge
+    /// window or bus range shrank and nothing below lost anything by it.
     ///
     /// A resource whose size the user asked to change is no loss when it has that size.
-    func losses(in later: Standing, asked demands: [Demand] = []) -> [Loss] {
+    func isHarmed(in later: TwinGlance, asked: [Demand]) -> Bool {
+        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
+            guard later.isKnown[i] else { return true }
+            if glance.buses[i] != nil, later.buses[i] == nil { return true }
+            if later.enabledVFs[i] < glance.enabledVFs[i] { return true }
+            if later.unreachable[i] & ~glance.unreachable[i] != 0 { return true }
+            for index in 0..<TwinGlance.width {
+                let had = glance.sizes[i * TwinGlance.width + index]
+                let has = later.sizes[i * TwinGlance.width + index]
+                guard has < had, let name = ResourceIndex(index), grade(i, name) == .harm else { continue }
+                if has > 0, asked.contains(.size(i, name, has)) { continue }
+                return true
+            }
+        }
+        return false
+    }
+
+    /// How bad it is when a resource loses its address or part of its size.
+    private func grade(_ i: Int, _ name: ResourceIndex) -> Loss.Grade {
+        if name.isBAR {
+            let isIO = ground.function(i).resource(name)?.kind == .io
+            return isIO && tiers.dropped.contains(.io) ? .remark : .harm
+        }
+        if name.isVFBAR { return tiers.dropped.contains(.virtualFunctions) ? .remark : .harm }
+        if name.isROM { return tiers.required.contains(.rom) ? .harm : .remark }
+        // A window matters for what it holds, which is judged by itself; the room of an empty port matters when asked for.
+        let isReserve = ground.function(i).isHotPlugBridge && ground.children[i].isEmpty
+        return isReserve && tiers.required.contains(.reserve) ? .harm : .remark
+    }
+
+    /// What is worse in `later`, in address order; addresses and names are those of the beginning.
+    func losses(in later: TwinGlance, asked: [Demand]) -> [Loss] {
         var result: [Loss] = []
-        let asked = Set(demands.filter { $0.isMet(in: later) })
-        for (path, before) in entries {
-            guard let after = later.entries[path] else {
-                result.append(Loss(grade: .harm, address: before.address, text: "\(before.address) is gone"))
+        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
+            let address = ground.address(i)
+            func note(_ grade: Loss.Grade, _ text: String) {
+                result.append(Loss(grade: grade, address: address, text: "\(address) \(text)"))
+            }
+            guard later.isKnown[i] else {
+                note(.harm, "is gone")
                 continue
             }
-            if before.buses > 0, after.buses == 0 {
-                result.append(
-                    Loss(grade: .harm, address: before.address, text: "\(before.address) loses its bus")
-                )
-            } else if after.buses < before.buses {
-                result.append(
-                    Loss(
-                        grade: .remark,
-                        address: before.address,
-                        text: "\(before.address) keeps \(after.buses) of \(before.buses) bus numbers"
-                    )
-                )
+            if let before = glance.buses[i] {
+                if let after = later.buses[i] {
+                    if after.count < before.count {
+                        note(.remark, "keeps \(after.count) of \(before.count) bus numbers")
+                    }
+                } else {
+                    note(.harm, "loses its bus")
+                }
             }
-            for index in 0..<17 {
-                guard let had = before.held[index] else { continue }
-                let has = after.held[index]
-                guard has ?? 0 < had, let name = ResourceIndex(index) else { continue }
-                if let has, asked.contains(.size(path, name, has)) { continue }
-                let now = has.map { "\(ByteCount($0))" } ?? "none"
-                let isHarm = name.isBAR || name.isVFBAR
-                result.append(
-                    Loss(
-                        grade: isHarm ? .harm : .remark,
-                        address: before.address,
-                        text: "\(before.address) \(name) had \(ByteCount(had)), keeps \(now)"
-                    )
-                )
+            if later.enabledVFs[i] < glance.enabledVFs[i] {
+                note(.harm, "had \(glance.enabledVFs[i]) VFs enabled, keeps \(later.enabledVFs[i])")
             }
-        }
-        // A shortfall that was not there before is harm even where sizes do not show it (a window that forwards nothing).
-        for shortfall in later.missing.subtracting(missing) {
-            guard let before = entries[shortfall.path], case .unreachable(let index) = shortfall.kind else { continue }
-            result.append(
-                Loss(grade: .harm, address: before.address, text: "\(before.address) \(index) becomes unreachable")
-            )
+            for index in 0..<TwinGlance.width {
+                guard let name = ResourceIndex(index) else { continue }
+                let had = glance.size(i, name)
+                let has = later.size(i, name)
+                if later.unreachable[i] & ~glance.unreachable[i] >> UInt32(index) & 1 == 1 {
+                    note(.harm, "\(name) becomes unreachable")
+                }
+                guard has < had, has == 0 || !asked.contains(.size(i, name, has)) else { continue }
+                note(grade(i, name), "\(name) had \(ByteCount(had)), keeps \(has == 0 ? "none" : ByteCount(has).description)")
+            }
         }
         return result.sorted()
+    }
+
+    /// The number of optional things that are worse in `later`: the tie-breaker among plans that cost the same.
+    func remarkCount(in later: TwinGlance) -> Int {
+        var count = 0
+        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
+            for index in 6..<TwinGlance.width {
+                let at = i * TwinGlance.width + index
+                if later.sizes[at] < glance.sizes[at] { count += 1 }
+            }
+            if later.buses[i]?.count ?? 0 < glance.buses[i]?.count ?? 0 { count += 1 }
+        }
+        return count
     }
 }

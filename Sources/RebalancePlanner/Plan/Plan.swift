@@ -169,6 +169,8 @@ public enum Goal: Hashable, Sendable {
     case reserve(FunctionAddress, Headroom)
     /// This physical function can enable this many VFs.
     case virtualFunctions(FunctionAddress, count: Int)
+    /// Everything has again what it had in an older record of the machine.
+    case restore(SavedLayout)
 }
 
 /// Room to be kept free below a port.

@@ -3,203 +3,226 @@
 internal import AllocationPolicies
 internal import PCITopology
 
-/// Puts a plan together: steps with their predicted states, the disturbed, the verdict.
+/// Puts a plan together: steps with their predicted states.
 struct PlanAssembly {
     let planner: Planner
     let goals: [Goal]
-    let before: TreeState
+    let start: Situation
     let weights: DisturbanceWeights
-    let original: Standing
+    let before: TreeState
 
     var diagnosis: [DiagnosisLine] = []
-    var steps: [PlanStep] = []
-    var disturbed: Set<TopologyPath> = []
+    private(set) var steps: [PlanStep] = []
     var remarks: [String] = []
-    var proofs: [(weight: Int, isCheapest: Bool)] = []
-    var after: TreeState
-    var final: Topology?
     /// Everything that was asked for and is being met.
     var asked: [Demand] = []
-    private var refusals: [(reason: String, sentence: String)] = []
-    private var impossible: [(reason: String, sentence: String)] = []
+    var refusals: [(reason: String, sentence: String)] = []
+    var impossible: [(reason: String, sentence: String)] = []
+    private var latest: TreeState
 
-    init(planner: Planner, goals: [Goal], before: TreeState, weights: DisturbanceWeights, original: Standing) {
+    var ground: Ground { start.ground }
+    /// The tree after the last step.
+    var after: TreeState { latest }
+
+    init(planner: Planner, goals: [Goal], start: Situation, weights: DisturbanceWeights) {
         self.planner = planner
         self.goals = goals
-        self.before = before
+        self.start = start
         self.weights = weights
-        self.original = original
-        after = before
-    }
-
-    /// The number of functions with a weight above 0 that would be disturbed with `more`.
-    func movers(with more: Set<TopologyPath>) -> Int {
-        disturbed.union(more).filter { weights.weight($0) > 0 }.count
+        before = TreeState(planner.topology)
+        latest = before
     }
 
     // MARK: - Steps
 
-    /// Appends the steps of `maneuvers` and gives the simulation after them.
-    mutating func append<S: Simulator>(
-        _ maneuvers: [Maneuver],
-        from start: S,
-        disturbed more: Set<TopologyPath>
-    ) -> S {
-        var simulation = start
+    /// Appends the steps of stages that begin in `situation`.
+    mutating func append(_ maneuvers: [Maneuver], from situation: Situation) {
+        var situation = situation
         for maneuver in maneuvers {
-            guard let present = try? simulation.topology() else { continue }
             // What the stage leads to decides which decoders must be silent meanwhile.
-            var trial = simulation
-            let stop = maneuver.stopWrites(in: present)
-            let outcome = trial.perform(stop + maneuver.findWrites) ? try? trial.topology() : nil
-            let silenced = outcome.map { silence(maneuver, from: present, to: $0) } ?? []
-            let quiet = silenced.flatMap(\.writes)
-
-            let alreadyQuiet = Set(stop)
-            let stopping = quiet.filter { !alreadyQuiet.contains($0) } + stop
-            _ = simulation.perform(stopping)
-            let stopped = (try? simulation.topology()) ?? present
-            var conditions: [Precondition] = [.treeAsPredicted]
-            for root in maneuver.stopped {
-                guard let f = present[root] else { continue }
-                conditions.append(.present(root, ids: UInt32(f.identity.vendor) << 16 | UInt32(f.identity.device)))
+            var trial = situation
+            var maneuver = maneuver
+            if trial.carryOut(maneuver) { maneuver.silenced = silenced(maneuver, from: situation, to: trial) }
+            let names = maneuver.stopped.compactMap { situation.address($0)?.description }.joined(separator: ", ")
+            let begin = situation
+            var collected: [(part: Situation.Part, topology: Topology?)] = []
+            _ = situation.carryOut(maneuver) { part, now in
+                collected.append((part, try? now.simulation.topology()))
             }
-            let names = maneuver.stopped.map(\.description).joined(separator: ", ")
-            steps.append(
-                PlanStep(
-                    purpose: stopPurpose(maneuver, names),
-                    preconditions: conditions,
-                    writes: stopping,
-                    after: TreeState(stopped),
-                    wayBack: maneuver.findWrites
-                )
-            )
+            for (part, topology) in collected {
+                guard let topology else { continue }
+                let state = TreeState(topology)
+                steps.append(step(part, maneuver, names, from: begin, topology, state))
+                latest = state
+            }
+        }
+    }
 
-            _ = simulation.perform(maneuver.findWrites)
-            let found = (try? simulation.topology()) ?? stopped
-            var rescanConditions: [Precondition] = [.treeAsPredicted]
-            if case .bus(let segment, let bus) = maneuver.rescan, bus != rootBus(of: segment, bus, in: present),
-                stopped.bridge(toBus: bus, segment: segment).map({ stopped.children(of: $0).isEmpty }) == true
+    private func step(
+        _ part: Situation.Part,
+        _ maneuver: Maneuver,
+        _ names: String,
+        from begin: Situation,
+        _ topology: Topology,
+        _ state: TreeState
+    ) -> PlanStep {
+        var step = PlanStep(
+            purpose: purpose(part.purpose, maneuver, names, begin),
+            preconditions: [.treeAsPredicted],
+            writes: part.writes,
+            after: state
+        )
+        switch part.purpose {
+        case .stop:
+            step.preconditions += conditions(maneuver, begin)
+            step.wayBack = wayBack(maneuver, begin)
+        case .find(let rescan):
+            if case .bus(let behind) = rescan, behind >= 0, let bus = begin.bus(behind: behind),
+                FunctionSet(maneuver.roots).isSuperset(of: begin.ground.members(behind: behind))
             {
-                rescanConditions.append(.busIsEmpty(segment: segment, bus: bus))
+                step.preconditions.append(.busIsEmpty(segment: bus.segment, bus: bus.bus))
             }
-            steps.append(
-                PlanStep(
-                    purpose: rescanPurpose(maneuver, names),
-                    preconditions: rescanConditions,
-                    writes: maneuver.findWrites,
-                    after: TreeState(found),
-                    registersAfter: expectations(found)
-                )
-            )
-
-            let restore = silenced.compactMap { entry -> SystemWrite? in
-                guard entry.restores, let i = position(of: entry.path, in: found) else { return nil }
-                return .config(
-                    found.functions[i].address,
-                    offset: 4,
-                    width: 2,
-                    mask: 0x7,
-                    value: UInt32(entry.command.rawValue & 0x7)
-                )
-            }
-            if !restore.isEmpty {
-                _ = simulation.perform(restore)
-                steps.append(
-                    PlanStep(
-                        purpose: "let functions without driver decode again as they did before",
-                        preconditions: [.treeAsPredicted],
-                        writes: restore,
-                        after: TreeState((try? simulation.topology()) ?? found)
-                    )
-                )
-            }
+            step.registersAfter = expectations(topology)
+        case .heal: step.registersAfter = expectations(topology)
+        case .revive, .decode: break
         }
-        disturbed.formUnion(more)
-        if let topology = try? simulation.topology() {
-            final = topology
-            after = TreeState(topology)
-        }
-        return simulation
+        return step
     }
 
-    private struct Silenced {
-        var path: TopologyPath
-        var command: Command
-        var writes: [SystemWrite]
-        var restores: Bool
-    }
-
-    /// The functions whose decoders must be off while they are gone, since another function gets part of their ranges.
-    ///
-    /// A removed function keeps its COMMAND register and its BARs: it would answer at addresses that now belong to
-    /// somebody else until the kernel has placed it anew.
-    private func silence(_ maneuver: Maneuver, from present: Topology, to later: Topology) -> [Silenced] {
-        var result: [Silenced] = []
-        var laterRanges: [(path: TopologyPath, isIO: Bool, range: AddressRange)] = []
-        for i in later.functions.indices {
-            let path = later.path(of: i)
-            for resource in later.functions[i].resources where !resource.index.isWindow {
-                if let range = resource.range {
-                    laterRanges.append((path, resource.flags.contains(.io), range))
-                }
-            }
+    /// Whom the step stops must be there, and must not have come into use since the plan was made.
+    private func conditions(_ maneuver: Maneuver, _ begin: Situation) -> [Precondition] {
+        var result: [Precondition] = []
+        for root in maneuver.stopped {
+            guard let address = begin.address(root) else { continue }
+            let identity = ground.function(root).identity
+            result.append(.present(address, ids: UInt32(identity.vendor) << 16 | UInt32(identity.device)))
         }
-        let resized = Set(maneuver.resizes.map(\.function))
-        for root in maneuver.roots {
-            guard let r = present.position(of: root) else { continue }
-            for i in present.subtree(of: r) where !present.functions[i].isBridge && !present.functions[i].isVirtual {
-                let function = present.functions[i]
-                guard let command = function.config.command,
-                    !command.isDisjoint(with: [.ioSpace, .memorySpace])
-                else { continue }
-                let path = present.path(of: i)
-                let clashes = function.resources.contains { resource in
-                    guard let old = resource.shownRange, !resource.index.isWindow else { return false }
-                    return laterRanges.contains {
-                        $0.path != path && $0.isIO == resource.flags.contains(.io) && $0.range.overlaps(old)
-                    }
-                }
-                guard clashes || resized.contains(function.address) else { continue }
-                var writes: [SystemWrite] = []
-                if function.use.driver != nil { writes.append(.unbindDriver(function.address)) }
-                writes.append(.config(function.address, offset: 4, width: 2, mask: 0x7, value: 0))
-                result.append(
-                    Silenced(path: path, command: command, writes: writes, restores: function.use.driver == nil)
-                )
+        for root in maneuver.stopped {
+            for i in ground.subtree[root] where !ground.isBridge(i) && ground.function(i).use.driver != nil {
+                guard weights.isWatched(i), let address = begin.address(i) else { continue }
+                result.append(.notInUse(address))
             }
         }
         return result
     }
 
-    private func rootBus(of segment: UInt32, _ bus: BusNumber, in topology: Topology) -> BusNumber? {
-        topology.hostBridges.first { $0.segment == segment && $0.rootBus == bus }?.rootBus
+    private func wayBack(_ maneuver: Maneuver, _ begin: Situation) -> [SystemWrite] {
+        maneuver.rescans.compactMap { rescan in
+            switch rescan {
+            case .bus(let behind): begin.bus(behind: behind).map { .rescanBus(segment: $0.segment, bus: $0.bus) }
+            case .aboveBridge(let bridge): begin.address(bridge).map { .rescanDevice($0) }
+            case .resizeFiles: nil
+            }
+        }
+            + (maneuver.usesResizeFiles
+                ? maneuver.resizes.filter(\.isBound).compactMap { begin.address($0.function).map { .probeDriver($0) } }
+                : [])
     }
 
-    private func stopPurpose(_ maneuver: Maneuver, _ names: String) -> String {
-        if maneuver.rescan == .resizeFiles { return "let the driver of \(names) go, so that its BAR may be resized" }
+    /// The functions whose decoders must be off while they are gone, since another function gets part of their ranges.
+    ///
+    /// A removed function keeps its COMMAND register and its BARs, and a removed bridge its windows: they would answer at
+    /// addresses that now belong to somebody else until the kernel has placed them anew. Bridges matter only where drivers
+    /// start between two rescans of a stage.
+    private func silenced(_ maneuver: Maneuver, from before: Situation, to after: Situation) -> [Int] {
+        let width = TwinGlance.width
+        var taken: [(function: Int, isIO: Bool, range: AddressRange)] = []
+        for i in 0..<ground.count where after.glance.isKnown[i] && !after.glance.isVirtual[i] {
+            for resource in ground.function(i).resources where !resource.index.isWindow {
+                if let range = after.glance.range(i, Int(resource.index.rawValue)) {
+                    taken.append((i, resource.flags.contains(.io), range))
+                }
+            }
+        }
+        var result: [Int] = []
+        for root in maneuver.roots {
+            for i in ground.subtree[root] where before.glance.isKnown[i] && !before.glance.isVirtual[i] {
+                let isBridge = ground.isBridge(i)
+                guard !isBridge || maneuver.rescans.count > 1 else { continue }
+                let command = before.address(i).flatMap { before.simulation.twin.register(of: $0, at: 4, width: 2) } ?? 0
+                guard command & 0x3 != 0 else { continue }
+                let below = isBridge ? FunctionSet(ground.subtree[i]) : FunctionSet([i])
+                let clashes = (0..<width).contains { index in
+                    guard let old = before.glance.range(i, index), isBridge || index < 13,
+                        let kind = ground.function(i).resources.first(where: { Int($0.index.rawValue) == index })?.kind
+                    else { return false }
+                    return taken.contains {
+                        !below.contains($0.function) && $0.isIO == (kind == .io) && $0.range.overlaps(old)
+                    }
+                }
+                if clashes { result.append(i) }
+            }
+        }
+        return result
+    }
+
+    // MARK: - Words
+
+    private func purpose(
+        _ purpose: Situation.Part.Purpose,
+        _ maneuver: Maneuver,
+        _ names: String,
+        _ begin: Situation
+    ) -> String {
+        switch purpose {
+        case .stop:
+            if maneuver.usesResizeFiles { return "let the driver of \(names) go, so that its BAR may be resized" }
+            return stopText(maneuver, names, begin)
+        case .find(let rescan): return findText(rescan, maneuver, names, begin)
+        case .heal: return "make the window registers of bridges agree with what the kernel holds"
+        case .revive: return "enable VFs again, as many as there were"
+        case .decode: return "let functions that nobody enables decode again as they did before"
+        }
+    }
+
+    private func stopText(_ maneuver: Maneuver, _ names: String, _ begin: Situation) -> String {
         var text = "stop \(names) and what is below"
         for resize in maneuver.resizes {
             let size = ResizableBAR.size(ofExponent: resize.exponent).map { "\($0)" } ?? "another size"
-            text += "; set BAR \(resize.bar) of \(resize.function) to \(size) before"
+            text += "; BAR \(resize.bar) of \(begin.address(resize.function)?.description ?? "") will be \(size)"
         }
-        if !maneuver.numbering.isEmpty {
-            let numbers = maneuver.numbering.map { "\($0.bridge) \($0.range)" }.joined(separator: ", ")
-            text += "; write the new bus numbers before: \(numbers)"
+        for numbers in maneuver.numbering {
+            text += "; \(begin.address(numbers.bridge)?.description ?? "a bridge") will have \(numbers.range)"
         }
-        if maneuver.closesWindows {
-            text += "; close the windows of the bridges, so that their old size is no lower bound"
+        let closed = Set(maneuver.windows.filter { $0.size == 0 }.map(\.kind))
+        if !closed.isEmpty {
+            let all = closed.count > 1 ? "their windows are" : closed.contains(.io) ? "their I/O windows are" : "their windows are"
+            text += "; \(all) closed, so that the kernel sizes them by need"
+        }
+        for window in maneuver.windows where window.size > 0 {
+            let word = window.kind == .io ? "I/O" : window.kind == .memory ? "memory" : "prefetchable"
+            text += "; the \(word) window of \(begin.address(window.bridge)?.description ?? "a bridge") is opened to "
+            text += "\(ByteCount(window.size)), which the kernel takes as its least size"
         }
         return text
     }
 
-    private func rescanPurpose(_ maneuver: Maneuver, _ names: String) -> String {
-        switch maneuver.rescan {
-        case .bus(let segment, let bus):
-            "find \(names) again: rescan bus \(bareHex(UInt64(segment), width: 4)):\(bus), and nothing else"
-        case .aboveBridge(let bridge): "find \(names) again: rescan from the bus of \(bridge) down"
-        case .resizeFiles: "resize: the kernel moves the BAR and the windows that nobody else uses"
+    private func findText(
+        _ rescan: Maneuver.Rescan,
+        _ maneuver: Maneuver,
+        _ names: String,
+        _ begin: Situation
+    ) -> String {
+        var text: String
+        switch rescan {
+        case .bus(let behind):
+            let bus = begin.bus(behind: behind)
+            let name = bus.map { "\(bareHex(UInt64($0.segment), width: 4)):\($0.bus)" } ?? "?"
+            let found = maneuver.roots.filter { ground.busAbove($0) == behind }
+                .compactMap { begin.address($0)?.description }.joined(separator: ", ")
+            text =
+                found.isEmpty
+                ? "let the kernel place what it has not forgotten: rescan bus \(name), and nothing else"
+                : "find \(found) again: rescan bus \(name), and nothing else"
+        case .aboveBridge(let bridge):
+            text = "find \(names) again: rescan from the bus of \(begin.address(bridge)?.description ?? "?") down"
+        case .resizeFiles: text = "resize: the kernel moves the BAR and the windows that nobody else uses"
         }
+        for request in maneuver.alignments {
+            let size = ByteCount(1 << UInt64(request.order))
+            text += "; for a while \(begin.address(request.function)?.description ?? "a function") is taken to need \(size)"
+        }
+        return text
     }
 
     /// Window and bus registers of every bridge, as they must read when kernel tree and registers agree.
@@ -237,162 +260,6 @@ struct PlanAssembly {
                     )
                 )
             }
-        }
-        return result
-    }
-
-    private func position(of path: TopologyPath, in topology: Topology) -> Int? {
-        topology.functions.indices.first { topology.path(of: $0) == path }
-    }
-
-    // MARK: - Verdicts
-
-    /// Says which of several sizes it became.
-    mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster, _ topology: Topology) {
-        guard let best = cluster.choices.first, best != wanted else { return }
-        for (demand, dream) in zip(wanted, best) where demand != dream {
-            guard case .size(let path, let index, let size) = demand, case .size(_, _, let wish) = dream else {
-                continue
-            }
-            let address = topology.functions.indices.first { topology.path(of: $0) == path }
-                .map { topology.functions[$0].address.description }
-            remarks.append(
-                "\(address ?? path.description) \(index): \(ByteCount(size)) is the largest size that fits, "
-                    + "\(wish == 0 ? "its present size" : ByteCount(wish).description) does not"
-            )
-        }
-    }
-
-    mutating func note(refused wanted: [Demand], reason: String, _ sentence: String) {
-        refusals.append((reason, sentence))
-    }
-
-    mutating func note(
-        refused wanted: [Demand],
-        protectedBy weights: DisturbanceWeights,
-        _ needed: Set<TopologyPath>,
-        _ topology: Topology
-    ) {
-        var names: [String] = []
-        for i in topology.functions.indices {
-            let path = topology.path(of: i)
-            guard needed.contains(path), let reason = weights.protection(path) else { continue }
-            names.append("\(topology.functions[i].address): \(reason)")
-        }
-        let first = names.first ?? "a protected function"
-        let more = names.count > 1 ? " and \(names.count - 1) more" : ""
-        refusals.append(("protected", "the way leads over a function that must not be stopped: \(first)\(more)"))
-        for name in names { diagnosis.append(DiagnosisLine(code: "protected", address: nil, text: name)) }
-    }
-
-    mutating func note(impossible wanted: [Demand]) {
-        let reason = wanted.contains(where: \.wantsBuses) ? "bus-exhausted" : "mmio-window-too-small"
-        impossible.append(
-            (reason, "no sequence of operations that this kernel takes leads there without making something else worse")
-        )
-    }
-
-    /// The plan of a tree where nothing is missing.
-    func nothingToDo() -> Plan {
-        make(.init(.none, reason: "nothing-missing", sentence: "everything required has its place"), .notApplicable)
-    }
-
-    /// The plan as it stands.
-    mutating func finish(topology: Topology, simulations: Int) -> Plan {
-        if steps.isEmpty {
-            if let refusal = refusals.first {
-                return make(.init(.refused, reason: refusal.reason, sentence: refusal.sentence), .notApplicable)
-            }
-            if let no = impossible.first {
-                return make(.init(.impossible, reason: no.reason, sentence: no.sentence), .notApplicable)
-            }
-            return nothingToDo()
-        }
-        for rest in refusals { remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
-        for rest in impossible { remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
-        if let final {
-            for loss in original.losses(in: Standing(final), asked: asked) where loss.grade == .remark {
-                remarks.append(loss.text)
-            }
-        }
-        let isPartial = !refusals.isEmpty || !impossible.isEmpty
-        let weight = proofs.reduce(0) { $0 + $1.weight }
-        let sentence =
-            isPartial
-            ? "part of what was asked for can be reached"
-            : reason() == "resize"
-                ? "what was asked for can be reached" : "everything that is missing can be placed"
-        let bound = lowerBound(topology)
-        let proof: ProofOfLeastDisturbance =
-            weight <= bound && !isPartial && proofs.allSatisfy(\.isCheapest)
-            ? .optimal : .bestOfSearched(cost: weight, lowerBound: min(bound, weight))
-        return make(.init(.act, reason: isPartial ? "partly" : reason(), sentence: sentence), proof)
-    }
-
-    /// What any plan must cost: a function with a wiped BAR is found again only after its own removal
-    /// (`reset_resource` leaves nothing to retry), and so is a bridge without bus.
-    private func lowerBound(_ topology: Topology) -> Int {
-        var places: Set<TopologyPath> = []
-        for shortfall in topology.requiredShortfalls {
-            switch shortfall.kind {
-            case .bus: places.insert(shortfall.path)
-            case .unreachable: continue
-            case .resource(let index):
-                let i = topology.functions.indices.first { topology.path(of: $0) == shortfall.path }
-                if let i, topology.functions[i].resource(index)?.assignment == .wiped { places.insert(shortfall.path) }
-            }
-        }
-        return places.reduce(0) { $0 + weights.weight($1) }
-    }
-
-    private func reason() -> String {
-        if diagnosis.contains(where: { $0.code == "bus-missing" }) { return "missing-bus" }
-        return asked.contains {
-            if case .size = $0 { return true }
-            return false
-        } ? "resize" : "unassigned-bars"
-    }
-
-    private func make(_ verdict: Plan.Verdict, _ proof: ProofOfLeastDisturbance) -> Plan {
-        Plan(
-            verdict: verdict,
-            kernelRelease: planner.topology.kernel.release ?? "unknown",
-            behaviour: planner.behaviour.name,
-            fingerprint: before.fingerprint,
-            goals: goals,
-            diagnosis: diagnosis,
-            disturbed: verdict.answer == .act ? disturbances() : [],
-            steps: verdict.answer == .act ? steps : [],
-            before: before,
-            after: verdict.answer == .act ? after : before,
-            proof: proof,
-            remarks: remarks
-        )
-    }
-
-    private func disturbances() -> [Disturbance] {
-        let topology = planner.topology
-        var places: [TopologyPath: FunctionState] = [:]
-        for state in after.functions { places[state.path] = state }
-        var result: [Disturbance] = []
-        for i in topology.functions.indices {
-            let path = topology.path(of: i)
-            guard disturbed.contains(path) else { continue }
-            let function = topology.functions[i]
-            guard let later = places[path] else { continue }
-            let isMoved = !function.lines.isEmpty && function.lines != later.lines
-            var what = function.roleText
-            if let name = function.identity.name { what += " \(name)" }
-            what += ", \(function.use.driver ?? "no driver")"
-            result.append(
-                Disturbance(
-                    address: function.address,
-                    newAddress: later.address,
-                    effect: later.address != function.address ? .renumbered : isMoved ? .moved : .stopped,
-                    what: what,
-                    weight: weights.weight(path)
-                )
-            )
         }
         return result
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
 /// Bus numbers for bridges that are to be removed and found again.
@@ -8,45 +9,61 @@ internal import PCITopology
 /// lies above that and not above the subordinate (`pci_scan_bridge_extend`). The kernel checks neither that the range
 /// lies in the parent's nor that a neighbour's does not overlap; both are checked here.
 struct BusNumbering {
-    let topology: Topology
+    let situation: Situation
+    /// Bridges that must have at least so many numbers.
+    var least: [Int: Int] = [:]
+    /// Bridges that must have so many numbers beyond those in use.
+    var spare: [Int: Int] = [:]
     /// Numbers kept for a bridge whose inside was never seen, beyond its secondary: a switch needs some.
     var roomForUnseen = 8
 
-    /// The ways to number the bridges among `roots` anew, the tightest first; empty when no way fits.
+    private var ground: Ground { situation.ground }
+
+    init(_ situation: Situation, for demands: [Demand]) {
+        self.situation = situation
+        for demand in demands {
+            switch demand {
+            case .buses(let i, let count): least[i] = max(least[i] ?? 0, count)
+            case .freeBuses(let i, let count): spare[i] = max(spare[i] ?? 0, count)
+            default: continue
+            }
+        }
+    }
+
+    /// The ways to number the bridges among `roots` anew, without duplicates; empty when no way fits.
     ///
     /// - Parameters:
-    ///   - roots: indices of functions on one bus.
-    ///   - bridge: the index of the bridge above that bus, or -1 minus the host bridge's index.
-    /// - Returns: numberings without duplicates, each with the bridges to be written in the order of the tree.
+    ///   - roots: functions on one bus.
+    ///   - bridge: the bridge above that bus, or -1 minus the host bridge.
+    /// - Returns: numberings, each with the bridges to be written in ascending order.
     func numberings(removing roots: Set<Int>, below bridge: Int) -> [[Maneuver.BridgeNumbers]] {
         guard let parentRange = range(above: bridge) else { return [] }
-        let members = bridge >= 0 ? topology.children(of: bridge) : topology.roots(of: -1 - bridge)
         var taken = [Bool](repeating: false, count: 256)
         taken[Int(parentRange.first.rawValue)] = true
-        for member in members where !roots.contains(member) {
-            guard let range = topology.functions[member].bridge?.busRange else { continue }
+        for member in ground.members(behind: bridge) where !roots.contains(member) {
+            guard let range = situation.glance.buses[member] else { continue }
             for bus in range.first.rawValue...range.last.rawValue { taken[Int(bus)] = true }
+            // Registers of a bridge that is not removed keep forwarding what they say.
         }
-        let bridges = roots.filter { topology.functions[$0].isBridge }.sorted()
+        let bridges = roots.filter { ground.isBridge($0) }.sorted()
         guard !bridges.isEmpty else { return [] }
-
         var result: [[Maneuver.BridgeNumbers]] = []
         for style in [
             Style(keepsRoom: true, unseen: 0), Style(keepsRoom: true, unseen: roomForUnseen),
             Style(keepsRoom: false, unseen: 0),
         ] {
-            for prefersPlace in [true, false] {
-                if let numbering = number(
-                    bridges,
-                    within: parentRange,
-                    taken: taken,
-                    style: style,
-                    staysInPlace: prefersPlace
-                ),
-                    !numbering.isEmpty, !result.contains(numbering)
-                {
-                    result.append(numbering)
-                }
+            for staysInPlace in [true, false] {
+                guard
+                    let numbering = number(
+                        bridges,
+                        primary: parentRange.first,
+                        within: parentRange,
+                        taken: taken,
+                        style: style,
+                        staysInPlace: staysInPlace
+                    ), !numbering.isEmpty, !result.contains(numbering)
+                else { continue }
+                result.append(numbering)
             }
         }
         return result
@@ -60,25 +77,25 @@ struct BusNumbering {
     }
 
     private func range(above bridge: Int) -> BusRange? {
-        bridge >= 0 ? topology.functions[bridge].bridge?.busRange : topology.hostBridges[-1 - bridge].busRange
+        bridge >= 0 ? situation.glance.buses[bridge] : ground.topology.hostBridges[-1 - bridge].busRange
     }
 
-    /// The numbers that the bridge at index `i` needs: its secondary bus, VF buses there, and everything below.
+    /// The numbers that bridge `i` needs: its secondary bus, VF buses there, everything below, and what is asked for.
     private func need(_ i: Int, _ style: Style) -> Int {
-        let function = topology.functions[i]
-        guard let present = function.bridge?.busRange else { return 1 + style.unseen }
+        guard let present = situation.glance.buses[i] else { return max(1 + style.unseen, least[i] ?? 0) }
         var sum = 1 + busesOfVFs(i)
-        for child in topology.children(of: i) where topology.functions[child].isBridge { sum += need(child, style) }
-        return style.keepsRoom ? max(sum, present.count) : sum
+        for child in ground.children[i] where ground.isBridge(child) { sum += need(child, style) }
+        sum += spare[i] ?? 0
+        return max(sum, least[i] ?? 0, style.keepsRoom ? present.count : 0)
     }
 
     /// The numbers after the secondary bus of bridge `i` that the VFs of functions there may use.
     private func busesOfVFs(_ i: Int) -> Int {
         var last = 0
-        for child in topology.children(of: i) {
-            let f = topology.functions[child]
-            guard let sriov = f.capabilities.sriov, sriov.totalVFs > 0 else { continue }
-            let bus = sriov.routingID(ofVF: sriov.totalVFs - 1, bus: BusNumber(0), devfn: f.address.devfn) >> 8
+        for child in ground.children[i] {
+            let function = ground.function(child)
+            guard let sriov = function.capabilities.sriov, sriov.totalVFs > 0 else { continue }
+            let bus = sriov.routingID(ofVF: sriov.totalVFs - 1, bus: BusNumber(0), devfn: function.address.devfn) >> 8
             last = max(last, min(bus, 255))
         }
         return last
@@ -86,6 +103,7 @@ struct BusNumbering {
 
     private func number(
         _ bridges: [Int],
+        primary: BusNumber,
         within parent: BusRange,
         taken initially: [Bool],
         style: Style,
@@ -94,38 +112,23 @@ struct BusNumbering {
         var taken = initially
         var result: [Maneuver.BridgeNumbers] = []
         // Those that can stay where they begin are placed first; then the widest, lowest first fit.
-        var waiting: [(index: Int, width: Int)] = []
+        var waiting: [(bridge: Int, width: Int)] = []
         for i in bridges {
             let width = need(i, style)
-            if staysInPlace, let present = topology.functions[i].bridge?.busRange,
+            if staysInPlace, let present = situation.glance.buses[i],
                 fits(start: Int(present.first.rawValue), width: width, within: parent, taken: taken)
             {
-                place(
-                    i,
-                    start: Int(present.first.rawValue),
-                    width: width,
-                    style: style,
-                    taken: &taken,
-                    into: &result,
-                    primary: topology.functions[i].address.bus
-                )
+                let start = Int(present.first.rawValue)
+                place(i, start: start, width: width, style: style, taken: &taken, into: &result, primary: primary)
             } else {
                 waiting.append((i, width))
             }
         }
-        for (i, width) in waiting.sorted(by: { ($1.width, $0.index) < ($0.width, $1.index) }) {
+        for (i, width) in waiting.sorted(by: { ($1.width, $0.bridge) < ($0.width, $1.bridge) }) {
             guard let start = lowestFit(width: width, within: parent, taken: taken) else { return nil }
-            place(
-                i,
-                start: start,
-                width: width,
-                style: style,
-                taken: &taken,
-                into: &result,
-                primary: topology.functions[i].address.bus
-            )
+            place(i, start: start, width: width, style: style, taken: &taken, into: &result, primary: primary)
         }
-        return result
+        return result.sorted { $0.bridge < $1.bridge }
     }
 
     private func fits(start: Int, width: Int, within parent: BusRange, taken: [Bool]) -> Bool {
@@ -141,7 +144,7 @@ struct BusNumbering {
     }
 
     /// Gives bridge `i` the range `start..<(start + width)` and its bridges below theirs inside it, in list order; bridges
-    /// that keep exactly what they have are not written.
+    /// whose registers say so already are not written.
     private func place(
         _ i: Int,
         start: Int,
@@ -155,23 +158,21 @@ struct BusNumbering {
         guard let first = UInt8(exactly: start), let last = UInt8(exactly: start + width - 1),
             let range = BusRange(first: BusNumber(first), last: BusNumber(last))
         else { return }
-        let function = topology.functions[i]
-        if function.bridge?.busRange != range || function.address.bus != primary
-            || function.bridge?.registers?.subordinate != range.last
-            || function.bridge?.registers?.secondary != range.first
-        {
-            result.append(Maneuver.BridgeNumbers(bridge: function.address, primary: primary, range: range))
+        let wanted = UInt32(primary.rawValue) | UInt32(first) << 8 | UInt32(last) << 16
+        let address = situation.address(i)
+        let register = address.flatMap { situation.simulation.twin.register(of: $0, at: 0x18, width: 4) } ?? 0
+        if situation.glance.buses[i] != range || register & 0xff_ffff != wanted {
+            result.append(Maneuver.BridgeNumbers(bridge: i, primary: primary, range: range))
         }
         var next = start + 1 + busesOfVFs(i)
-        let children = topology.children(of: i).filter { topology.functions[$0].isBridge }
-        var spare = width - 1 - busesOfVFs(i) - children.reduce(0) { $0 + need($1, style) }
-        for child in children {
+        let below = ground.children[i].filter { ground.isBridge($0) }
+        var rest = width - 1 - busesOfVFs(i) - (spare[i] ?? 0) - below.reduce(0) { $0 + need($1, style) }
+        for child in below {
             var childWidth = need(child, style)
-            let isLast = child == children.last
             // What is left goes to a port that can take more cards, else it stays with the bridge above.
-            if spare > 0, topology.functions[child].isHotPlugBridge, isLast {
-                childWidth += spare
-                spare = 0
+            if rest > 0, child == below.last, ground.function(child).isHotPlugBridge {
+                childWidth += rest
+                rest = 0
             }
             place(
                 child,

@@ -2,23 +2,49 @@
 
 internal import PCITopology
 
-/// One stage of a plan: functions that are removed together, registers written before, and the rescan that finds them
+/// One stage of a plan: functions that are removed together, registers written before, and the rescans that find them
 /// again.
+///
+/// Functions are named by number (`Ground`), since a stage before may have given them other addresses.
 struct Maneuver: Hashable {
-    /// The functions to remove, all on one bus, in the kernel's list order; what is below each goes with it.
-    var roots: [FunctionAddress]
-    /// Bus numbers to be written before the removal, keyed by the bridge's present address, in address order.
-    var numbering: [BridgeNumbers]
-    /// Whether the windows of the removed bridges are closed before the removal.
-    var closesWindows: Bool
-    /// BAR sizes to be written to Resizable BAR capabilities before the removal, in address order.
+    /// The functions to remove, bus by bus, each bus in the kernel's list order; what is below each goes with it.
+    var roots: [Int] = []
+    /// Bus numbers to be written before the removal, in ascending order of the bridges.
+    var numbering: [BridgeNumbers] = []
+    /// Windows of removed bridges to be closed or opened before the removal, in ascending order.
+    var windows: [WindowWrite] = []
+    /// BAR sizes to be written before the removal, or through the resize files, in ascending order.
     var resizes: [Resize] = []
-    /// How the removed functions are found again.
-    var rescan: Rescan
+    /// Functions that must stop decoding before they are removed, since others get their ranges while they are gone.
+    var silenced: [Int] = []
+    /// Functions that get larger BARs than they need while they are found, in ascending order.
+    var alignments: [AlignmentRequest] = []
+    /// How the functions are found again, in order.
+    var rescans: [Rescan] = []
+    /// Bridges whose window registers may be made to agree with what the kernel holds, although they differed before.
+    var heals: [Int] = []
+
+    /// The numbers that a bridge gets.
+    struct BridgeNumbers: Hashable {
+        var bridge: Int
+        var primary: BusNumber
+        var range: BusRange
+    }
+
+    /// What the registers of a window say when the bridge is found again.
+    struct WindowWrite: Hashable, Comparable {
+        var bridge: Int
+        var kind: ResourceKind
+        /// The size to open it with; 0 closes it.
+        var size: UInt64
+
+        private var order: (Int, Int) { (bridge, kind == .io ? 0 : kind == .memory ? 1 : 2) }
+        static func < (a: WindowWrite, b: WindowWrite) -> Bool { a.order < b.order }
+    }
 
     /// A size for a resizable BAR.
     struct Resize: Hashable {
-        var function: FunctionAddress
+        var function: Int
         var bar: Int
         /// The exponent n of 2^n MiB.
         var exponent: Int
@@ -28,110 +54,32 @@ struct Maneuver: Hashable {
         var isBound: Bool
     }
 
-    /// The numbers that a bridge gets.
-    struct BridgeNumbers: Hashable {
-        var bridge: FunctionAddress
-        var primary: BusNumber
-        var range: BusRange
+    /// An entry of the kernel's `resource_alignment` text for one function.
+    struct AlignmentRequest: Hashable {
+        var function: Int
+        /// The exponent n of 2^n bytes that smaller memory BARs grow to.
+        var order: Int
     }
 
     /// How removed functions are found again.
     enum Rescan: Hashable {
-        /// The rescan file of their bus: of an emptied bus below a bridge, the one that may grow the bridge's windows.
-        case bus(segment: UInt32, bus: BusNumber)
-        /// The rescan file of the bridge above: a plain rescan of the bus that the bridge sits on, and below.
-        case aboveBridge(FunctionAddress)
+        /// The rescan file of the bus behind a bridge, or of the root bus of host bridge `-1 - n`. An emptied bus below a
+        /// bridge is the one whose rescan may grow the bridge's windows.
+        case bus(behind: Int)
+        /// The rescan file of the bridge itself: a plain rescan of the bus that the bridge sits on, and below.
+        case aboveBridge(Int)
         /// Nothing is removed: the resourceN_resize files do it.
         case resizeFiles
     }
 
-    /// The writes that stop what is to be removed, in order: below before above, numbers and windows of a bridge right
-    /// before its own removal, when nothing below it needs to be reached any more.
-    func stopWrites(in topology: Topology) -> [SystemWrite] {
-        var writes: [SystemWrite] = []
-        if rescan == .resizeFiles {
-            for resize in resizes where resize.isBound { writes.append(.unbindDriver(resize.function)) }
-            return writes
-        }
-        let numbers = Dictionary(numbering.map { ($0.bridge, $0) }, uniquingKeysWith: { first, _ in first })
-        for root in roots {
-            guard let i = topology.position(of: root) else { continue }
-            stop(i, topology, numbers, &writes)
-        }
-        return writes
-    }
+    /// Whether the resourceN_resize files are used.
+    var usesResizeFiles: Bool { rescans == [.resizeFiles] }
 
-    private func stop(
-        _ i: Int,
-        _ topology: Topology,
-        _ numbers: [FunctionAddress: BridgeNumbers],
-        _ writes: inout [SystemWrite]
-    ) {
-        let function = topology.functions[i]
-        let below = topology.subtree(of: i)
-        let needsRegisters = below.contains { member in
-            let f = topology.functions[member]
-            return numbers[f.address] != nil || (closesWindows && f.isBridge)
-                || resizes.contains { $0.function == f.address }
-        }
-        guard needsRegisters else {
-            writes.append(.remove(function.address))
-            return
-        }
-        for child in topology.children(of: i) where !topology.functions[child].isVirtual {
-            stop(child, topology, numbers, &writes)
-        }
-        if closesWindows, function.isBridge { writes += Self.closing(function) }
-        if let wanted = numbers[function.address] {
-            let value =
-                UInt32(wanted.primary.rawValue) | UInt32(wanted.range.first.rawValue) << 8
-                | UInt32(wanted.range.last.rawValue) << 16
-            writes.append(.config(function.address, offset: 0x18, width: 4, mask: 0x00ff_ffff, value: value))
-        }
-        for resize in resizes where resize.function == function.address {
-            if resize.isBound { writes.append(.unbindDriver(resize.function)) }
-            // The size may be written only while the function does not decode memory (PCIe 6.0 §7.8.6.3).
-            writes.append(.config(resize.function, offset: 4, width: 2, mask: 0x7, value: 0))
-            writes.append(
-                .config(
-                    resize.function,
-                    offset: resize.controlOffset,
-                    width: 4,
-                    mask: 0x3f00,
-                    value: UInt32(resize.exponent) << 8
-                )
-            )
-        }
-        writes.append(.remove(function.address))
-    }
+    /// The functions that the stage stops by itself: the roots, or those whose BARs are resized in place.
+    var stopped: [Int] { usesResizeFiles ? Array(Set(resizes.map(\.function))).sorted() : roots }
 
-    /// The writes that close every window a bridge has: base above limit.
-    static func closing(_ function: Function) -> [SystemWrite] {
-        guard let registers = function.bridge?.registers else { return [] }
-        var writes: [SystemWrite] = []
-        if registers.io.range != nil, function.resource(.ioWindow) != nil {
-            writes.append(.config(function.address, offset: 0x1c, width: 2, mask: 0xf0f0, value: 0x00f0))
-        }
-        if registers.memory.range != nil {
-            writes.append(.config(function.address, offset: 0x20, width: 4, mask: 0xfff0_fff0, value: 0x0000_fff0))
-        }
-        if registers.prefetchable.range != nil, function.resource(.prefetchableWindow) != nil {
-            writes.append(.config(function.address, offset: 0x24, width: 4, mask: 0xfff0_fff0, value: 0x0000_fff0))
-        }
-        return writes
+    /// The number of register and text writes beside removals and rescans.
+    var extraWrites: Int {
+        numbering.count + windows.count + 2 * resizes.count + alignments.count + max(0, rescans.count - 1)
     }
-
-    /// The writes that find the removed functions again, or resize what stays.
-    var findWrites: [SystemWrite] {
-        switch rescan {
-        case .bus(let segment, let bus): [.rescanBus(segment: segment, bus: bus)]
-        case .aboveBridge(let bridge): [.rescanDevice(bridge)]
-        case .resizeFiles:
-            resizes.map { .resizeBAR($0.function, bar: $0.bar, exponent: $0.exponent) }
-                + resizes.filter(\.isBound).map { .probeDriver($0.function) }
-        }
-    }
-
-    /// The functions that the maneuver stops.
-    var stopped: [FunctionAddress] { rescan == .resizeFiles ? resizes.map(\.function) : roots }
 }

@@ -1,139 +1,275 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
-/// The stages that could help given functions, for every bus on the way from them to the root bus.
+/// The stages that could help: for every bus on the way from a function that lacks something to the root bus, the sets
+/// of functions whose removal there could help, and for each set the registers that could be written before.
 ///
-/// A stage removes some of the functions that sit on one bus: those that lead to what lacks something, alone or together
-/// with empty neighbours (they hold windows or numbers that nobody uses), with single cheap neighbours, or with all of
-/// them (an emptied bus may be rescanned so that the bridge's own windows grow).
+/// Two kinds of stage matter (rules R1 to R8 of a rescan): functions of one bus are removed and placed anew within the
+/// windows of their bridge; or a bus is emptied, so that the rescan of that bus may let its bridge's own windows grow into
+/// what is free beside the bridge, where neighbours of the bridge may have been moved aside for it. Either way everything
+/// else stays claimed where it is.
 struct ManeuverSource {
-    let topology: Topology
-    let weights: DisturbanceWeights
-    /// Neighbours tried one at a time per bus.
-    var singleNeighbours = 6
+    let situation: Situation
+    let wanted: [Demand]
+    /// Functions that a layout with the least disturbance would move: tried together wherever they meet.
+    var suggested = FunctionSet()
+    /// The greatest number of sets of neighbours tried per bus.
+    var setsPerBus = 40
 
-    /// The stages for the functions at `places`, without duplicates, innermost bus first.
-    func maneuvers(for wanted: [Demand]) -> [Maneuver] {
-        var result: [Maneuver] = []
+    private var ground: Ground { situation.ground }
+
+    /// A stage with what it stops.
+    struct Offer {
+        var maneuver: Maneuver
+        var stopped: FunctionSet
+        /// Endpoints in use that get another bus number: names and guest configurations hang on it.
+        var renumbered: Int
+    }
+
+    /// The stages, without duplicates, innermost bus first.
+    func offers() -> [Offer] {
+        var result: [Offer] = []
         var seen: Set<Maneuver> = []
-        let resizes = resizes(for: wanted)
-        if !resizes.isEmpty, !resizes.contains(where: { isProtected($0.function) }) {
+        func offer(_ maneuver: Maneuver) {
+            guard seen.insert(maneuver).inserted else { return }
             result.append(
-                Maneuver(roots: [], numbering: [], closesWindows: false, resizes: resizes, rescan: .resizeFiles)
+                Offer(maneuver: maneuver, stopped: stopped(by: maneuver), renumbered: renumbered(by: maneuver))
             )
         }
+        let targets = targets
+        offerWithoutRemoval(targets, offer)
         var busesSeen: Set<Int> = []
-        let indexOf = placesByPath()
-        let targets = wanted.compactMap { indexOf[$0.path] }
-        let lacksBus = wanted.contains(where: \.wantsBuses)
-        let targetSet = Set(targets)
-        // Every bus that holds a target or an ancestor of one, innermost first.
-        var level: [Int] = targets
+        var level = targets
         while !level.isEmpty {
             var next: [Int] = []
             for i in level {
-                let bridge = topology.parent(of: i) ?? -1 - topology.host(of: i)
+                let bridge = ground.busAbove(i)
                 guard busesSeen.insert(bridge).inserted else { continue }
-                append(bridge: bridge, targets: targetSet, resizes, lacksBus: lacksBus, to: &result, seen: &seen)
-                if let parent = topology.parent(of: i) { next.append(parent) }
+                offerRemovals(behind: bridge, FunctionSet(targets), offer)
+                if ground.parent[i] >= 0 { next.append(ground.parent[i]) }
             }
             level = next
         }
         return result
     }
 
-    private func placesByPath() -> [TopologyPath: Int] {
-        var result: [TopologyPath: Int] = [:]
-        for i in topology.functions.indices where !topology.functions[i].isVirtual { result[topology.path(of: i)] = i }
+    /// Functions that lack something, or hold more than their hardware has.
+    private var targets: [Int] {
+        var result = FunctionSet(wanted.map(\.function))
+        for i in 0..<ground.count where situation.glance.inflated[i] != 0 { result.insert(i) }
+        return result.members
+    }
+
+    // MARK: - Nothing is removed
+
+    private func offerWithoutRemoval(_ targets: [Int], _ offer: (Maneuver) -> Void) {
+        let resizes = resizes
+        if !resizes.isEmpty, !resizes.contains(where: { ground.isProtected[$0.function] }) {
+            offer(Maneuver(resizes: resizes, rescans: [.resizeFiles]))
+        }
+        var bridges = FunctionSet()
+        for i in targets {
+            if ground.isBridge(i) { bridges.insert(i) }
+            for above in ground.ancestors(of: i) { bridges.insert(above) }
+        }
+        let heals = bridges.members.filter { situation.glance.diverging[$0] != 0 }
+        if !heals.isEmpty { offer(Maneuver(heals: heals)) }
+        // A plain rescan places what the kernel has not forgotten.
+        let retries = targets.filter { i in
+            situation.glance.lacking[i] & ~situation.glance.wiped[i] != 0 && ground.function(i).use.driver == nil
+        }
+        var tops: Set<Int> = []
+        for i in retries {
+            let top = ground.ancestors(of: i).last ?? i
+            if tops.insert(top).inserted { offer(Maneuver(rescans: [.bus(behind: ground.busAbove(top))], heals: heals)) }
+        }
+    }
+
+    // MARK: - Functions of one bus are removed
+
+    private func offerRemovals(behind bridge: Int, _ targets: FunctionSet, _ offer: (Maneuver) -> Void) {
+        let members = ground.members(behind: bridge).filter { situation.glance.isKnown[$0] }
+        let leading = members.filter { member in ground.subtree[member].contains { targets.contains($0) } }
+        guard !leading.isEmpty, !leading.contains(where: { ground.isProtected[$0] }) else { return }
+        for set in sets(leading, among: members) {
+            let roots = members.filter { set.contains($0) }
+            offerVariants(roots, others: [], behind: bridge, isEmptied: roots.count == members.count, offer)
+        }
+        // The bus is emptied, and neighbours of its bridge make room for the bridge's windows.
+        guard bridge >= 0, !members.contains(where: { ground.isProtected[$0] }) else { return }
+        let above = ground.busAbove(bridge)
+        let beside = ground.members(behind: above).filter { $0 != bridge && situation.glance.isKnown[$0] }
+        for set in sets([], among: beside).prefix(16) where !set.isEmpty {
+            let others = beside.filter { set.contains($0) }
+            offerVariants(members, others: others, behind: bridge, isEmptied: true, offer)
+        }
+    }
+
+    /// Sets of whole devices that contain `leading`, without protected ones: by itself, with everything that costs nothing,
+    /// with what is suggested, with all, and with the cheapest sets of neighbours.
+    private func sets(_ leading: [Int], among members: [Int]) -> [Set<Int>] {
+        var result: [Set<Int>] = []
+        func add(_ set: [Int]) {
+            let whole = whole(set)
+            guard !whole.contains(where: { ground.isProtected[$0] }), !result.contains(whole) else { return }
+            result.append(whole)
+        }
+        add(leading)
+        for one in leading where leading.count > 1 { add([one]) }
+        let neighbours = members.filter { !leading.contains($0) && !ground.isProtected[$0] && matters($0) }
+        let free = neighbours.filter { ground.subtreeWeight[$0] == 0 }
+        if !free.isEmpty { add(leading + free) }
+        let proposed = members.filter { suggested.contains($0) && !ground.isProtected[$0] }
+        if !proposed.isEmpty {
+            add(leading + proposed)
+            if !free.isEmpty { add(leading + proposed + free) }
+        }
+        add(leading + neighbours)
+        add(members)
+        let paid = neighbours.filter { ground.subtreeWeight[$0] > 0 }
+            .sorted { (ground.subtreeWeight[$0], $0) < (ground.subtreeWeight[$1], $1) }
+        for subset in CheapestSubsets(paid.map { ground.subtreeWeight[$0] }, limit: setsPerBus).list {
+            let chosen = subset.map { paid[$0] }
+            add(leading + chosen)
+            if !free.isEmpty { add(leading + chosen + free) }
+        }
         return result
     }
 
-    private func append(
-        bridge: Int,
-        targets: Set<Int>,
-        _ resizes: [Maneuver.Resize],
-        lacksBus: Bool,
-        to result: inout [Maneuver],
-        seen: inout Set<Maneuver>
+    /// Whether the removal of a neighbour frees anything that is wanted.
+    private func matters(_ i: Int) -> Bool {
+        if wanted.contains(where: \.wantsBuses), situation.glance.buses[i] != nil { return true }
+        return (0..<TwinGlance.width).contains { situation.glance.sizes[i * TwinGlance.width + $0] > 0 }
+    }
+
+    /// The set with the other functions of its devices.
+    private func whole(_ set: [Int]) -> Set<Int> {
+        var result = Set(set)
+        for i in set { result.formUnion(ground.companions[i]) }
+        return result
+    }
+
+    // MARK: - Registers and rescans
+
+    private func offerVariants(
+        _ roots: [Int],
+        others: [Int],
+        behind bridge: Int,
+        isEmptied: Bool,
+        _ offer: (Maneuver) -> Void
     ) {
-        let members = (bridge >= 0 ? topology.children(of: bridge) : topology.roots(of: -1 - bridge))
-            .filter { !topology.functions[$0].isVirtual }
-        let leading = members.filter { member in topology.subtree(of: member).contains(where: targets.contains) }
-        guard let first = leading.first else { return }
-        let segment = topology.functions[first].address.segment
-        let bus = topology.functions[first].address.bus
-
-        var sets: [[Int]] = [leading]
-        for one in leading where leading.count > 1 { sets.append([one]) }
-        let neighbours = members.filter { !leading.contains($0) && !isProtected($0) }
-        let empty = neighbours.filter { topology.functions[$0].isBridge && topology.children(of: $0).isEmpty }
-        if !empty.isEmpty { sets.append(leading + empty) }
-        let cheap = neighbours.sorted { (cost($0), $0) < (cost($1), $1) }
-        for neighbour in cheap.prefix(singleNeighbours) { sets.append(leading + [neighbour]) }
-        let free = cheap.filter { cost($0) == 0 }
-        if free.count > 1 { sets.append(leading + free) }
-        if neighbours.count + leading.count == members.count { sets.append(members) }
-
-        for set in sets {
-            let roots = wholeDevices(set, among: members)
-            guard !roots.contains(where: isProtected) else { continue }
-            let addresses = members.filter(roots.contains).map { topology.functions[$0].address }
-            var rescans: [Maneuver.Rescan] = [.bus(segment: segment, bus: bus)]
-            if bridge >= 0, addresses.count == members.count {
-                rescans.append(.aboveBridge(topology.functions[bridge].address))
-            }
-            let hasBridge = roots.contains { topology.functions[$0].isBridge }
-            var numberings: [[Maneuver.BridgeNumbers]] = [[]]
-            if lacksBus, hasBridge {
-                numberings += BusNumbering(topology: topology).numberings(removing: roots, below: bridge)
-            }
-            for rescan in rescans {
-                for numbering in numberings {
-                    for closes in hasBridge ? [false, true] : [false] {
-                        let maneuver = Maneuver(
-                            roots: addresses,
+        let all = roots + others
+        var removed = FunctionSet()
+        for root in all { for i in ground.subtree[root] { removed.insert(i) } }
+        var rescans: [[Maneuver.Rescan]] = [[.bus(behind: bridge)]]
+        if !others.isEmpty {
+            rescans = [[.bus(behind: bridge), .bus(behind: ground.busAbove(bridge))]]
+        } else if bridge >= 0, isEmptied {
+            rescans.append([.aboveBridge(bridge)])
+        }
+        let bridges = removed.members.filter { ground.isBridge($0) && situation.glance.isKnown[$0] }
+        var numberings: [[Maneuver.BridgeNumbers]] = [[]]
+        if wanted.contains(where: \.wantsBuses), !bridges.isEmpty, others.isEmpty {
+            numberings += BusNumbering(situation, for: wanted).numberings(removing: Set(roots), below: bridge)
+        }
+        let resizes = resizes.filter { removed.contains($0.function) }
+        for rescan in rescans {
+            for numbering in numberings {
+                for windows in windowWrites(bridges) {
+                    offer(
+                        Maneuver(
+                            roots: all,
                             numbering: numbering,
-                            closesWindows: closes,
-                            resizes: resizes.filter { covers(roots, $0.function) },
-                            rescan: rescan
+                            windows: windows,
+                            resizes: resizes,
+                            rescans: rescan
                         )
-                        if seen.insert(maneuver).inserted { result.append(maneuver) }
-                    }
+                    )
                 }
             }
         }
     }
 
-    /// Function 0 of a device is never removed without the others: a rescan finds a device by its function 0, and
-    /// removing one function of an SR-IOV device alone changes where its VFs are.
-    private func wholeDevices(_ set: [Int], among members: [Int]) -> Set<Int> {
-        var result = Set(set)
-        for i in set {
-            let address = topology.functions[i].address
-            guard !topology.functions[i].isBridge || address.function == 0 else { continue }
-            for other in members {
-                let sibling = topology.functions[other].address
-                guard sibling.device == address.device, !topology.functions[other].isBridge else { continue }
-                result.insert(other)
+    /// What the window registers of removed bridges may say: what they say, nothing, or more.
+    private func windowWrites(_ bridges: [Int]) -> [[Maneuver.WindowWrite]] {
+        guard !bridges.isEmpty else { return [[]] }
+        var result: [[Maneuver.WindowWrite]] = [[]]
+        let isBoundByMemory = situation.simulation.twin.behaviour.oldWindowSizeIsLowerBound
+        let kinds: [ResourceKind] = isBoundByMemory ? [.io, .memory, .prefetchable] : [.io]
+        var closed: [Maneuver.WindowWrite] = []
+        for bridge in bridges {
+            for kind in kinds where situation.isOpen(bridge, kind) {
+                closed.append(Maneuver.WindowWrite(bridge: bridge, kind: kind, size: 0))
             }
+        }
+        if !closed.isEmpty { result.append(closed) }
+        let justIO = closed.filter { $0.kind == .io }
+        if !justIO.isEmpty, justIO.count < closed.count {
+            result.append(justIO)
+            result.append(closed.filter { $0.kind != .io })
+        }
+        let opened = openings(bridges)
+        if !opened.isEmpty {
+            result.append(opened)
+            let keep = Set(opened.map { [$0.bridge, $0.kind == .io ? 0 : $0.kind == .memory ? 1 : 2] })
+            let rest = closed.filter { !keep.contains([$0.bridge, $0.kind == .io ? 0 : $0.kind == .memory ? 1 : 2]) }
+            if !rest.isEmpty { result.append((rest + opened).sorted()) }
         }
         return result
     }
 
+    /// Windows opened as far as demands for room call for, where a kernel takes the size it finds as a lower bound.
+    private func openings(_ bridges: [Int]) -> [Maneuver.WindowWrite] {
+        let isBoundByMemory = situation.simulation.twin.behaviour.oldWindowSizeIsLowerBound
+        var result: [Maneuver.WindowWrite] = []
+        for demand in wanted {
+            var size: UInt64
+            let kind: ResourceKind
+            switch demand {
+            case .room(_, let wantedKind, let bytes):
+                kind = wantedKind
+                size = bytes
+                // What is below it comes on top; a block of that size wants its alignment.
+                for child in ground.children[demand.function] where situation.glance.isKnown[child] {
+                    for resource in 0..<TwinGlance.width {
+                        guard let range = situation.glance.range(child, resource),
+                            isOfKind(child, resource, kind)
+                        else { continue }
+                        size = size.addingReportingOverflow(range.clampedSize).partialValue
+                    }
+                }
+            case .window(_, let index, let bytes):
+                kind = index == .ioWindow ? .io : index == .memoryWindow ? .memory : .prefetchable
+                size = bytes
+            default: continue
+            }
+            guard bridges.contains(demand.function), kind == .io || isBoundByMemory else { continue }
+            let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
+            size = (size + granule - 1) & ~(granule - 1)
+            result.append(Maneuver.WindowWrite(bridge: demand.function, kind: kind, size: size))
+        }
+        return result.sorted()
+    }
+
+    private func isOfKind(_ i: Int, _ resource: Int, _ kind: ResourceKind) -> Bool {
+        guard let name = ResourceIndex(resource) else { return false }
+        return ground.function(i).resource(name)?.kind == kind
+    }
+
     /// The sizes that are asked for and not yet there, as register writes.
-    private func resizes(for wanted: [Demand]) -> [Maneuver.Resize] {
-        let indexOf = placesByPath()
+    private var resizes: [Maneuver.Resize] {
         var result: [Maneuver.Resize] = []
         for demand in wanted {
-            guard case .size(let path, let index, let size) = demand, let i = indexOf[path] else { continue }
-            let function = topology.functions[i]
+            guard case .size(let i, let index, let size) = demand else { continue }
+            let function = ground.function(i)
             guard let entry = function.capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }),
                 let exponent = entry.exponents.first(where: { ResizableBAR.size(ofExponent: $0)?.rawValue == size })
             else { continue }
             result.append(
                 Maneuver.Resize(
-                    function: function.address,
+                    function: i,
                     bar: entry.bar,
                     exponent: exponent,
                     controlOffset: Int(entry.controlOffset),
@@ -144,52 +280,49 @@ struct ManeuverSource {
         return result.sorted { ($0.function, $0.bar) < ($1.function, $1.bar) }
     }
 
-    private func covers(_ roots: Set<Int>, _ address: FunctionAddress) -> Bool {
-        guard let i = topology.position(of: address) else { return false }
-        return roots.contains(i) || topology.ancestors(of: i).contains(where: roots.contains)
-    }
+    // MARK: - What a stage costs
 
-    private func isProtected(_ address: FunctionAddress) -> Bool {
-        topology.position(of: address).map { isProtected($0) } ?? true
-    }
-
-    private func cost(_ i: Int) -> Int {
-        topology.subtree(of: i).reduce(0) { $0 + weights.weight(topology.path(of: $1)) }
-    }
-
-    private func isProtected(_ i: Int) -> Bool {
-        topology.subtree(of: i).contains { weights.protection(topology.path(of: $0)) != nil }
-    }
-
-    /// The endpoints with a weight that get another bus number: names and guest configurations hang on it.
-    func renumbered(by maneuver: Maneuver) -> Int {
-        maneuver.numbering.reduce(0) { sum, numbers in
-            guard let i = topology.position(of: numbers.bridge),
-                let present = topology.functions[i].bridge?.busRange, present.first != numbers.range.first
-            else { return sum }
-            return sum
-                + topology.children(of: i).filter {
-                    !topology.functions[$0].isBridge && weights.weight(topology.path(of: $0)) > 0
-                }.count
-        }
-    }
-
-    /// Everything that the removal of the functions at `addresses` stops, by place, VFs of removed functions included.
-    func disturbed(by addresses: [FunctionAddress]) -> Set<TopologyPath> {
-        var result: Set<TopologyPath> = []
-        var removed: Set<FunctionAddress> = []
-        for address in addresses {
-            guard let i = topology.position(of: address) else { continue }
-            for member in topology.subtree(of: i) {
-                result.insert(topology.path(of: member))
-                removed.insert(topology.functions[member].address)
-            }
-        }
-        for i in topology.functions.indices {
-            if let physical = topology.functions[i].physicalFunction, removed.contains(physical) {
-                result.insert(topology.path(of: i))
-            }
+    /// Everything that the stage stops, VFs included.
+    private func stopped(by maneuver: Maneuver) -> FunctionSet {
+        var result = FunctionSet()
+        for root in maneuver.usesResizeFiles ? maneuver.stopped : maneuver.roots {
+            for i in ground.subtree[root] { result.insert(i) }
         }
         return result
+    }
+
+    private func renumbered(by maneuver: Maneuver) -> Int {
+        maneuver.numbering.reduce(0) { sum, numbers in
+            guard let present = situation.glance.buses[numbers.bridge], present.first != numbers.range.first else {
+                return sum
+            }
+            return sum + ground.children[numbers.bridge].filter { !ground.isBridge($0) && ground.weight[$0] > 0 }.count
+        }
+    }
+}
+
+/// The non-empty subsets of weighted elements with the least sums, cheapest first.
+struct CheapestSubsets {
+    /// Each subset as ascending positions.
+    private(set) var list: [[Int]] = []
+
+    /// - Parameters:
+    ///   - weights: ascending, each above 0.
+    ///   - limit: the greatest number of subsets.
+    /// - Complexity: O(limit x limit).
+    init(_ weights: [Int], limit: Int) {
+        guard !weights.isEmpty else { return }
+        // Every subset but {0} comes from one other: its last element moved up from the one before, or added after it.
+        var open: [(sum: Int, members: [Int])] = [(weights[0], [0])]
+        while list.count < limit, let next = open.indices.min(by: {
+            (open[$0].sum, open[$0].members.count, open[$0].members.last ?? 0)
+                < (open[$1].sum, open[$1].members.count, open[$1].members.last ?? 0)
+        }) {
+            let (sum, members) = open.remove(at: next)
+            list.append(members)
+            guard let last = members.last, last + 1 < weights.count else { continue }
+            open.append((sum + weights[last + 1], members + [last + 1]))
+            open.append((sum - weights[last] + weights[last + 1], members.dropLast() + [last + 1]))
+        }
     }
 }

@@ -3,9 +3,11 @@
 internal import AllocationPolicies
 internal import PCITopology
 
-/// The twin of the running kernel as the search's simulator.
-struct TwinSimulation: Simulator {
-    private var twin: LinuxTwin
+/// The twin of the running kernel, driven by the writes of plans.
+///
+/// A value; the search branches by copying it.
+struct TwinSimulation {
+    private(set) var twin: LinuxTwin
 
     init(_ topology: Topology, behaviour: KernelBehaviour) throws(PlanningError) {
         do {
@@ -15,18 +17,22 @@ struct TwinSimulation: Simulator {
         }
     }
 
+    /// The machine as it is now.
     func topology() throws -> Topology { try twin.topology() }
 
+    /// Does the writes in order; false when the machine would refuse one, or the kernel would be in doubt after it.
     mutating func perform(_ writes: [SystemWrite]) -> Bool {
         for write in writes {
             guard let operation = operation(write) else { return false }
             do {
                 let events = try twin.perform(operation)
-                let isRefused = events.contains { event in
-                    if case .refused = event { return true }
-                    return false
+                let isBad = events.contains { event in
+                    switch event {
+                    case .refused, .fault: true
+                    default: false
+                    }
                 }
-                if isRefused { return false }
+                if isBad { return false }
             } catch {
                 return false
             }
@@ -70,14 +76,7 @@ struct TwinSimulation: Simulator {
         }
         let full: UInt32 = width == 4 ? .max : width == 2 ? 0xffff : 0xff
         guard mask & full != full else { return .writeConfig(x, offset: offset, width: width, value: value) }
-        guard let config = try? twin.topology()[x]?.config else { return nil }
-        let present: UInt32? =
-            switch width {
-            case 1: config.byte(offset).map(UInt32.init)
-            case 2: config.word(offset).map(UInt32.init)
-            default: config.long(offset)
-            }
-        guard let present else { return nil }
+        guard let present = twin.register(of: x, at: offset, width: width) else { return nil }
         return .writeConfig(x, offset: offset, width: width, value: present & ~mask | value & mask)
     }
 }

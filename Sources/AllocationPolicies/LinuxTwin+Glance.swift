@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// What a kernel holds, as flat numbers: enough to judge a state, and cheap to take.
+///
+/// Functions have numbers: those of the topology that the twin was made from keep their positions there; functions that
+/// come later get the next ones. Numbers stay when functions are removed, found again or renumbered.
+public struct TwinGlance: Sendable {
+    /// Resource indices per function.
+    public static let width = 17
+
+    /// Per function: the kernel knows it.
+    public internal(set) var isKnown: [Bool]
+    /// Per function: it is a VF.
+    public internal(set) var isVirtual: [Bool]
+    /// Per function and index (`number * width + index`): the bytes that the kernel holds, 0 without an address.
+    public internal(set) var sizes: [UInt64]
+    /// Per function and index: the first address where `sizes` is not 0.
+    public internal(set) var starts: [UInt64]
+    /// Per function: a bit for each BAR that is implemented and has no address.
+    public internal(set) var lacking: [UInt32]
+    /// Per function: a bit for each of those BARs that the kernel forgot (`reset_resource`).
+    public internal(set) var wiped: [UInt32]
+    /// Per function: a bit for each BAR with an address that a bridge above does not forward.
+    public internal(set) var unreachable: [UInt32]
+    /// Per function: a bit for each BAR or ROM whose size in the kernel is not the size in hardware.
+    public internal(set) var inflated: [UInt32]
+    /// Per bridge: a bit for each window (0 I/O, 1 memory, 2 prefetchable) that the kernel holds and the registers do not.
+    public internal(set) var diverging: [UInt8]
+    /// Per function: the bus range behind it, or nil.
+    public internal(set) var buses: [BusRange?]
+    /// Per function: the number of enabled VFs.
+    public internal(set) var enabledVFs: [Int32]
+    /// Equal for equal states, registers of bridges included; differs for others but for chance.
+    public internal(set) var key: UInt64
+
+    /// The number of functions.
+    public var count: Int { isKnown.count }
+}
+
+extension LinuxTwin {
+    /// What the kernel holds now.
+    /// - Complexity: O(number of resources + BARs x depth).
+    public func glance() -> TwinGlance {
+        let count = Int(state.devices.count)
+        let width = TwinGlance.width
+        var glance = TwinGlance(
+            isKnown: Array(repeating: false, count: count),
+            isVirtual: Array(repeating: false, count: count),
+            sizes: Array(repeating: 0, count: count * width),
+            starts: Array(repeating: 0, count: count * width),
+            lacking: Array(repeating: 0, count: count),
+            wiped: Array(repeating: 0, count: count),
+            unreachable: Array(repeating: 0, count: count),
+            inflated: Array(repeating: 0, count: count),
+            diverging: Array(repeating: 0, count: count),
+            buses: Array(repeating: nil, count: count),
+            enabledVFs: Array(repeating: 0, count: count),
+            key: 0xcbf2_9ce4_8422_2325
+        )
+        var windows: [ForwardedRanges?] = Array(repeating: nil, count: count)
+        for device in 0..<state.devices.count where state.devices[device].exists {
+            look(at: device, &glance, &windows)
+        }
+        return glance
+    }
+
+    private func look(at device: Int32, _ glance: inout TwinGlance, _ windows: inout [ForwardedRanges?]) {
+        let held = state.devices[device]
+        let d = Int(device)
+        let first = state.facts[device].firstResource
+        glance.isKnown[d] = true
+        glance.isVirtual[d] = held.isVirtualFunction
+        glance.enabledVFs[d] = held.enabledVFs
+        // A mixing step of FNV-1a over words, which is defined modulo 2^64.
+        var key = glance.key
+        func mix(_ value: UInt64) { key = (key ^ value ^ value >> 29) &* 0x100_0000_01b3 }
+        mix(UInt64(UInt32(bitPattern: device)) << 32 | UInt64(UInt32(bitPattern: held.bus)))
+        if held.subordinate != none, let range = state.busRange(held.subordinate) {
+            glance.buses[d] = range
+            mix(UInt64(range.first.rawValue) << 8 | UInt64(range.last.rawValue))
+        }
+        mix(UInt64(state.buses[held.bus].number) << 16 | UInt64(held.isBound ? 1 : 0))
+        for index in 0..<state.facts[device].resourceCount {
+            let node = state.resources[first &+ index]
+            guard node.flags != 0 || node.parent != none else { continue }
+            let at = d * TwinGlance.width + Int(index)
+            if node.parent != none {
+                glance.sizes[at] = node.size
+                glance.starts[at] = node.start
+            }
+            mix(UInt64(index) << 32 | UInt64(node.flags))
+            mix(node.start)
+            mix(node.end)
+        }
+        if state.facts[device].headerLayout == 1 {
+            let r = state.registers[device]
+            mix(UInt64(r.primary) | UInt64(r.secondary) << 8 | UInt64(r.subordinate) << 16 | UInt64(r.command) << 24)
+            mix(UInt64(r.ioBase) | UInt64(r.ioLimit) << 8 | UInt64(r.ioBaseUpper) << 16 | UInt64(r.ioLimitUpper) << 32)
+            mix(UInt64(r.memoryBase) | UInt64(r.memoryLimit) << 16 | UInt64(r.prefetchBase) << 32
+                | UInt64(r.prefetchLimit) << 48)
+            mix(UInt64(r.prefetchBaseUpper) | UInt64(r.prefetchLimitUpper) << 32)
+            if held.subordinate != none {
+                let forwarded = ForwardedRanges(r, state.facts[device])
+                windows[d] = forwarded
+                for n in Int32(0)..<3 where state.resources[first &+ 13 &+ n].parent != none {
+                    let node = state.resources[first &+ 13 &+ n]
+                    let offset = state.offset(of: first &+ 13 &+ n, on: held.bus)
+                    let isSame = forwarded.isExactly(Int(n), node.start &- offset, node.end &- offset)
+                    if !isSame { glance.diverging[d] |= 1 << UInt8(n) }
+                }
+            }
+        }
+        if !held.isVirtualFunction { lookAtBARs(of: device, &glance, &windows) }
+        glance.key = key
+    }
+
+    private func lookAtBARs(of device: Int32, _ glance: inout TwinGlance, _ windows: inout [ForwardedRanges?]) {
+        let d = Int(device)
+        let first = state.facts[device].firstResource
+        for bar in 0..<Int32(6) {
+            let size = state.registers[device].sizes[Int(bar)]
+            guard size > 0, state.facts[device].bars[Int(bar)].flags != 0 else { continue }
+            let node = state.resources[first &+ bar]
+            let bit: UInt32 = 1 << UInt32(bar)
+            if node.parent != none {
+                if node.size > size { glance.inflated[d] |= bit }
+                if !isForwarded(first &+ bar, to: device, &windows) { glance.unreachable[d] |= bit }
+            } else if node.flags == 0 {
+                glance.lacking[d] |= bit
+                glance.wiped[d] |= bit
+            } else if node.start == 0 || node.flags & Flag.unset != 0 {
+                glance.lacking[d] |= bit
+            }
+        }
+        let rom = state.resources[first &+ 6]
+        if rom.parent != none, state.registers[device].romSize > 0, rom.size > state.registers[device].romSize {
+            glance.inflated[d] |= 1 << 6
+        }
+    }
+
+    private func isForwarded(_ resource: Int32, to device: Int32, _ windows: inout [ForwardedRanges?]) -> Bool {
+        let node = state.resources[resource]
+        let bus = state.devices[device].bus
+        var bridge = state.buses[bus].bridge
+        let offset = state.offset(of: resource, on: bus)
+        let base = node.start &- offset
+        let last = node.end &- offset
+        while bridge != none {
+            if !state.devices[bridge].isTransparent {
+                let known = windows[Int(bridge)] ?? ForwardedRanges(state.registers[bridge], state.facts[bridge])
+                windows[Int(bridge)] = known
+                guard known.contains(base, last, isIO: node.flags & Flag.io != 0) else { return false }
+            }
+            bridge = state.buses[state.devices[bridge].bus].bridge
+        }
+        return true
+    }
+}
+
+/// What a bridge's registers forward: bus addresses, inclusive at both ends; closed where the base is above the limit.
+struct ForwardedRanges {
+    private var io: (base: UInt64, last: UInt64)
+    private var memory: (base: UInt64, last: UInt64)
+    private var prefetchable: (base: UInt64, last: UInt64)
+
+    init(_ held: FunctionRegisters, _ facts: FunctionFacts) {
+        io = (UInt64(held.ioBase) << 8, UInt64(held.ioLimit) << 8 | (facts.hasIO1K ? 0x3ff : 0xfff))
+        if facts.hasIO32 {
+            io.base |= UInt64(held.ioBaseUpper) << 16
+            io.last |= UInt64(held.ioLimitUpper) << 16
+        }
+        if !facts.hasIOWindow { io = (1, 0) }
+        memory = (UInt64(held.memoryBase) << 16, UInt64(held.memoryLimit) << 16 | 0xf_ffff)
+        prefetchable = (UInt64(held.prefetchBase) << 16, UInt64(held.prefetchLimit) << 16 | 0xf_ffff)
+        if facts.hasPrefetch64 {
+            prefetchable.base |= UInt64(held.prefetchBaseUpper) << 32
+            prefetchable.last |= UInt64(held.prefetchLimitUpper) << 32
+        }
+        if !facts.hasPrefetchWindow { prefetchable = (1, 0) }
+    }
+
+    /// Whether window `n` (0 I/O, 1 memory, 2 prefetchable) is open and this range.
+    func isExactly(_ n: Int, _ base: UInt64, _ last: UInt64) -> Bool {
+        let window = n == 0 ? io : n == 1 ? memory : prefetchable
+        return window.base == base && window.last == last
+    }
+
+    func contains(_ base: UInt64, _ last: UInt64, isIO: Bool) -> Bool {
+        func holds(_ window: (base: UInt64, last: UInt64)) -> Bool {
+            window.base <= window.last && window.base <= base && last <= window.last
+        }
+        return isIO ? holds(io) : holds(memory) || holds(prefetchable)
+    }
+}
+
+// Numbers and single registers.
+extension LinuxTwin {
+    /// The number of the function at an address, or nil when the kernel knows none there.
+    public func number(of address: FunctionAddress) -> Int? { position(of: address).map { Int($0) } }
+
+    /// The address of a function by number, or nil when the kernel does not know it.
+    public func address(ofNumber number: Int) -> FunctionAddress? {
+        guard number >= 0, number < Int(state.devices.count), state.devices[Int32(number)].exists else { return nil }
+        return state.address(Int32(number))
+    }
+
+    /// The bus that a function sits on, or nil when the kernel does not know it.
+    public func bus(ofNumber number: Int) -> BusNumber? { address(ofNumber: number)?.bus }
+
+    /// What the kernel would write to the window registers of a bridge (`__pci_setup_bridge`), as dwords or words at their
+    /// offsets; empty for a function that is no bridge.
+    public func windowRegisters(ofNumber number: Int) -> [(offset: Int, width: Int, value: UInt32)] {
+        let device = Int32(truncatingIfNeeded: number)
+        guard address(ofNumber: number) != nil, state.devices[device].subordinate != none else { return [] }
+        var copy = state
+        copy.records = false
+        copy.programBridge(state.devices[device].subordinate)
+        var result: [(offset: Int, width: Int, value: UInt32)] = []
+        func add(_ offset: Int, _ width: Int) {
+            guard let value = copy.readRegister(device, at: offset) else { return }
+            result.append((offset, width, width == 2 ? value & 0xffff : value))
+        }
+        if state.facts[device].hasIOWindow {
+            add(0x1c, 2)
+            if state.facts[device].hasIO32 { add(0x30, 4) }
+        }
+        add(0x20, 4)
+        if state.facts[device].hasPrefetchWindow {
+            add(0x24, 4)
+            if state.facts[device].hasPrefetch64 {
+                add(0x28, 4)
+                add(0x2c, 4)
+            }
+        }
+        return result
+    }
+
+    /// An aligned register of 1, 2 or 4 bytes in a function's configuration space; nil for a function that the kernel does
+    /// not know, and beyond what was read.
+    public func register(of address: FunctionAddress, at offset: Int, width: Int) -> UInt32? {
+        guard width == 1 || width == 2 || width == 4, offset >= 0, offset % width == 0, offset + width <= 4096,
+            let device = position(of: address)
+        else { return nil }
+        if let value = state.readRegister(device, at: offset & ~3) {
+            let part = value >> UInt32((offset & 3) * 8)
+            return width == 4 ? part : part & ((1 << UInt32(width * 8)) - 1)
+        }
+        let original = state.facts[device].original
+        guard original != none else { return nil }
+        let config = originals[Int(original)].config
+        switch width {
+        case 1: return config.byte(offset).map(UInt32.init)
+        case 2: return config.word(offset).map(UInt32.init)
+        default: return config.long(offset)
+        }
+    }
+}

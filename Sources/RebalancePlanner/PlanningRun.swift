@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+internal import ResourceSolver
+
+/// One planning run: takes groups of demands one after the other, each from where the last one led.
+struct PlanningRun {
+    let planner: Planner
+    let constraints: Constraints
+    let weights: DisturbanceWeights
+    var acceptance: Acceptance
+    var current: Situation
+    var assembly: PlanAssembly
+    /// Everything that the plan disturbs so far.
+    var disturbed = FunctionSet()
+    /// Weight of renumbered endpoints, beyond what is disturbed.
+    private var surcharge = 0
+    /// What the bound is about: everything that the plan provides.
+    private var provided: [Demand] = []
+    private let start: Situation
+
+    /// Stages simulated before the solver is asked for a bound.
+    private static let trial = 24
+    /// Work for the solver where a plan hangs on it.
+    private static let effort = Effort(steps: 60_000)
+
+    init(
+        planner: Planner,
+        goals: [Goal],
+        constraints: Constraints,
+        weights: DisturbanceWeights,
+        acceptance: Acceptance,
+        start: Situation
+    ) {
+        self.planner = planner
+        self.constraints = constraints
+        self.weights = weights
+        self.acceptance = acceptance
+        self.start = start
+        current = start
+        assembly = PlanAssembly(planner: planner, goals: goals, start: start, weights: weights)
+    }
+
+    /// Plans for a group: the first of its choices that can be met, then its wishes as far as they go.
+    mutating func take(_ cluster: DemandCatalogue.Cluster) {
+        var isSettled = false
+        var hopeless: [[Demand]] = []
+        for (n, wanted) in cluster.choices.enumerated() where !isSettled {
+            guard isOpen(wanted) else {
+                isSettled = true
+                provided += wanted
+                assembly.noteSizes(wanted, cluster)
+                continue
+            }
+            let isLast = n == cluster.choices.count - 1
+            guard !hopeless.contains(where: { isNoLess(wanted, than: $0) }) else { continue }
+            switch search(wanted, hasAlternatives: !isLast) {
+            case .solved(let solution):
+                isSettled = true
+                accept(solution, wanted)
+                assembly.noteSizes(wanted, cluster)
+            case .conflict: hopeless.append(wanted)
+            case .nothing: continue
+            }
+        }
+        if isSettled {
+            for wish in cluster.wishes where isOpen([wish]) {
+                if case .solved(let solution) = search([wish], hasAlternatives: true) {
+                    accept(solution, [wish])
+                } else {
+                    assembly.note(unfulfilled: wish)
+                }
+            }
+            return
+        }
+        guard let wanted = cluster.choices.last else { return }
+        explain(wanted)
+    }
+
+    private func isOpen(_ wanted: [Demand]) -> Bool {
+        if !acceptance.unmet(wanted, in: current).isEmpty { return true }
+        // What only findings tell is met when the tree no longer shows it.
+        let cleared = wanted.filter(\.needsFindings)
+        guard !cleared.isEmpty, let topology = try? current.simulation.topology() else { return false }
+        let problems = Set(Acceptance.problems(topology.findings(), in: topology, current.ground))
+        return cleared.contains { demand in
+            guard case .cleared(let i, let code, let resource) = demand else { return false }
+            return problems.contains(Acceptance.Problem(function: i, code: code, resource: resource))
+        }
+    }
+
+    /// Whether every size in `a` is at least the one in `b`, the present size counting as the largest.
+    private func isNoLess(_ a: [Demand], than b: [Demand]) -> Bool {
+        guard a.count == b.count else { return false }
+        func size(_ demand: Demand) -> UInt64 { if case .size(_, _, let size) = demand { size } else { .max } }
+        return zip(a, b).allSatisfy { $0.function == $1.function && size($0) >= size($1) }
+    }
+
+    // MARK: - Searching
+
+    private enum Result {
+        case solved(ManeuverSearch.Solution)
+        /// The solver proved that no layout has it.
+        case conflict(Conflict)
+        case nothing
+    }
+
+    /// Searches the cheap first; where that ends without the proof that nothing is cheaper, the solver's bound and its
+    /// layout's choice of functions guide the rest.
+    private func search(_ wanted: [Demand], hasAlternatives: Bool) -> Result {
+        search(
+            wanted,
+            from: current,
+            acceptance,
+            weights,
+            already: disturbed,
+            maxMoves: constraints.maxMoves,
+            hasAlternatives: hasAlternatives
+        )
+    }
+
+    private func search(
+        _ wanted: [Demand],
+        from situation: Situation,
+        _ acceptance: Acceptance,
+        _ weights: DisturbanceWeights,
+        already: FunctionSet,
+        maxMoves: Int?,
+        hasAlternatives: Bool
+    ) -> Result {
+        let bound = DisturbanceBound(situation, wanted: wanted, already: already)
+        var search = ManeuverSearch(
+            acceptance,
+            wanted: wanted,
+            already: already,
+            maximumStages: min(2, planner.maximumStages),
+            maxMoves: maxMoves,
+            budget: Self.trial
+        )
+        search.bound = bound.certainWeight
+        if let solution = search.solve(from: situation) { return .solved(solution) }
+        if search.isExhausted, planner.maximumStages <= 2 { return .nothing }
+        var answer = DisturbanceBound.Answer(bound: bound.certainWeight, isUndecided: true)
+        if let topology = try? situation.simulation.topology() {
+            answer = bound.answer(
+                topology,
+                protecting: weights,
+                limit: constraints.highestAddress,
+                effort: Self.effort
+            )
+        }
+        search.bound = max(search.bound, answer.bound)
+        search.suggested = answer.suggested
+        // What the solver proves impossible is tried a little all the same: the proof is about the solver's model.
+        let budget = answer.conflict != nil || hasAlternatives ? 200 : constraints.simulationBudget
+        search.budget = min(budget, constraints.simulationBudget)
+        if let solution = search.solve(from: situation) { return .solved(solution) }
+        if planner.maximumStages > 2, answer.conflict == nil {
+            var deep = ManeuverSearch(
+                acceptance,
+                wanted: wanted,
+                already: already,
+                maximumStages: planner.maximumStages,
+                maxMoves: maxMoves,
+                budget: search.budget
+            )
+            deep.bound = search.bound
+            deep.suggested = search.suggested
+            if let solution = deep.solve(from: situation) { return .solved(solution) }
+        }
+        return answer.conflict.map { .conflict($0) } ?? .nothing
+    }
+
+    private mutating func accept(_ solution: ManeuverSearch.Solution, _ wanted: [Demand]) {
+        assembly.append(solution.maneuvers, from: current)
+        surcharge += solution.weight - solution.disturbed.members.reduce(0) { $0 + current.ground.weight[$1] }
+        disturbed.formUnion(solution.disturbed)
+        current = solution.situation
+        acceptance.reached += wanted
+        provided += wanted
+        assembly.asked += wanted
+    }
+
+    // MARK: - Refusals
+
+    /// Says why a group cannot be had: safety, the limit of functions, or no way at all.
+    private mutating func explain(_ wanted: [Demand]) {
+        var lifted = constraints
+        lifted.keep = []
+        lifted.onlyBelow = nil
+        lifted.maxMoves = nil
+        let free = DisturbanceWeights(planner.topology, constraints: lifted, ignoresProtection: true)
+        let ground = Ground(planner.topology, weights: free)
+        let situation = Situation(ground, current.simulation)
+        let standing = Standing(
+            ground: ground,
+            glance: acceptance.original.glance,
+            tiers: acceptance.original.tiers
+        )
+        var relaxed = Acceptance(standing, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
+        relaxed.reached = acceptance.reached
+        let search = search(
+            wanted,
+            from: situation,
+            relaxed,
+            free,
+            already: disturbed,
+            maxMoves: nil,
+            hasAlternatives: true
+        )
+        switch search {
+        case .solved(let solution):
+            let needed = solution.disturbed.members.filter { weights.protection($0) != nil }
+            if !needed.isEmpty {
+                assembly.note(refused: wanted, protected: needed)
+            } else if let limit = constraints.maxMoves {
+                assembly.note(
+                    refusal: "too-many-moves",
+                    "more functions would be disturbed than the limit of \(limit) allows"
+                )
+            } else {
+                assembly.note(impossible: wanted, nil)
+            }
+        case .conflict(let conflict): assembly.note(impossible: wanted, conflict)
+        case .nothing: assembly.note(impossible: wanted, nil)
+        }
+    }
+
+    // MARK: - The end
+
+    /// The plan.
+    mutating func finish(_ clusters: [DemandCatalogue.Cluster]) -> Plan {
+        let cost = disturbed.members.reduce(0) { $0 + start.ground.weight[$1] } + surcharge
+        var bound = 0
+        if !assembly.steps.isEmpty {
+            let joint = DisturbanceBound(start, wanted: provided, already: FunctionSet())
+            bound = joint.certainWeight
+            if cost > bound {
+                let answer = joint.answer(
+                    planner.topology,
+                    protecting: weights,
+                    limit: constraints.highestAddress,
+                    effort: Self.effort
+                )
+                if answer.conflict == nil { bound = max(bound, answer.bound) }
+            }
+        }
+        let losses = acceptance.original.losses(in: current.glance, asked: provided).filter { $0.grade == .remark }
+        return assembly.finish(
+            disturbed: disturbed,
+            cost: cost,
+            bound: bound,
+            losses: losses.map(\.text),
+            final: current
+        )
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+internal import ResourceSolver
+
+/// What any plan must disturb at least: by what a rescan never does, and by what the solver says of space and numbers.
+///
+/// The solver's rule `stock` is what removals and rescans can do: who sits below a window that changes is disturbed. The
+/// resize files are the exception (windows above a lone function change without a removal), so that demands for sizes
+/// are bounded by the rule `movable`.
+struct DisturbanceBound {
+    let ground: Ground
+    let wanted: [Demand]
+    /// Functions that every plan stops.
+    let certain: FunctionSet
+    /// The weight of those, without what is disturbed already.
+    let certainWeight: Int
+    private let already: FunctionSet
+
+    /// The solver's answer about a situation.
+    struct Answer {
+        /// No plan weighs less.
+        var bound: Int
+        /// What the solver's layout disturbs; empty without a layout.
+        var suggested = FunctionSet()
+        /// Why there is none, proved.
+        var conflict: Conflict?
+        /// Whether the solver ended with neither.
+        var isUndecided = false
+    }
+
+    /// Weights are multiplied by this, so that bridges, which cost nothing, can have the solver's least weight of 1.
+    private static let scale = 1 << 12
+
+    init(_ situation: Situation, wanted: [Demand], already: FunctionSet) {
+        ground = situation.ground
+        self.wanted = wanted
+        self.already = already
+        var certain = FunctionSet()
+        func add(_ i: Int) {
+            for member in [i] + situation.ground.companions[i] {
+                for below in situation.ground.subtree[member] { certain.insert(below) }
+            }
+        }
+        let glance = situation.glance
+        for demand in wanted where !demand.isMet(in: glance, situation.ground) {
+            switch demand {
+            case .address(let i, let index):
+                // `reset_resource` leaves nothing to retry before the function is found anew.
+                if index.isBAR, glance.isKnown[i], glance.wiped[i] >> UInt32(index.rawValue) & 1 == 1 { add(i) }
+            case .size(let i, _, _): add(i)
+            case .buses(let i, _), .freeBuses(let i, _): add(i)
+            case .bus, .window, .room, .cleared: continue
+            }
+        }
+        self.certain = certain
+        certainWeight = certain.members.reduce(0) { sum, i in
+            already.contains(i) ? sum : sum + situation.ground.weight[i]
+        } + already.members.reduce(0) { $0 + situation.ground.weight[$1] }
+    }
+
+    /// Asks the solver about the host bridge that the demands are below.
+    ///
+    /// - Parameters:
+    ///   - topology: the tree as the situation shows it.
+    ///   - weights: what is protected.
+    ///   - limit: no address above this for what gets a new one.
+    ///   - effort: how much work the solver may do.
+    func answer(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?, effort: Effort) -> Answer {
+        let problem = problem(topology, protecting: weights, limit: limit)
+        guard let outcome = try? Solver(effort: effort).smallestChange(problem) else {
+            return Answer(bound: certainWeight, isUndecided: true)
+        }
+        switch outcome {
+        case .layout(let layout):
+            let proved: Int
+            switch layout.proof {
+            case .optimal: proved = layout.cost
+            case .within(let bound): proved = bound
+            }
+            return Answer(
+                bound: certainWeight + max(0, proved) / Self.scale,
+                suggested: FunctionSet(layout.disturbed.compactMap { number(ofDevice: $0, topology) })
+            )
+        case .conflict(let conflict): return Answer(bound: certainWeight, conflict: conflict)
+        case .undecided: return Answer(bound: certainWeight, isUndecided: true)
+        }
+    }
+
+    private func number(ofDevice device: Int, _ topology: Topology) -> Int? {
+        guard topology.functions.indices.contains(device) else { return nil }
+        return ground.number(at: topology.path(of: device))
+    }
+
+    /// The problem: what is placed stays where it can, and of what is not placed only what is wanted is asked for.
+    private func problem(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?) -> Problem {
+        var options = ProblemOptions()
+        let wantsSizes = wanted.contains { if case .size = $0 { true } else { false } }
+        options.rule = wantsSizes ? .movable : .stock
+        options.includesBusNumbers = wanted.contains(where: \.wantsBuses)
+        var asked: Set<UInt64> = []
+        var hosts: Set<Int> = []
+        for demand in wanted {
+            let i = demand.function
+            guard let position = position(of: i, topology) else { continue }
+            hosts.insert(topology.host(of: position))
+            switch demand {
+            case .size(_, let index, let size):
+                options.sizes[topology.functions[position].address, default: [:]][index] = size
+                asked.insert(key(position, index))
+            case .address(_, let index): asked.insert(key(position, index))
+            default: continue
+            }
+        }
+        var problem = Problem(topology, options: options)
+        for device in problem.devices.indices {
+            guard let i = number(ofDevice: device, topology) else { continue }
+            if certain.contains(i) || already.contains(i) {
+                problem.devices[device].weight = 1
+            } else if weights.protection(i) != nil {
+                problem.devices[device].weight = nil
+            } else {
+                problem.devices[device].weight = max(1, min(ground.weight[i], 1 << 19) * Self.scale)
+            }
+        }
+        problem.requests = problem.requests.compactMap { request in
+            guard hosts.contains(request.host) else { return nil }
+            if request.kind.space == .bus { return busRequest(request, problem, topology) }
+            guard let holder = request.holders.first else { return request }
+            let index = Int(request.key & 31)
+            guard let name = ResourceIndex(index) else { return nil }
+            let isAsked = asked.contains(key(holder, name))
+            // A ROM that loses its place is no harm.
+            guard isAsked || (request.current != nil && !name.isROM) else { return nil }
+            var request = request
+            request.tier = .required
+            if request.current == nil || isAsked, let limit, request.kind != .io,
+                let cut = AddressRange(first: 0, last: limit), let limits = request.limits.intersection(cut)
+            {
+                request.limits = limits
+            }
+            return request
+        }
+        addRoom(to: &problem, topology)
+        return problem
+    }
+
+    private func position(of i: Int, _ topology: Topology) -> Int? {
+        let path = ground.topology.path(of: i)
+        let address = ground.address(i)
+        // Most functions keep their addresses.
+        if let position = topology.position(of: address), topology.path(of: position) == path { return position }
+        return topology.functions.indices.first { topology.path(of: $0) == path }
+    }
+
+    private func key(_ position: Int, _ index: ResourceIndex) -> UInt64 {
+        UInt64(position) << 5 | UInt64(index.rawValue)
+    }
+
+    /// A bridge's own bus number, with as many more as are wanted; a bridge without bus that nobody asks for gets none.
+    private func busRequest(_ request: Problem.Request, _ problem: Problem, _ topology: Topology) -> Problem.Request? {
+        guard let b = request.bridge, let device = problem.bridges[b].device, let i = number(ofDevice: device, topology)
+        else { return request }
+        var request = request
+        var isAsked = request.current != nil
+        for demand in wanted where demand.function == i {
+            switch demand {
+            case .bus: isAsked = true
+            case .buses(_, let count):
+                isAsked = true
+                request.size = UInt64(max(count, 1))
+            default: continue
+            }
+        }
+        return isAsked ? request : nil
+    }
+
+    /// Room that ports are to keep.
+    private func addRoom(to problem: inout Problem, _ topology: Topology) {
+        for (n, demand) in wanted.enumerated() {
+            guard case .room(let i, let kind, let bytes) = demand, bytes > 0, let position = position(of: i, topology),
+                let b = problem.bridges.firstIndex(where: { $0.device == position })
+            else { continue }
+            let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
+            let size = (bytes + granule - 1) & ~(granule - 1)
+            problem.requests.append(
+                Problem.Request(
+                    key: 1 << 60 | UInt64(n),
+                    label: "room below \(topology.functions[position].address)",
+                    host: problem.bridges[b].host,
+                    bridge: b,
+                    kind: kind == .io ? .io : kind == .memory ? .memory : .prefetchable,
+                    size: size,
+                    alignment: granule
+                )
+            )
+        }
+    }
+}

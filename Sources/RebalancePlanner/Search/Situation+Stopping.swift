@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+
+// The writes that stop what a stage removes.
+extension Situation {
+    /// The writes in order: below before above, registers of a function right before its own removal, when nothing below
+    /// it needs to be reached any more.
+    func stopWrites(_ maneuver: Maneuver) -> [SystemWrite] {
+        var writes: [SystemWrite] = []
+        if maneuver.usesResizeFiles {
+            for i in maneuver.stopped where maneuver.resizes.contains(where: { $0.function == i && $0.isBound }) {
+                if let address = address(i) { writes.append(.unbindDriver(address)) }
+            }
+            return writes
+        }
+        var touched = FunctionSet(maneuver.numbering.map(\.bridge))
+        touched.formUnion(FunctionSet(maneuver.windows.map(\.bridge)))
+        touched.formUnion(FunctionSet(maneuver.resizes.map(\.function)))
+        touched.formUnion(FunctionSet(maneuver.silenced))
+        for root in maneuver.roots { stop(root, maneuver, touched, &writes) }
+        return writes
+    }
+
+    private func stop(_ i: Int, _ maneuver: Maneuver, _ touched: FunctionSet, _ writes: inout [SystemWrite]) {
+        guard let address = address(i) else { return }
+        guard ground.subtree[i].contains(where: { touched.contains($0) }) else {
+            writes.append(.remove(address))
+            return
+        }
+        for child in ground.children[i] where !ground.function(child).isVirtual {
+            stop(child, maneuver, touched, &writes)
+        }
+        for window in maneuver.windows where window.bridge == i {
+            writes += window.size == 0 ? closing(address, window.kind) : opening(address, window.kind, window.size)
+        }
+        for wanted in maneuver.numbering where wanted.bridge == i {
+            let value =
+                UInt32(wanted.primary.rawValue) | UInt32(wanted.range.first.rawValue) << 8
+                | UInt32(wanted.range.last.rawValue) << 16
+            writes.append(.config(address, offset: 0x18, width: 4, mask: 0x00ff_ffff, value: value))
+        }
+        let resizes = maneuver.resizes.filter { $0.function == i }
+        if !resizes.isEmpty || maneuver.silenced.contains(i) {
+            // A driver must not find its device dead; a port's goes with what is below, and that is gone by now.
+            if !ground.isBridge(i), ground.function(i).use.driver != nil { writes.append(.unbindDriver(address)) }
+            // A size may be written only while the function does not decode memory (PCIe 6.0 §7.8.6.3).
+            writes.append(.config(address, offset: 4, width: 2, mask: 0x7, value: 0))
+        }
+        for resize in resizes {
+            writes.append(
+                .config(
+                    address,
+                    offset: resize.controlOffset,
+                    width: 4,
+                    mask: 0x3f00,
+                    value: UInt32(resize.exponent) << 8
+                )
+            )
+        }
+        writes.append(.remove(address))
+    }
+
+    /// Whether the registers of bridge `i` forward anything of a kind.
+    func isOpen(_ i: Int, _ kind: ResourceKind) -> Bool {
+        guard let address = address(i) else { return false }
+        func register(_ offset: Int, _ width: Int) -> UInt32 {
+            simulation.twin.register(of: address, at: offset, width: width) ?? 0
+        }
+        switch kind {
+        case .io:
+            guard ground.function(i).resource(.ioWindow) != nil else { return false }
+            let value = register(0x1c, 2)
+            guard value != 0 else { return false }
+            return value & 0xf0 <= value >> 8 & 0xf0
+        case .memory:
+            let value = register(0x20, 4)
+            return value & 0xfff0 <= value >> 16 & 0xfff0
+        case .prefetchable:
+            guard ground.function(i).resource(.prefetchableWindow) != nil else { return false }
+            let value = register(0x24, 4)
+            let low = UInt64(register(0x28, 4)) << 16 | UInt64(value & 0xfff0)
+            let high = UInt64(register(0x2c, 4)) << 16 | UInt64(value >> 16 & 0xfff0)
+            return low <= high
+        }
+    }
+
+    /// The writes that close a window: base above limit, in the upper halves too.
+    private func closing(_ address: FunctionAddress, _ kind: ResourceKind) -> [SystemWrite] {
+        switch kind {
+        case .io: return [.config(address, offset: 0x1c, width: 2, mask: 0xf0f0, value: 0x00f0)]
+        case .memory: return [.config(address, offset: 0x20, width: 4, mask: 0xfff0_fff0, value: 0x0000_fff0)]
+        case .prefetchable:
+            var writes: [SystemWrite] = [
+                .config(address, offset: 0x24, width: 4, mask: 0xfff0_fff0, value: 0x0000_fff0)
+            ]
+            if is64BitWide(address) {
+                writes.append(.config(address, offset: 0x28, width: 4, mask: .max, value: .max))
+                writes.append(.config(address, offset: 0x2c, width: 4, mask: .max, value: 0))
+            }
+            return writes
+        }
+    }
+
+    /// The writes that open a window of `size` bytes; decoding goes off first, since where it opens belongs to others.
+    ///
+    /// Only the size counts when the bridge is found again (`pci_read_bridge_bases`, then `calculate_memsize`).
+    private func opening(_ address: FunctionAddress, _ kind: ResourceKind, _ size: UInt64) -> [SystemWrite] {
+        var writes: [SystemWrite] = [.config(address, offset: 4, width: 2, mask: 0x3, value: 0)]
+        switch kind {
+        case .io:
+            let last = UInt32(truncatingIfNeeded: min(0x1000 + size, 0x1_0000) - 1)
+            writes.append(.config(address, offset: 0x1c, width: 2, mask: 0xf0f0, value: 0x10 | last & 0xf000))
+        case .memory:
+            let last = UInt32(truncatingIfNeeded: min(0x10_0000 + size, 0xfff0_0000) - 1)
+            writes.append(.config(address, offset: 0x20, width: 4, mask: 0xfff0_fff0, value: 0x10 | last & 0xfff0_0000))
+        case .prefetchable:
+            let isWide = is64BitWide(address)
+            let first: UInt64 = isWide ? 1 << 32 : 0x10_0000
+            let last = first + (isWide ? size : min(size, 0xffe0_0000)) - 1
+            let value = UInt32(truncatingIfNeeded: first >> 16) & 0xfff0 | UInt32(truncatingIfNeeded: last) & 0xfff0_0000
+            writes.append(.config(address, offset: 0x24, width: 4, mask: 0xfff0_fff0, value: value))
+            if isWide {
+                writes.append(.config(address, offset: 0x28, width: 4, mask: .max, value: 1))
+                let upper = UInt32(truncatingIfNeeded: last >> 32)
+                writes.append(.config(address, offset: 0x2c, width: 4, mask: .max, value: upper))
+            }
+        }
+        return writes
+    }
+
+    private func is64BitWide(_ address: FunctionAddress) -> Bool {
+        (simulation.twin.register(of: address, at: 0x24, width: 2) ?? 0) & 0xf == 1
+    }
+}
