@@ -14,14 +14,10 @@ struct PlanningRun {
     var assembly: PlanAssembly
     /// Everything that the plan disturbs so far.
     var disturbed = FunctionSet()
-    /// Weight of renumbered endpoints, beyond what is disturbed.
-    private var surcharge = 0
     /// What the bound is about: everything that the plan provides.
     private var provided: [Demand] = []
     private let start: Situation
 
-    /// Stages simulated before the solver is asked for a bound.
-    private static let trial = 24
     /// Work for the solver where a plan hangs on it.
     private static let effort = Effort(steps: 60_000)
 
@@ -130,17 +126,6 @@ struct PlanningRun {
         hasAlternatives: Bool
     ) -> Result {
         let bound = DisturbanceBound(situation, wanted: wanted, already: already)
-        var search = ManeuverSearch(
-            acceptance,
-            wanted: wanted,
-            already: already,
-            maximumStages: min(2, planner.maximumStages),
-            maxMoves: maxMoves,
-            budget: Self.trial
-        )
-        search.bound = bound.certainWeight
-        if let solution = search.solve(from: situation) { return .solved(solution) }
-        if search.isExhausted, planner.maximumStages <= 2 { return .nothing }
         var answer = DisturbanceBound.Answer(bound: bound.certainWeight, isUndecided: true)
         if let topology = try? situation.simulation.topology() {
             answer = bound.answer(
@@ -150,31 +135,24 @@ struct PlanningRun {
                 effort: Self.effort
             )
         }
-        search.bound = max(search.bound, answer.bound)
-        search.suggested = answer.suggested
         // What the solver proves impossible is tried a little all the same: the proof is about the solver's model.
-        let budget = answer.conflict != nil || hasAlternatives ? 200 : constraints.simulationBudget
-        search.budget = min(budget, constraints.simulationBudget)
+        let budget = answer.conflict != nil || hasAlternatives ? 600 : constraints.simulationBudget
+        var search = ManeuverSearch(
+            acceptance,
+            wanted: wanted,
+            already: already,
+            bound: max(bound.certainWeight, answer.bound),
+            suggested: answer.suggested,
+            maximumStages: planner.maximumStages,
+            maxMoves: maxMoves,
+            budget: min(budget, constraints.simulationBudget)
+        )
         if let solution = search.solve(from: situation) { return .solved(solution) }
-        if planner.maximumStages > 2, answer.conflict == nil {
-            var deep = ManeuverSearch(
-                acceptance,
-                wanted: wanted,
-                already: already,
-                maximumStages: planner.maximumStages,
-                maxMoves: maxMoves,
-                budget: search.budget
-            )
-            deep.bound = search.bound
-            deep.suggested = search.suggested
-            if let solution = deep.solve(from: situation) { return .solved(solution) }
-        }
         return answer.conflict.map { .conflict($0) } ?? .nothing
     }
 
     private mutating func accept(_ solution: ManeuverSearch.Solution, _ wanted: [Demand]) {
         assembly.append(solution.maneuvers, from: current)
-        surcharge += solution.weight - solution.disturbed.members.reduce(0) { $0 + current.ground.weight[$1] }
         disturbed.formUnion(solution.disturbed)
         current = solution.situation
         acceptance.reached += wanted
@@ -231,7 +209,7 @@ struct PlanningRun {
 
     /// The plan.
     mutating func finish(_ clusters: [DemandCatalogue.Cluster]) -> Plan {
-        let cost = disturbed.members.reduce(0) { $0 + start.ground.weight[$1] } + surcharge
+        let cost = disturbed.members.reduce(0) { $0 + start.ground.weight[$1] }
         var bound = 0
         if !assembly.steps.isEmpty {
             let joint = DisturbanceBound(start, wanted: provided, already: FunctionSet())

@@ -32,25 +32,34 @@ struct Standing {
     /// Whether anything in `later` is worse than in this standing by more than a remark.
     ///
     /// Harm: a function is gone; a BAR or VF BAR block that had an address has none, or a smaller one, or one that no bridge
-    /// forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost its address; a bridge
-    /// window or bus range shrank and nothing below lost anything by it.
+    /// forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost its address; an empty
+    /// hot-plug port lost room, a hot-plug port bus numbers. Other windows matter for what they hold, which is judged by
+    /// itself.
     ///
     /// A resource whose size the user asked to change is no loss when it has that size.
-    func isHarmed(in later: TwinGlance, asked: [Demand]) -> Bool {
+    func isHarmed(in later: TwinGlance, asked: [Demand]) -> Bool { harmCount(in: later, asked: asked, atMost: 1) > 0 }
+
+    /// The number of things that are worse in `later` by more than a remark; counting ends at `limit`.
+    func harmCount(in later: TwinGlance, asked: [Demand], atMost limit: Int = .max) -> Int {
+        var count = 0
         for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
-            guard later.isKnown[i] else { return true }
-            if glance.buses[i] != nil, later.buses[i] == nil { return true }
-            if later.enabledVFs[i] < glance.enabledVFs[i] { return true }
-            if later.unreachable[i] & ~glance.unreachable[i] != 0 { return true }
+            guard count < limit else { return count }
+            guard later.isKnown[i] else {
+                count += 8
+                continue
+            }
+            if glance.buses[i] != nil, later.buses[i] == nil { count += 1 }
+            if later.enabledVFs[i] < glance.enabledVFs[i] { count += 1 }
+            if later.unreachable[i] & ~glance.unreachable[i] != 0 { count += 1 }
             for index in 0..<TwinGlance.width {
                 let had = glance.sizes[i * TwinGlance.width + index]
                 let has = later.sizes[i * TwinGlance.width + index]
                 guard has < had, let name = ResourceIndex(index), grade(i, name) == .harm else { continue }
                 if has > 0, asked.contains(.size(i, name, has)) { continue }
-                return true
+                count += 1
             }
         }
-        return false
+        return count
     }
 
     /// How bad it is when a resource loses its address or part of its size.
@@ -61,10 +70,14 @@ struct Standing {
         }
         if name.isVFBAR { return tiers.dropped.contains(.virtualFunctions) ? .remark : .harm }
         if name.isROM { return tiers.required.contains(.rom) ? .harm : .remark }
-        // A window matters for what it holds, which is judged by itself; the room of an empty port matters when asked for.
-        let isReserve = ground.function(i).isHotPlugBridge && ground.children[i].isEmpty
-        return isReserve && tiers.required.contains(.reserve) ? .harm : .remark
+        return isReserve(i) && tiers.required.contains(.reserve) ? .harm : .remark
     }
+
+    /// Whether the windows of function `i` are room for cards to come.
+    private func isReserve(_ i: Int) -> Bool { ground.function(i).isHotPlugBridge && ground.children[i].isEmpty }
+
+    /// Whether the loss of a resource is worth a word at all.
+    private func counts(_ i: Int, _ name: ResourceIndex) -> Bool { !name.isWindow || isReserve(i) }
 
     /// What is worse in `later`, in address order; addresses and names are those of the beginning.
     func losses(in later: TwinGlance, asked: [Demand]) -> [Loss] {
@@ -80,7 +93,7 @@ struct Standing {
             }
             if let before = glance.buses[i] {
                 if let after = later.buses[i] {
-                    if after.count < before.count {
+                    if after.count < before.count, ground.function(i).isHotPlugBridge {
                         note(.remark, "keeps \(after.count) of \(before.count) bus numbers")
                     }
                 } else {
@@ -97,7 +110,7 @@ struct Standing {
                 if later.unreachable[i] & ~glance.unreachable[i] >> UInt32(index) & 1 == 1 {
                     note(.harm, "\(name) becomes unreachable")
                 }
-                guard has < had, has == 0 || !asked.contains(.size(i, name, has)) else { continue }
+                guard has < had, counts(i, name), has == 0 || !asked.contains(.size(i, name, has)) else { continue }
                 note(grade(i, name), "\(name) had \(ByteCount(had)), keeps \(has == 0 ? "none" : ByteCount(has).description)")
             }
         }
@@ -110,8 +123,10 @@ struct Standing {
         for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
             for index in 6..<TwinGlance.width {
                 let at = i * TwinGlance.width + index
-                if later.sizes[at] < glance.sizes[at] { count += 1 }
+                guard later.sizes[at] < glance.sizes[at], let name = ResourceIndex(index), counts(i, name) else { continue }
+                count += 1
             }
+            guard ground.function(i).isHotPlugBridge else { continue }
             if later.buses[i]?.count ?? 0 < glance.buses[i]?.count ?? 0 { count += 1 }
         }
         return count

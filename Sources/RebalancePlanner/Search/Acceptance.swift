@@ -50,6 +50,14 @@ struct Acceptance {
         wanted.filter { !$0.isMet(in: situation.glance, situation.ground) }
     }
 
+    /// How far a situation is from one that a plan may end in: demands that are not met, resources that are worse, BARs
+    /// that are grown.
+    func distance(_ situation: Situation, wanted: [Demand]) -> Int {
+        let glance = situation.glance
+        return unmet(wanted + reached, in: situation).count + original.harmCount(in: glance, asked: wanted + reached)
+            + (isTrue(glance) ? 0 : 1)
+    }
+
     /// Whether a plan for `wanted` may end here.
     func accepts(_ situation: Situation, wanted: [Demand]) -> Bool {
         let glance = situation.glance

@@ -49,7 +49,7 @@ struct BusNumbering {
         guard !bridges.isEmpty else { return [] }
         var result: [[Maneuver.BridgeNumbers]] = []
         for style in [
-            Style(keepsRoom: true, unseen: 0), Style(keepsRoom: true, unseen: roomForUnseen),
+            Style(keepsRoom: true, unseen: roomForUnseen), Style(keepsRoom: true, unseen: 0),
             Style(keepsRoom: false, unseen: 0),
         ] {
             for staysInPlace in [true, false] {

@@ -135,6 +135,10 @@ struct DisturbanceBound {
             guard isAsked || (request.current != nil && !name.isROM) else { return nil }
             var request = request
             request.tier = .required
+            // A bridge whose own BAR moves is removed, and everything below goes with it.
+            if topology.functions.indices.contains(holder), topology.functions[holder].isBridge {
+                request.holders = topology.subtree(of: holder).filter { !topology.functions[$0].isVirtual }
+            }
             if request.current == nil || isAsked, let limit, request.kind != .io,
                 let cut = AddressRange(first: 0, last: limit), let limits = request.limits.intersection(cut)
             {

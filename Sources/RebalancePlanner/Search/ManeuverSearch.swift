@@ -6,12 +6,15 @@ internal import PCITopology
 
 /// Finds the cheapest sequence of stages after which everything that was wanted holds and nothing is worse.
 ///
-/// Best first, with the twin as the simulator: sequences are taken in order of weight, then stages, and a sequence is
-/// simulated only when no cheaper one is left untried. A bound from below on the weight of any plan (`DisturbanceBound`)
-/// puts off whatever cannot be a whole plan by itself. Situations that were seen before are not taken up again.
+/// The twin simulates; what it leads to is judged by `Acceptance`. Single stages come first, in order of weight: they
+/// decide nearly every case, and the first that serves is the best single one. Then sequences are taken best first, in
+/// order of weight and stages, as long as one could be cheaper than what was found. A bound from below on the weight of
+/// any plan (`DisturbanceBound`) ends the search early, and puts off whatever cannot be a whole plan by itself. When
+/// nothing serves, sequences are tried from where the least is missing. Situations that were seen before are not taken up
+/// again.
 ///
-/// Cost, in this order: weight of what is disturbed (each function once) and one for every endpoint in use that gets
-/// another bus number; stages; optional things lost; functions disturbed; writes; order of generation.
+/// Cost, in this order: weight of what is disturbed (each function once); stages; endpoints in use that get another bus
+/// number; optional things lost; functions disturbed; writes; order of generation.
 struct ManeuverSearch {
     let acceptance: Acceptance
     let wanted: [Demand]
@@ -21,11 +24,11 @@ struct ManeuverSearch {
     /// What is disturbed already, by earlier parts of the plan.
     let already: FunctionSet
     /// No plan weighs less.
-    var bound = 0
+    let bound: Int
     /// Functions that a layout with the least disturbance moves.
-    var suggested = FunctionSet()
-    /// How many stages may still be simulated.
-    var budget: Int
+    let suggested: FunctionSet
+    /// How many stages may be simulated.
+    let budget: Int
     /// How many were.
     private(set) var simulations = 0
 
@@ -35,7 +38,6 @@ struct ManeuverSearch {
         var situation: Situation
         var disturbed: FunctionSet
         var weight: Int
-        fileprivate var stages: Int
         fileprivate var rank: [Int]
     }
 
@@ -43,30 +45,35 @@ struct ManeuverSearch {
         var situation: Situation
         var maneuvers: [Maneuver]
         var disturbed: FunctionSet
+        var weight: Int
         var renumbered: Int
+        /// How much is missing or worse here.
+        var distance: Int
     }
 
+    /// Something to do next: a stage to simulate, or a situation whose stages are to be thought of.
     private struct Candidate: Comparable {
-        var weight: Int
         /// The weight, or the bound where that is greater.
         var estimate: Int
-        var stages: Int
         /// The stages that a whole plan through here has at least.
-        var leastStages: Int
+        var stages: Int
+        var renumbered: Int
         var functions: Int
         var writes: Int
         var serial: Int
         var node: Int
-        var maneuver: Maneuver
+        /// The stage; nil to expand the node.
+        var maneuver: Maneuver?
         var disturbed: FunctionSet
-        var renumbered: Int
+        var weight: Int
 
-        private var key: (Int, Int, Int, Int, Int) { (estimate, leastStages, functions, writes, serial) }
+        private var key: (Int, Int, Int, Int, Int, Int) { (estimate, stages, renumbered, functions, writes, serial) }
         static func < (a: Candidate, b: Candidate) -> Bool { a.key < b.key }
         static func == (a: Candidate, b: Candidate) -> Bool { a.serial == b.serial }
     }
 
     private var nodes: [Node] = []
+    private var singles = Heap<Candidate>()
     private var queue = Heap<Candidate>()
     private var serial = 0
     private var seen: Set<UInt64> = []
@@ -78,6 +85,8 @@ struct ManeuverSearch {
         _ acceptance: Acceptance,
         wanted: [Demand],
         already: FunctionSet,
+        bound: Int,
+        suggested: FunctionSet = FunctionSet(),
         maximumStages: Int,
         maxMoves: Int?,
         budget: Int
@@ -85,49 +94,97 @@ struct ManeuverSearch {
         self.acceptance = acceptance
         self.wanted = wanted
         self.already = already
+        self.bound = bound
+        self.suggested = suggested
         self.maximumStages = maximumStages
         self.maxMoves = maxMoves
         self.budget = budget
     }
 
-    /// Searches from `start`; nil when no sequence of at most `maximumStages` stages reaches the goal, or the budget ran out.
+    /// Searches from `start`; nil when no sequence of at most `maximumStages` stages was found.
     ///
-    /// May be called again with a larger budget, or another bound: it goes on where it stopped.
+    /// - Parameter start: the machine as it is.
     mutating func solve(from start: Situation) -> Solution? {
-        if nodes.isEmpty {
-            seen = [start.glance.key]
-            nodes = [Node(situation: start, maneuvers: [], disturbed: already, renumbered: 0)]
-            expand(0)
-        } else {
-            weighAgain()
-        }
+        seen = [start.glance.key]
+        nodes = [
+            Node(
+                situation: start,
+                maneuvers: [],
+                disturbed: already,
+                weight: weight(of: already),
+                renumbered: 0,
+                distance: 0
+            )
+        ]
+        expand(0)
+        var best = searchSingles()
+        searchInOrder(&best, until: best == nil ? budget / 2 : min(budget, simulations + Self.improvement))
+        if best == nil { searchByDistance(&best) }
+        return best.map { trimmed($0, from: start) }
+    }
+
+    /// Stages simulated in search of something cheaper than a single stage that serves.
+    private static let improvement = 300
+
+    /// The best single stage.
+    private mutating func searchSingles() -> Solution? {
         var best: Solution?
         var equals = 0
-        while let candidate = queue.min {
+        while let candidate = singles.popMin(), simulations < budget {
             if let best {
-                guard (candidate.estimate, candidate.leastStages) <= (best.weight, best.stages), equals < Self.equals else {
+                guard candidate.estimate <= best.weight, equals < Self.equals else {
+                    queue.insert(candidate)
                     break
                 }
                 equals += 1
             }
-            guard simulations < budget else {
-                return best.map { trimmed($0, from: start) }
-            }
-            queue.removeMin()
             if let found = simulate(candidate), isBetter(found, than: best) {
                 best = found
                 equals = 0
             }
         }
-        return best.map { trimmed($0, from: start) }
+        return best
     }
 
-    /// Whether the search has looked at everything that was offered.
-    var isExhausted: Bool { queue.isEmpty && !nodes.isEmpty }
+    /// Sequences in order of weight and stages, while one could be cheaper than `best`.
+    private mutating func searchInOrder(_ best: inout Solution?, until limit: Int) {
+        while let candidate = queue.min, simulations < limit {
+            if let best, candidate.estimate >= best.weight { return }
+            queue.removeMin()
+            guard candidate.maneuver != nil else {
+                expand(candidate.node)
+                continue
+            }
+            if let found = simulate(candidate), isBetter(found, than: best) { best = found }
+        }
+    }
+
+    /// Sequences from the situations where the least is missing.
+    private mutating func searchByDistance(_ best: inout Solution?) {
+        var open = nodes.indices.filter { $0 > 0 && nodes[$0].maneuvers.count < maximumStages }
+        while best == nil, simulations < budget,
+            let at = open.indices.min(by: { nearness(open[$0]) < nearness(open[$1]) })
+        {
+            let n = open.remove(at: at)
+            let known = nodes.count
+            queue = Heap<Candidate>()
+            expand(n)
+            while let candidate = queue.popMin(), simulations < budget {
+                guard candidate.maneuver != nil else { continue }
+                if let found = simulate(candidate), isBetter(found, than: best) { best = found }
+                if best != nil { break }
+            }
+            open += (known..<nodes.count).filter { nodes[$0].maneuvers.count < maximumStages }
+        }
+    }
+
+    private func nearness(_ n: Int) -> (Int, Int, Int) { (nodes[n].distance, nodes[n].weight, n) }
 
     private func isBetter(_ a: Solution, than b: Solution?) -> Bool {
         guard let b else { return true }
-        if (a.weight, a.stages) != (b.weight, b.stages) { return (a.weight, a.stages) < (b.weight, b.stages) }
+        if (a.weight, a.maneuvers.count) != (b.weight, b.maneuvers.count) {
+            return (a.weight, a.maneuvers.count) < (b.weight, b.maneuvers.count)
+        }
         return a.rank.lexicographicallyPrecedes(b.rank)
     }
 
@@ -148,39 +205,24 @@ struct ManeuverSearch {
         var disturbed = node.disturbed
         disturbed.formUnion(stopped)
         if let maxMoves, movers(disturbed) > maxMoves { return }
-        let total = node.renumbered + renumbered
-        let weight = weight(of: disturbed) + total
+        let weight = weight(of: disturbed)
         let stages = node.maneuvers.count + 1
-        guard stages <= maximumStages else { return }
+        let isPart = weight < bound || !maneuver.alignments.isEmpty
+        guard stages + (isPart ? 1 : 0) <= maximumStages else { return }
         serial += 1
-        queue.insert(
-            Candidate(
-                weight: weight,
-                estimate: max(weight, bound),
-                stages: stages,
-                leastStages: stages + (weight < bound || !maneuver.alignments.isEmpty ? 1 : 0),
-                functions: disturbed.count,
-                writes: maneuver.roots.count + maneuver.extraWrites,
-                serial: serial,
-                node: n,
-                maneuver: maneuver,
-                disturbed: disturbed,
-                renumbered: total
-            )
+        let candidate = Candidate(
+            estimate: max(weight, bound),
+            stages: stages + (isPart ? 1 : 0),
+            renumbered: node.renumbered + renumbered,
+            functions: disturbed.count,
+            writes: maneuver.roots.count + maneuver.extraWrites,
+            serial: serial,
+            node: n,
+            maneuver: maneuver,
+            disturbed: disturbed,
+            weight: weight
         )
-    }
-
-    /// Puts what waits in order under a new bound.
-    private mutating func weighAgain() {
-        var waiting = Heap<Candidate>()
-        for var candidate in queue.unordered {
-            candidate.estimate = max(candidate.weight, bound)
-            candidate.leastStages =
-                candidate.stages + (candidate.weight < bound || !candidate.maneuver.alignments.isEmpty ? 1 : 0)
-            waiting.insert(candidate)
-        }
-        queue = waiting
-        if !suggested.isEmpty { expand(0) }
+        if stages == 1, !isPart { singles.insert(candidate) } else { queue.insert(candidate) }
     }
 
     private func weight(of set: FunctionSet) -> Int { set.members.reduce(0) { $0 + ground.weight[$1] } }
@@ -190,10 +232,11 @@ struct ManeuverSearch {
     // MARK: - Simulation
 
     private mutating func simulate(_ candidate: Candidate) -> Solution? {
+        guard let maneuver = candidate.maneuver else { return nil }
         simulations += 1
         let parent = nodes[candidate.node]
         var situation = parent.situation
-        guard situation.carryOut(candidate.maneuver) else { return nil }
+        guard situation.carryOut(maneuver) else { return nil }
         var disturbed = candidate.disturbed
         let moved = acceptance.moved(from: parent.situation.glance, to: situation.glance, stopped: disturbed)
         if !moved.isEmpty {
@@ -201,48 +244,66 @@ struct ManeuverSearch {
             disturbed.formUnion(moved)
             if let maxMoves, movers(disturbed) > maxMoves { return nil }
         }
-        let weight = weight(of: disturbed) + candidate.renumbered
-        let maneuvers = parent.maneuvers + [candidate.maneuver]
+        let maneuvers = parent.maneuvers + [maneuver]
         if acceptance.accepts(situation, wanted: wanted) {
             return Solution(
                 maneuvers: maneuvers,
                 situation: situation,
                 disturbed: disturbed,
-                weight: weight,
-                stages: maneuvers.count,
-                rank: rank(maneuvers, situation, disturbed)
+                weight: weight(of: disturbed),
+                rank: rank(maneuvers, situation, disturbed, candidate.renumbered)
             )
         }
-        guard candidate.stages < maximumStages else { return nil }
-        offerAlignments(candidate, situation)
+        guard maneuvers.count < maximumStages else { return nil }
+        offerAlignments(maneuver, from: candidate.node, situation)
         guard seen.insert(situation.glance.key).inserted else { return nil }
-        nodes.append(
-            Node(
-                situation: situation,
-                maneuvers: maneuvers,
+        let node = Node(
+            situation: situation,
+            maneuvers: maneuvers,
+            disturbed: disturbed,
+            weight: weight(of: disturbed),
+            renumbered: candidate.renumbered,
+            distance: acceptance.distance(situation, wanted: wanted)
+        )
+        nodes.append(node)
+        serial += 1
+        queue.insert(
+            Candidate(
+                estimate: max(node.weight, bound),
+                stages: maneuvers.count + 1,
+                renumbered: node.renumbered,
+                functions: disturbed.count,
+                writes: 0,
+                serial: serial,
+                node: nodes.count - 1,
+                maneuver: nil,
                 disturbed: disturbed,
-                renumbered: candidate.renumbered
+                weight: node.weight
             )
         )
-        expand(nodes.count - 1)
         return nil
     }
 
-    private func rank(_ maneuvers: [Maneuver], _ situation: Situation, _ disturbed: FunctionSet) -> [Int] {
+    private func rank(
+        _ maneuvers: [Maneuver],
+        _ situation: Situation,
+        _ disturbed: FunctionSet,
+        _ renumbered: Int
+    ) -> [Int] {
         [
-            acceptance.original.remarkCount(in: situation.glance), disturbed.count,
+            renumbered, acceptance.original.remarkCount(in: situation.glance), disturbed.count,
             maneuvers.reduce(0) { $0 + $1.roots.count + $1.extraWrites },
         ]
     }
 
     /// Where a stage left a BAR without a place, the same stage once more with another function's BARs grown meanwhile:
     /// slack in the windows above, which a further stage then uses.
-    private mutating func offerAlignments(_ candidate: Candidate, _ situation: Situation) {
-        guard candidate.maneuver.alignments.isEmpty, !candidate.maneuver.roots.isEmpty,
-            candidate.stages + 1 <= maximumStages
-        else { return }
+    private mutating func offerAlignments(_ maneuver: Maneuver, from n: Int, _ situation: Situation) {
+        guard maneuver.alignments.isEmpty, !maneuver.roots.isEmpty, nodes[n].maneuvers.count + 2 <= maximumStages else {
+            return
+        }
         var removed = FunctionSet()
-        for root in candidate.maneuver.roots { for i in ground.subtree[root] { removed.insert(i) } }
+        for root in maneuver.roots { for i in ground.subtree[root] { removed.insert(i) } }
         var orders: Set<Int> = []
         var failing = FunctionSet()
         for i in removed.members where situation.glance.isKnown[i] && situation.glance.lacking[i] != 0 {
@@ -265,9 +326,9 @@ struct ManeuverSearch {
                 guard !ground.isBridge(i), !ground.function(i).isVirtual, canGrow(i, to: order, situation.glance) else {
                     continue
                 }
-                var maneuver = candidate.maneuver
-                maneuver.alignments = [Maneuver.AlignmentRequest(function: i, order: order)]
-                push(maneuver, stopped: removed, renumbered: 0, from: candidate.node)
+                var aligned = maneuver
+                aligned.alignments = [Maneuver.AlignmentRequest(function: i, order: order)]
+                push(aligned, stopped: removed, renumbered: 0, from: n)
                 offered += 1
             }
         }
@@ -317,14 +378,12 @@ struct ManeuverSearch {
             disturbed.formUnion(moved)
         }
         guard acceptance.accepts(situation, wanted: wanted) else { return nil }
-        let renumbered = solution.weight - weight(of: solution.disturbed)
         return Solution(
             maneuvers: maneuvers,
             situation: situation,
             disturbed: disturbed,
-            weight: weight(of: disturbed) + renumbered,
-            stages: maneuvers.count,
-            rank: rank(maneuvers, situation, disturbed)
+            weight: weight(of: disturbed),
+            rank: rank(maneuvers, situation, disturbed, solution.rank.first ?? 0)
         )
     }
 }

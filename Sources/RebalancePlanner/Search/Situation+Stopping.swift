@@ -19,8 +19,28 @@ extension Situation {
         touched.formUnion(FunctionSet(maneuver.windows.map(\.bridge)))
         touched.formUnion(FunctionSet(maneuver.resizes.map(\.function)))
         touched.formUnion(FunctionSet(maneuver.silenced))
-        for root in maneuver.roots { stop(root, maneuver, touched, &writes) }
+        for root in inOrder(maneuver.roots, maneuver) { stop(root, maneuver, touched, &writes) }
         return writes
+    }
+
+    /// Functions of one bus in an order in which none hides another: a bridge that is written new numbers claims the cycles
+    /// to them at once, also those that still lead to what is below a neighbour.
+    private func inOrder(_ functions: [Int], _ maneuver: Maneuver) -> [Int] {
+        let numbered = Dictionary(maneuver.numbering.map { ($0.bridge, $0.range) }) { first, _ in first }
+        guard functions.count > 1, functions.contains(where: { numbered[$0] != nil }) else { return functions }
+        var waiting = functions
+        var result: [Int] = []
+        while !waiting.isEmpty {
+            let next = waiting.first { i in
+                guard let range = numbered[i] else { return true }
+                return !waiting.contains { $0 != i && glance.buses[$0]?.overlaps(range) == true }
+            }
+            // Two that want each other's numbers cannot both be written; the twin refuses that.
+            let chosen = next ?? waiting[0]
+            result.append(chosen)
+            waiting.removeAll { $0 == chosen }
+        }
+        return result
     }
 
     private func stop(_ i: Int, _ maneuver: Maneuver, _ touched: FunctionSet, _ writes: inout [SystemWrite]) {
@@ -29,7 +49,7 @@ extension Situation {
             writes.append(.remove(address))
             return
         }
-        for child in ground.children[i] where !ground.function(child).isVirtual {
+        for child in inOrder(ground.children[i].filter { !ground.function($0).isVirtual }, maneuver) {
             stop(child, maneuver, touched, &writes)
         }
         for window in maneuver.windows where window.bridge == i {
