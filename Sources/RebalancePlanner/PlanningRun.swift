@@ -71,7 +71,66 @@ struct PlanningRun {
             return
         }
         guard let wanted = cluster.choices.last else { return }
-        explain(wanted)
+        takeParts(wanted)
+    }
+
+    /// Where a group cannot be had as a whole: as many functions' demands as can be, the most telling first.
+    ///
+    /// - Complexity: one search per function that lacks something, at most `mostParts`.
+    private mutating func takeParts(_ wanted: [Demand]) {
+        let open = acceptance.unmet(wanted, in: current)
+        var parts: [[Demand]] = []
+        for demand in open.sorted(by: { rank($0) < rank($1) }) {
+            // I/O is taken by itself: drivers do without it sooner than without memory.
+            let isIO = isIO(demand)
+            if let n = parts.firstIndex(where: { $0[0].function == demand.function && self.isIO($0[0]) == isIO }) {
+                parts[n].append(demand)
+            } else {
+                parts.append([demand])
+            }
+        }
+        guard parts.count > 1 else { return explain(wanted) }
+        var taken: [Demand] = []
+        var best: ManeuverSearch.Solution?
+        var left: [Demand] = []
+        for part in parts.prefix(Self.mostParts) {
+            if case .solved(let solution) = search(taken + part, hasAlternatives: true) {
+                taken += part
+                best = solution
+            } else {
+                left += part
+            }
+        }
+        left += parts.dropFirst(Self.mostParts).flatMap { $0 }
+        // Ports alone are no success: drivers of functions with memory do without them.
+        if let best, taken.contains(where: { !isIO($0) }) {
+            accept(best, taken)
+        } else if let first = taken.first {
+            let address = start.ground.address(first.function)
+            assembly.remarks.append("\(address) by itself can be helped: --place \(address)")
+            left = wanted
+        }
+        explain(left.isEmpty ? wanted : left)
+    }
+
+    /// The most functions of a group that are tried one after the other.
+    private static let mostParts = 12
+
+    /// Buses first, then memory, then I/O; large before small.
+    private func rank(_ demand: Demand) -> (Int, UInt64, Int) {
+        let i = demand.function
+        switch demand {
+        case .bus, .buses, .freeBuses: return (0, 0, i)
+        case .address(_, let index), .size(_, let index, _):
+            let size = start.ground.function(i).resource(index)?.size?.rawValue ?? 0
+            return (isIO(demand) ? 2 : 1, .max - size, i)
+        case .window, .room, .cleared: return (3, 0, i)
+        }
+    }
+
+    private func isIO(_ demand: Demand) -> Bool {
+        guard case .address(let i, let index) = demand else { return false }
+        return start.ground.function(i).resource(index)?.kind == .io
     }
 
     private func isOpen(_ wanted: [Demand]) -> Bool {
@@ -185,7 +244,7 @@ struct PlanningRun {
             free,
             already: disturbed,
             maxMoves: nil,
-            hasAlternatives: true
+            hasAlternatives: false
         )
         switch search {
         case .solved(let solution):

@@ -28,7 +28,7 @@ public struct Constraints: Hashable, Sendable {
         maxMoves: Int? = nil,
         highestAddress: UInt64? = nil,
         tiers: OptionalTiers = OptionalTiers(),
-        simulationBudget: Int = 2000
+        simulationBudget: Int = 3000
     ) {
         self.keep = keep
         self.allowDisturb = allowDisturb

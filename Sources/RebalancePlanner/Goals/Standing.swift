@@ -49,6 +49,7 @@ struct Standing {
                 continue
             }
             if glance.buses[i] != nil, later.buses[i] == nil { count += 1 }
+            if isMisnumbered(i, later), !isMisnumbered(i, glance) { count += 1 }
             if later.enabledVFs[i] < glance.enabledVFs[i] { count += 1 }
             if later.unreachable[i] & ~glance.unreachable[i] != 0 { count += 1 }
             for index in 0..<TwinGlance.width {
@@ -60,6 +61,33 @@ struct Standing {
             }
         }
         return count
+    }
+
+    /// Whether a bridge's bus range leaves the range above it, or meets a neighbour's.
+    private func isMisnumbered(_ i: Int, _ glance: TwinGlance) -> Bool {
+        guard let range = glance.buses[i] else { return false }
+        let above = ground.parent[i]
+        if above >= 0, let outer = glance.buses[above], !outer.contains(range) || outer.first == range.first { return true }
+        let siblings = above >= 0 ? ground.children[above] : ground.topology.roots(of: ground.host[i])
+        return siblings.contains { $0 != i && glance.buses[$0]?.overlaps(range) == true }
+    }
+
+    /// What is worse in `later` by more than a remark, as demands to put it right.
+    func repairs(in later: TwinGlance, asked: [Demand]) -> [Demand] {
+        var result: [Demand] = []
+        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
+            if glance.buses[i] != nil, !later.isKnown[i] || later.buses[i] == nil { result.append(.bus(i)) }
+            if isMisnumbered(i, later), !isMisnumbered(i, glance) { result.append(.cleared(i, .busOutsideParent, nil)) }
+            for index in 0..<TwinGlance.width {
+                let had = glance.sizes[i * TwinGlance.width + index]
+                let has = later.sizes[i * TwinGlance.width + index]
+                guard let name = ResourceIndex(index), grade(i, name) == .harm else { continue }
+                let isCutOff = later.unreachable[i] & ~glance.unreachable[i] >> UInt32(index) & 1 == 1
+                guard has < had || isCutOff, has == 0 || !asked.contains(.size(i, name, has)) else { continue }
+                result.append(name.isWindow ? .window(i, name, had) : .address(i, name))
+            }
+        }
+        return result
     }
 
     /// How bad it is when a resource loses its address or part of its size.

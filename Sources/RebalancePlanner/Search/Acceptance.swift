@@ -54,8 +54,17 @@ struct Acceptance {
     /// that are grown.
     func distance(_ situation: Situation, wanted: [Demand]) -> Int {
         let glance = situation.glance
-        return unmet(wanted + reached, in: situation).count + original.harmCount(in: glance, asked: wanted + reached)
+        // What was lost on the way is found again more easily than what never had a place.
+        return 4 * unmet(wanted + reached, in: situation).count + original.harmCount(in: glance, asked: wanted + reached)
             + (isTrue(glance) ? 0 : 1)
+    }
+
+    /// What has to be done yet: demands that are not met, and what has become worse.
+    func pending(_ wanted: [Demand], in situation: Situation) -> [Demand] {
+        let open = unmet(wanted + reached, in: situation)
+        let repairs = original.repairs(in: situation.glance, asked: wanted + reached).filter { !open.contains($0) }
+        // When only the findings object, anything that was wanted may be what they object to.
+        return open.isEmpty && repairs.isEmpty && isTrue(situation.glance) ? wanted : open + repairs
     }
 
     /// Whether a plan for `wanted` may end here.

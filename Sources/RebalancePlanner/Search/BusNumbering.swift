@@ -82,7 +82,11 @@ struct BusNumbering {
 
     /// The numbers that bridge `i` needs: its secondary bus, VF buses there, everything below, and what is asked for.
     private func need(_ i: Int, _ style: Style) -> Int {
-        guard let present = situation.glance.buses[i] else { return max(1 + style.unseen, least[i] ?? 0) }
+        guard let present = situation.glance.buses[i] else {
+            // A switch has ports inside; what else may be behind a bridge is anybody's guess.
+            let isSwitch = ground.function(i).capabilities.express?.portType == .upstreamPort
+            return max(1 + (isSwitch ? style.unseen : 0), least[i] ?? 0)
+        }
         var sum = 1 + busesOfVFs(i)
         for child in ground.children[i] where ground.isBridge(child) { sum += need(child, style) }
         sum += spare[i] ?? 0

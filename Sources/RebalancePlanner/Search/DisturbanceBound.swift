@@ -83,7 +83,11 @@ struct DisturbanceBound {
                 bound: certainWeight + max(0, proved) / Self.scale,
                 suggested: FunctionSet(layout.disturbed.compactMap { number(ofDevice: $0, topology) })
             )
-        case .conflict(let conflict): return Answer(bound: certainWeight, conflict: conflict)
+        case .conflict(let conflict):
+            // Apertures that nobody could read prove nothing.
+            let hosts = ground.topology.hostBridges
+            let isKnown = hosts.indices.contains(conflict.host) && hosts[conflict.host].source != .unknown
+            return Answer(bound: certainWeight, conflict: isKnown ? conflict : nil, isUndecided: !isKnown)
         case .undecided: return Answer(bound: certainWeight, isUndecided: true)
         }
     }

@@ -7,11 +7,10 @@ internal import PCITopology
 /// Finds the cheapest sequence of stages after which everything that was wanted holds and nothing is worse.
 ///
 /// The twin simulates; what it leads to is judged by `Acceptance`. Single stages come first, in order of weight: they
-/// decide nearly every case, and the first that serves is the best single one. Then sequences are taken best first, in
-/// order of weight and stages, as long as one could be cheaper than what was found. A bound from below on the weight of
-/// any plan (`DisturbanceBound`) ends the search early, and puts off whatever cannot be a whole plan by itself. When
-/// nothing serves, sequences are tried from where the least is missing. Situations that were seen before are not taken up
-/// again.
+/// decide nearly every case, and the first that serves is the best single one. When none does, sequences are tried from
+/// where the least is missing. Then sequences are taken best first, in order of weight and stages, as long as one could be
+/// cheaper than what was found. A bound from below on the weight of any plan (`DisturbanceBound`) ends the search early,
+/// and puts off whatever cannot be a whole plan by itself. Situations that were seen before are not taken up again.
 ///
 /// Cost, in this order: weight of what is disturbed (each function once); stages; endpoints in use that get another bus
 /// number; optional things lost; functions disturbed; writes; order of generation.
@@ -49,6 +48,10 @@ struct ManeuverSearch {
         var renumbered: Int
         /// How much is missing or worse here.
         var distance: Int
+        /// The node before the last stage.
+        var parent = -1
+        /// Whether the last stage was offered with slack.
+        var slackOffered = false
     }
 
     /// Something to do next: a stage to simulate, or a situation whose stages are to be thought of.
@@ -118,8 +121,8 @@ struct ManeuverSearch {
         ]
         expand(0)
         var best = searchSingles()
-        searchInOrder(&best, until: best == nil ? budget / 2 : min(budget, simulations + Self.improvement))
-        if best == nil { searchByDistance(&best) }
+        if best == nil { searchByDistance(&best, until: budget * 3 / 4) }
+        searchInOrder(&best, until: best == nil ? budget : min(budget, simulations + Self.improvement))
         return best.map { trimmed($0, from: start) }
     }
 
@@ -153,32 +156,59 @@ struct ManeuverSearch {
             queue.removeMin()
             guard candidate.maneuver != nil else {
                 expand(candidate.node)
+                offerAlignments(nodes[candidate.node])
                 continue
             }
             if let found = simulate(candidate), isBetter(found, than: best) { best = found }
         }
     }
 
-    /// Sequences from the situations where the least is missing.
-    private mutating func searchByDistance(_ best: inout Solution?) {
-        var open = nodes.indices.filter { $0 > 0 && nodes[$0].maneuvers.count < maximumStages }
-        while best == nil, simulations < budget,
-            let at = open.indices.min(by: { nearness(open[$0]) < nearness(open[$1]) })
-        {
-            let n = open.remove(at: at)
-            let known = nodes.count
-            queue = Heap<Candidate>()
-            expand(n)
-            while let candidate = queue.popMin(), simulations < budget {
-                guard candidate.maneuver != nil else { continue }
-                if let found = simulate(candidate), isBetter(found, than: best) { best = found }
-                if best != nil { break }
-            }
-            open += (known..<nodes.count).filter { nodes[$0].maneuvers.count < maximumStages }
+    /// Sequences from the situations where the least is missing: their stages, and the stages that led there once more with
+    /// slack in the windows.
+    private mutating func searchByDistance(_ best: inout Solution?, until limit: Int) {
+        var open = Heap<Lead>()
+        var known = 1
+        func collect(_ open: inout Heap<Lead>) {
+            for n in known..<nodes.count where nodes[n].maneuvers.count < maximumStages { open.insert(lead(to: n)) }
+            known = nodes.count
         }
+        collect(&open)
+        let putOff = queue
+        while best == nil, simulations < limit, let next = open.popMin() {
+            queue = Heap<Candidate>()
+            if next.addsSlack {
+                offerAlignments(nodes[next.node])
+            } else {
+                expand(next.node)
+                if !nodes[next.node].slackOffered {
+                    nodes[next.node].slackOffered = true
+                    var again = lead(to: next.node)
+                    again.addsSlack = true
+                    open.insert(again)
+                }
+            }
+            while best == nil, simulations < limit, let candidate = queue.popMin() {
+                if candidate.maneuver != nil, let found = simulate(candidate) { best = found }
+            }
+            collect(&open)
+        }
+        queue = putOff
+        for n in 1..<max(1, nodes.count) where nodes[n].maneuvers.count < maximumStages { queue.insert(expansion(of: n)) }
     }
 
-    private func nearness(_ n: Int) -> (Int, Int, Int) { (nodes[n].distance, nodes[n].weight, n) }
+    /// A situation to go on from.
+    private struct Lead: Comparable {
+        var distance: Int
+        var weight: Int
+        var node: Int
+        var addsSlack = false
+
+        private var key: (Int, Int, Int, Int) { (distance, weight, node, addsSlack ? 1 : 0) }
+        static func < (a: Lead, b: Lead) -> Bool { a.key < b.key }
+        static func == (a: Lead, b: Lead) -> Bool { a.key == b.key }
+    }
+
+    private func lead(to n: Int) -> Lead { Lead(distance: nodes[n].distance, weight: nodes[n].weight, node: n) }
 
     private func isBetter(_ a: Solution, than b: Solution?) -> Bool {
         guard let b else { return true }
@@ -192,7 +222,10 @@ struct ManeuverSearch {
 
     private mutating func expand(_ n: Int) {
         let node = nodes[n]
-        var source = ManeuverSource(situation: node.situation, wanted: wanted)
+        var source = ManeuverSource(
+            situation: node.situation,
+            wanted: n == 0 ? wanted : acceptance.pending(wanted, in: node.situation)
+        )
         source.suggested = suggested
         if n > 0 { source.setsPerBus = 6 }
         for offer in source.offers() {
@@ -254,34 +287,37 @@ struct ManeuverSearch {
                 rank: rank(maneuvers, situation, disturbed, candidate.renumbered)
             )
         }
-        guard maneuvers.count < maximumStages else { return nil }
-        offerAlignments(maneuver, from: candidate.node, situation)
-        guard seen.insert(situation.glance.key).inserted else { return nil }
+        guard maneuvers.count < maximumStages, seen.insert(situation.glance.key).inserted else { return nil }
         let node = Node(
             situation: situation,
             maneuvers: maneuvers,
             disturbed: disturbed,
             weight: weight(of: disturbed),
             renumbered: candidate.renumbered,
-            distance: acceptance.distance(situation, wanted: wanted)
+            distance: acceptance.distance(situation, wanted: wanted),
+            parent: candidate.node
         )
         nodes.append(node)
-        serial += 1
-        queue.insert(
-            Candidate(
-                estimate: max(node.weight, bound),
-                stages: maneuvers.count + 1,
-                renumbered: node.renumbered,
-                functions: disturbed.count,
-                writes: 0,
-                serial: serial,
-                node: nodes.count - 1,
-                maneuver: nil,
-                disturbed: disturbed,
-                weight: node.weight
-            )
-        )
+        queue.insert(expansion(of: nodes.count - 1))
         return nil
+    }
+
+    /// The task to think of the stages that may follow node `n`.
+    private mutating func expansion(of n: Int) -> Candidate {
+        serial += 1
+        let node = nodes[n]
+        return Candidate(
+            estimate: max(node.weight, bound),
+            stages: node.maneuvers.count + 1,
+            renumbered: node.renumbered,
+            functions: node.disturbed.count,
+            writes: 0,
+            serial: serial,
+            node: n,
+            maneuver: nil,
+            disturbed: node.disturbed,
+            weight: node.weight
+        )
     }
 
     private func rank(
@@ -296,12 +332,13 @@ struct ManeuverSearch {
         ]
     }
 
-    /// Where a stage left a BAR without a place, the same stage once more with another function's BARs grown meanwhile:
-    /// slack in the windows above, which a further stage then uses.
-    private mutating func offerAlignments(_ maneuver: Maneuver, from n: Int, _ situation: Situation) {
-        guard maneuver.alignments.isEmpty, !maneuver.roots.isEmpty, nodes[n].maneuvers.count + 2 <= maximumStages else {
-            return
-        }
+    /// Where the last stage left a BAR without a place, the same stage once more with another function's BARs grown
+    /// meanwhile: slack in the windows above, which a further stage then uses.
+    private mutating func offerAlignments(_ node: Node) {
+        guard let maneuver = node.maneuvers.last, maneuver.alignments.isEmpty, !maneuver.roots.isEmpty,
+            node.maneuvers.count + 1 <= maximumStages, node.parent >= 0
+        else { return }
+        let situation = node.situation
         var removed = FunctionSet()
         for root in maneuver.roots { for i in ground.subtree[root] { removed.insert(i) } }
         var orders: Set<Int> = []
@@ -312,7 +349,8 @@ struct ManeuverSearch {
                 && situation.glance.lacking[i] >> UInt32(resource.index.rawValue) & 1 == 1
             {
                 guard let size = resource.size?.rawValue, size > 1 << 20 else { continue }
-                orders.insert(63 - size.leadingZeroBitCount)
+                let order = 63 - size.leadingZeroBitCount
+                orders.formUnion(order...(order + 2))
                 failing.insert(i)
             }
         }
@@ -321,14 +359,14 @@ struct ManeuverSearch {
         }
         guard !orders.isEmpty else { return }
         var offered = 0
-        for order in orders.sorted().prefix(2) {
-            for i in removed.members where offered < 12 && !failing.contains(i) && situation.glance.isKnown[i] {
+        for order in orders.sorted().prefix(5) {
+            for i in removed.members where offered < 32 && !failing.contains(i) && situation.glance.isKnown[i] {
                 guard !ground.isBridge(i), !ground.function(i).isVirtual, canGrow(i, to: order, situation.glance) else {
                     continue
                 }
                 var aligned = maneuver
                 aligned.alignments = [Maneuver.AlignmentRequest(function: i, order: order)]
-                push(aligned, stopped: removed, renumbered: 0, from: n)
+                push(aligned, stopped: removed, renumbered: 0, from: node.parent)
                 offered += 1
             }
         }
