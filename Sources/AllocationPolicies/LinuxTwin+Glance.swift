@@ -98,8 +98,10 @@ extension LinuxTwin {
             let r = state.registers[device]
             mix(UInt64(r.primary) | UInt64(r.secondary) << 8 | UInt64(r.subordinate) << 16 | UInt64(r.command) << 24)
             mix(UInt64(r.ioBase) | UInt64(r.ioLimit) << 8 | UInt64(r.ioBaseUpper) << 16 | UInt64(r.ioLimitUpper) << 32)
-            mix(UInt64(r.memoryBase) | UInt64(r.memoryLimit) << 16 | UInt64(r.prefetchBase) << 32
-                | UInt64(r.prefetchLimit) << 48)
+            mix(
+                UInt64(r.memoryBase) | UInt64(r.memoryLimit) << 16 | UInt64(r.prefetchBase) << 32
+                    | UInt64(r.prefetchLimit) << 48
+            )
             mix(UInt64(r.prefetchBaseUpper) | UInt64(r.prefetchLimitUpper) << 32)
             if held.subordinate != none {
                 let forwarded = ForwardedRanges(r, state.facts[device])

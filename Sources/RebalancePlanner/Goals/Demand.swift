@@ -83,7 +83,8 @@ struct FreeRoom {
         if kind == .prefetchable, ground.function(i).resource(.prefetchableWindow) == nil { index = 14 }
         guard let window = glance.range(i, index) else { return }
         var taken: [AddressRange] = []
-        for child in ground.children[i] where child < glance.count && glance.isKnown[child] && !glance.isVirtual[child] {
+        for child in ground.children[i] where child < glance.count && glance.isKnown[child] && !glance.isVirtual[child]
+        {
             for resource in 0..<TwinGlance.width {
                 if let range = glance.range(child, resource), window.contains(range),
                     (resource == 13) == (index == 13) || resource < 13

@@ -105,7 +105,9 @@ struct DemandCatalogue {
                 if resource.index.isBAR, resource.lacksAddress {
                     let isHarmless = harmless.contains([function.address.description, "\(resource.index.rawValue)"])
                     if !isHarmless { add(.address(i, resource.index)) }
-                    if isHarmless, resource.kind == .io, tiers.required.contains(.io) { add(.address(i, resource.index)) }
+                    if isHarmless, resource.kind == .io, tiers.required.contains(.io) {
+                        add(.address(i, resource.index))
+                    }
                 } else if resource.index.isBAR, let range = resource.range, let kind = resource.kind,
                     !topology.isReachable(range, kind: kind, from: i)
                 {
@@ -113,7 +115,9 @@ struct DemandCatalogue {
                 }
                 guard resource.range == nil, resource.size?.rawValue ?? 0 > 0 else { continue }
                 if resource.index.isROM, tiers.required.contains(.rom) { add(.address(i, resource.index)) }
-                if resource.index.isVFBAR, tiers.required.contains(.virtualFunctions) { add(.address(i, resource.index)) }
+                if resource.index.isVFBAR, tiers.required.contains(.virtualFunctions) {
+                    add(.address(i, resource.index))
+                }
             }
             if let bridge = function.bridge, bridge.busRange == nil { add(.bus(i)) }
         }
@@ -124,7 +128,8 @@ struct DemandCatalogue {
     private func collect(_ demands: [Demand], _ collected: inout Collection) {
         for demand in demands {
             guard case .address(let i, let index) = demand, index.isBAR,
-                let entry = ground.function(i).capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }),
+                let entry = ground.function(i).capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }
+                ),
                 let present = entry.currentSize?.rawValue
             else {
                 collected.fixed.append(demand)
@@ -198,7 +203,9 @@ struct DemandCatalogue {
         var groups: [Int: Collection] = [:]
         func root(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
         for demand in collected.fixed {
-            if groups[root(demand)]?.fixed.contains(demand) != true { groups[root(demand), default: Collection()].fixed.append(demand) }
+            if groups[root(demand)]?.fixed.contains(demand) != true {
+                groups[root(demand), default: Collection()].fixed.append(demand)
+            }
         }
         for ladder in collected.ladders {
             guard let first = ladder.first else { continue }

@@ -67,7 +67,9 @@ struct Standing {
     private func isMisnumbered(_ i: Int, _ glance: TwinGlance) -> Bool {
         guard let range = glance.buses[i] else { return false }
         let above = ground.parent[i]
-        if above >= 0, let outer = glance.buses[above], !outer.contains(range) || outer.first == range.first { return true }
+        if above >= 0, let outer = glance.buses[above], !outer.contains(range) || outer.first == range.first {
+            return true
+        }
         let siblings = above >= 0 ? ground.children[above] : ground.topology.roots(of: ground.host[i])
         return siblings.contains { $0 != i && glance.buses[$0]?.overlaps(range) == true }
     }
@@ -139,7 +141,10 @@ struct Standing {
                     note(.harm, "\(name) becomes unreachable")
                 }
                 guard has < had, counts(i, name), has == 0 || !asked.contains(.size(i, name, has)) else { continue }
-                note(grade(i, name), "\(name) had \(ByteCount(had)), keeps \(has == 0 ? "none" : ByteCount(has).description)")
+                note(
+                    grade(i, name),
+                    "\(name) had \(ByteCount(had)), keeps \(has == 0 ? "none" : ByteCount(has).description)"
+                )
             }
         }
         return result.sorted()
@@ -151,7 +156,9 @@ struct Standing {
         for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
             for index in 6..<TwinGlance.width {
                 let at = i * TwinGlance.width + index
-                guard later.sizes[at] < glance.sizes[at], let name = ResourceIndex(index), counts(i, name) else { continue }
+                guard later.sizes[at] < glance.sizes[at], let name = ResourceIndex(index), counts(i, name) else {
+                    continue
+                }
                 count += 1
             }
             guard ground.function(i).isHotPlugBridge else { continue }

@@ -23,7 +23,8 @@ extension PlanAssembly {
     mutating func note(unfulfilled wish: Demand) {
         let address = ground.address(wish.function)
         switch wish {
-        case .window(_, let index, let size): remarks.append("\(address) \(index) cannot get back its \(ByteCount(size))")
+        case .window(_, let index, let size):
+            remarks.append("\(address) \(index) cannot get back its \(ByteCount(size))")
         case .buses(_, let count): remarks.append("\(address) cannot get back its \(count) bus numbers")
         default: remarks.append("\(address) cannot get back all that it had")
         }
@@ -48,7 +49,10 @@ extension PlanAssembly {
         let reason = wanted.contains(where: \.wantsBuses) ? "bus-exhausted" : "mmio-window-too-small"
         guard let conflict else {
             impossible.append(
-                (reason, "no sequence of operations that this kernel takes leads there without making something else worse")
+                (
+                    reason,
+                    "no sequence of operations that this kernel takes leads there without making something else worse"
+                )
             )
             return
         }

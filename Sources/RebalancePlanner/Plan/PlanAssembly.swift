@@ -139,7 +139,8 @@ struct PlanAssembly {
             for i in ground.subtree[root] where before.glance.isKnown[i] && !before.glance.isVirtual[i] {
                 let isBridge = ground.isBridge(i)
                 guard !isBridge || maneuver.rescans.count > 1 else { continue }
-                let command = before.address(i).flatMap { before.simulation.twin.register(of: $0, at: 4, width: 2) } ?? 0
+                let command =
+                    before.address(i).flatMap { before.simulation.twin.register(of: $0, at: 4, width: 2) } ?? 0
                 guard command & 0x3 != 0 else { continue }
                 let below = isBridge ? FunctionSet(ground.subtree[i]) : FunctionSet([i])
                 let clashes = (0..<width).contains { index in
@@ -186,7 +187,9 @@ struct PlanAssembly {
         }
         let closed = Set(maneuver.windows.filter { $0.size == 0 }.map(\.kind))
         if !closed.isEmpty {
-            let all = closed.count > 1 ? "their windows are" : closed.contains(.io) ? "their I/O windows are" : "their windows are"
+            let all =
+                closed.count > 1
+                ? "their windows are" : closed.contains(.io) ? "their I/O windows are" : "their windows are"
             text += "; \(all) closed, so that the kernel sizes them by need"
         }
         for window in maneuver.windows where window.size > 0 {
@@ -220,7 +223,8 @@ struct PlanAssembly {
         }
         for request in maneuver.alignments {
             let size = ByteCount(1 << UInt64(request.order))
-            text += "; for a while \(begin.address(request.function)?.description ?? "a function") is taken to need \(size)"
+            text +=
+                "; for a while \(begin.address(request.function)?.description ?? "a function") is taken to need \(size)"
         }
         return text
     }

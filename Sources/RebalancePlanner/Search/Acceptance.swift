@@ -55,7 +55,8 @@ struct Acceptance {
     func distance(_ situation: Situation, wanted: [Demand]) -> Int {
         let glance = situation.glance
         // What was lost on the way is found again more easily than what never had a place.
-        return 4 * unmet(wanted + reached, in: situation).count + original.harmCount(in: glance, asked: wanted + reached)
+        return 4 * unmet(wanted + reached, in: situation).count
+            + original.harmCount(in: glance, asked: wanted + reached)
             + (isTrue(glance) ? 0 : 1)
     }
 
@@ -93,7 +94,8 @@ struct Acceptance {
         for i in 0..<original.ground.count where glance.isKnown[i] {
             for index in 0..<13 {
                 let at = i * width + index
-                guard glance.sizes[at] > 0, glance.starts[at] != original.glance.starts[at] || original.glance.sizes[at] == 0,
+                guard glance.sizes[at] > 0,
+                    glance.starts[at] != original.glance.starts[at] || original.glance.sizes[at] == 0,
                     original.ground.function(i).resources.first(where: { Int($0.index.rawValue) == index })?.kind != .io
                 else { continue }
                 if glance.starts[at] + (glance.sizes[at] - 1) > highestAddress { return false }

@@ -55,9 +55,10 @@ struct DisturbanceBound {
             }
         }
         self.certain = certain
-        certainWeight = certain.members.reduce(0) { sum, i in
-            already.contains(i) ? sum : sum + situation.ground.weight[i]
-        } + already.members.reduce(0) { $0 + situation.ground.weight[$1] }
+        certainWeight =
+            certain.members.reduce(0) { sum, i in
+                already.contains(i) ? sum : sum + situation.ground.weight[i]
+            } + already.members.reduce(0) { $0 + situation.ground.weight[$1] }
     }
 
     /// Asks the solver about the host bridge that the demands are below.
@@ -67,7 +68,8 @@ struct DisturbanceBound {
     ///   - weights: what is protected.
     ///   - limit: no address above this for what gets a new one.
     ///   - effort: how much work the solver may do.
-    func answer(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?, effort: Effort) -> Answer {
+    func answer(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?, effort: Effort) -> Answer
+    {
         let problem = problem(topology, protecting: weights, limit: limit)
         guard let outcome = try? Solver(effort: effort).smallestChange(problem) else {
             return Answer(bound: certainWeight, isUndecided: true)

@@ -74,7 +74,8 @@ struct Ground {
         guard !topology.functions[i].isVirtual, !topology.functions[i].isBridge || address.function == 0 else {
             return []
         }
-        let siblings = topology.parent(of: i).map { topology.children(of: $0) } ?? topology.roots(of: topology.host(of: i))
+        let siblings =
+            topology.parent(of: i).map { topology.children(of: $0) } ?? topology.roots(of: topology.host(of: i))
         return siblings.filter { other in
             let sibling = topology.functions[other]
             return other != i && sibling.address.bus == address.bus && sibling.address.device == address.device

@@ -193,7 +193,9 @@ struct ManeuverSearch {
             collect(&open)
         }
         queue = putOff
-        for n in 1..<max(1, nodes.count) where nodes[n].maneuvers.count < maximumStages { queue.insert(expansion(of: n)) }
+        for n in 1..<max(1, nodes.count) where nodes[n].maneuvers.count < maximumStages {
+            queue.insert(expansion(of: n))
+        }
     }
 
     /// A situation to go on from.
@@ -354,7 +356,8 @@ struct ManeuverSearch {
                 failing.insert(i)
             }
         }
-        for case .room(_, let kind, let bytes) in acceptance.unmet(wanted, in: situation) where kind != .io && bytes > 0 {
+        for case .room(_, let kind, let bytes) in acceptance.unmet(wanted, in: situation) where kind != .io && bytes > 0
+        {
             orders.insert(64 - (bytes - 1).leadingZeroBitCount)
         }
         guard !orders.isEmpty else { return }

@@ -83,7 +83,9 @@ struct ManeuverSource {
         var tops: Set<Int> = []
         for i in retries {
             let top = ground.ancestors(of: i).last ?? i
-            if tops.insert(top).inserted { offer(Maneuver(rescans: [.bus(behind: ground.busAbove(top))], heals: heals)) }
+            if tops.insert(top).inserted {
+                offer(Maneuver(rescans: [.bus(behind: ground.busAbove(top))], heals: heals))
+            }
         }
     }
 
@@ -314,10 +316,12 @@ struct CheapestSubsets {
         guard !weights.isEmpty else { return }
         // Every subset but {0} comes from one other: its last element moved up from the one before, or added after it.
         var open: [(sum: Int, members: [Int])] = [(weights[0], [0])]
-        while list.count < limit, let next = open.indices.min(by: {
-            (open[$0].sum, open[$0].members.count, open[$0].members.last ?? 0)
-                < (open[$1].sum, open[$1].members.count, open[$1].members.last ?? 0)
-        }) {
+        while list.count < limit,
+            let next = open.indices.min(by: {
+                (open[$0].sum, open[$0].members.count, open[$0].members.last ?? 0)
+                    < (open[$1].sum, open[$1].members.count, open[$1].members.last ?? 0)
+            })
+        {
             let (sum, members) = open.remove(at: next)
             list.append(members)
             guard let last = members.last, last + 1 < weights.count else { continue }

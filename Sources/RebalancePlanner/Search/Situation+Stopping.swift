@@ -139,7 +139,8 @@ extension Situation {
             let isWide = is64BitWide(address)
             let first: UInt64 = isWide ? 1 << 32 : 0x10_0000
             let last = first + (isWide ? size : min(size, 0xffe0_0000)) - 1
-            let value = UInt32(truncatingIfNeeded: first >> 16) & 0xfff0 | UInt32(truncatingIfNeeded: last) & 0xfff0_0000
+            let value =
+                UInt32(truncatingIfNeeded: first >> 16) & 0xfff0 | UInt32(truncatingIfNeeded: last) & 0xfff0_0000
             writes.append(.config(address, offset: 0x24, width: 4, mask: 0xfff0_fff0, value: value))
             if isWide {
                 writes.append(.config(address, offset: 0x28, width: 4, mask: .max, value: 1))

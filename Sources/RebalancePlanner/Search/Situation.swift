@@ -145,7 +145,8 @@ struct Situation {
     private func healWrites(_ maneuver: Maneuver, _ before: TwinGlance) -> [SystemWrite] {
         var writes: [SystemWrite] = []
         for i in 0..<ground.count where glance.isKnown[i] && glance.diverging[i] != 0 {
-            guard glance.diverging[i] & ~before.diverging[i] != 0 || maneuver.heals.contains(i), let address = address(i)
+            guard glance.diverging[i] & ~before.diverging[i] != 0 || maneuver.heals.contains(i),
+                let address = address(i)
             else { continue }
             for register in simulation.twin.windowRegisters(ofNumber: i) {
                 let mask: UInt32 =
