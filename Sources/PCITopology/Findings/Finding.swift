@@ -122,9 +122,12 @@ extension Topology {
     ///
     /// The one place that decides which failures are harmless: an I/O BAR that drivers do not use, a port's own BAR.
     /// - Complexity: that of `findings()`.
-    public func harmlessResources() -> [Int: Set<ResourceIndex>] {
+    public func harmlessResources() -> [Int: Set<ResourceIndex>] { harmlessResources(among: findings()) }
+
+    /// The same for this tree's findings where they are known already.
+    public func harmlessResources(among findings: [Finding]) -> [Int: Set<ResourceIndex>] {
         var result: [Int: Set<ResourceIndex>] = [:]
-        for finding in findings() where finding.severity == .note {
+        for finding in findings where finding.severity == .note {
             guard let index = finding.resource, let i = position(of: finding.address) else { continue }
             result[i, default: []].insert(index)
         }

@@ -94,16 +94,12 @@ struct DemandCatalogue {
             case .windowClosed, .notAnswering, .romUnassigned, .vfBARUnassigned: continue
             }
         }
-        let harmless = Set(
-            findings.filter { $0.severity == .note }.compactMap { finding in
-                finding.resource.map { [finding.address.description, "\($0.rawValue)"] }
-            }
-        )
+        let harmless = topology.harmlessResources(among: findings)
         for i in 0..<ground.count where isIncluded(i) && !ground.function(i).isVirtual {
             let function = ground.function(i)
             for resource in function.resources {
                 if resource.index.isBAR, resource.lacksAddress {
-                    let isHarmless = harmless.contains([function.address.description, "\(resource.index.rawValue)"])
+                    let isHarmless = harmless[i]?.contains(resource.index) == true
                     if !isHarmless { add(.address(i, resource.index)) }
                     if isHarmless, resource.kind == .io, tiers.required.contains(.io) {
                         add(.address(i, resource.index))

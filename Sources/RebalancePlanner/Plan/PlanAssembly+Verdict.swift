@@ -69,6 +69,7 @@ extension PlanAssembly {
     ///   - bound: what any plan for the same demands weighs at least.
     ///   - losses: optional things that are worse afterwards.
     ///   - final: the machine after the last step.
+    /// - Returns: the plan with its verdict, its proof and its remarks.
     func finish(
         disturbed: FunctionSet,
         cost: Int,

@@ -68,6 +68,7 @@ struct DisturbanceBound {
     ///   - weights: what is protected.
     ///   - limit: no address above this for what gets a new one.
     ///   - effort: how much work the solver may do.
+    /// - Returns: the bound with the layout's choice of functions, or why no layout exists.
     func answer(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?, effort: Effort) -> Answer
     {
         let problem = problem(topology, protecting: weights, limit: limit)

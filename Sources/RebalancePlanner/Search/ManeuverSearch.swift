@@ -104,9 +104,7 @@ struct ManeuverSearch {
         self.budget = budget
     }
 
-    /// Searches from `start`; nil when no sequence of at most `maximumStages` stages was found.
-    ///
-    /// - Parameter start: the machine as it is.
+    /// Searches from `start`, the machine as it is; nil when no sequence of at most `maximumStages` stages was found.
     mutating func solve(from start: Situation) -> Solution? {
         seen = [start.glance.key]
         nodes = [

@@ -35,6 +35,7 @@ struct Situation {
     /// Carries out a stage part by part; `report` is told each part with the situation after it.
     ///
     /// - Parameters:
+    ///   - maneuver: the stage.
     ///   - report: told of every part that has writes.
     /// - Returns: false when the twin refuses a write, or would be in doubt after it.
     mutating func carryOut(
