@@ -191,9 +191,13 @@ extension LinuxTwin {
             if state.behaviour.closedWindowsKeepFlags, index >= 13, held.flags & (Flag.unset | Flag.disabled) != 0 {
                 return .zero
             }
+            // Ports are shown as the bus sees them (`pci_resource_to_user` of powerpc).
+            let offset =
+                state.platform.showsBusPorts && held.flags & Flag.io != 0
+                ? state.offset(of: first &+ index, on: state.devices[device].bus) : 0
             return ResourceLine(
-                start: held.start,
-                end: held.end,
+                start: held.start &- offset,
+                end: held.end &- offset,
                 flags: ResourceFlags(rawValue: UInt64(held.flags))
             )
         }

@@ -52,9 +52,10 @@ struct CorpusSurveyTests {
         ]
         for behaviour in KernelBehaviour.presets {
             var platform = Platform()
-            platform.claimsAtBoot = false
+            platform.boot = .rootBus
             platform.readsBridgeWindows = false
             platform.hasISARules = false
+            platform.avoidsISAAliases = false
             result.append(
                 LinuxBootPolicy(topology, behaviour: behaviour, platform: platform, platformName: "assigns all")
             )

@@ -29,7 +29,7 @@ public struct LinuxBootPolicy: AllocationPolicy {
 
     /// One sentence on what it does.
     public var summary: String {
-        platform.claimsAtBoot
+        platform.boot == .survey || platform.preservesConfiguration
             ? "keeps what firmware placed without conflict and assigns the rest"
             : "assigns everything anew, windows sized bottom-up with reserves for hot-plug ports"
     }

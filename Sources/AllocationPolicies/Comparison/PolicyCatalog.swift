@@ -56,7 +56,7 @@ public struct PolicyCatalog: Hashable, Sendable {
             commandLine: topology.kernel.commandLine
         )
         if isAnew {
-            platform.claimsAtBoot = false
+            platform.boot = .rootBus
             platform.readsBridgeWindows = false
         }
         return LinuxBootPolicy(

@@ -62,6 +62,11 @@ public struct KernelBehaviour: Sendable, Hashable {
     public var enableOverlooksWindows = false
     /// An upstream port is never marked hot-plug capable by the ACPI hot-plug driver (`check_hotplug_bridge`).
     public var acpiSparesUpstreamPorts = false
+    /// Hosts of device trees are sized with extras as a must and assigned in one try, and a host that only probes is
+    /// claimed and nothing more (`pci_host_probe` before 6.9).
+    public var hostProbeAssignsOnce = true
+    /// The same on loongarch (`pci_acpi_scan_root` before 7.0).
+    public var loongArchAssignsOnce = true
     /// The number of alignment orders, from 1 MiB, beyond which a memory request is dropped (`pbus_size_mem`).
     public var alignmentOrders = 24
 
@@ -91,6 +96,7 @@ extension KernelBehaviour {
         behaviour.skipsTooSmallWindows = true
         behaviour.resizeRefusedWithVFs = true
         behaviour.acpiSparesUpstreamPorts = true
+        behaviour.hostProbeAssignsOnce = false
         return behaviour
     }()
 
@@ -115,6 +121,8 @@ extension KernelBehaviour {
         behaviour.unclaimableWindowIsClosed = true
         behaviour.enableOverlooksWindows = true
         behaviour.acpiSparesUpstreamPorts = true
+        behaviour.hostProbeAssignsOnce = false
+        behaviour.loongArchAssignsOnce = false
         behaviour.alignmentOrders = 28
         return behaviour
     }()

@@ -2,21 +2,36 @@
 
 /// What the architecture and the boot parameters decide for the allocator, whatever the kernel version.
 public struct Platform: Sendable, Hashable {
-    /// Bridge windows are read from the registers when a bus is found (`pcibios_fixup_bus`): x86, powerpc, mips.
+    /// Who takes over firmware's addresses at boot, and how the rest is assigned.
+    public var boot = BootMethod.survey
+    /// Bridge windows are read from the registers when a bus is found (`pcibios_fixup_bus`): x86, powerpc.
     public var readsBridgeWindows = true
-    /// Every bridge is renumbered on every scan (`pcibios_assign_all_busses`): `pci=assign-busses`, riscv, some DT hosts.
+    /// Every bridge is renumbered on every scan (`pcibios_assign_all_busses`): `pci=assign-busses`, riscv, mips, hosts of
+    /// pci-host-common.
     public var renumbersAllBuses = false
-    /// The x86 rules for addresses: I/O stays out of the ISA aliases, memory stays above 1 MiB (`pcibios_align_resource`)
-    /// and below the 2 MiB of boot ROM under 4 GiB (`arch_remove_reservations`).
+    /// The x86 rules for memory: above 1 MiB (`pcibios_align_resource`), below the 2 MiB of boot ROM under 4 GiB and
+    /// outside of reserved E820 ranges (`arch_remove_reservations`).
     public var hasISARules = true
+    /// I/O stays out of the ISA aliases, addresses with bits 8 or 9 set (`pcibios_align_resource`): x86, pseries, mips.
+    public var avoidsISAAliases = true
     /// The lowest I/O port handed out from an aperture that starts at 0 (`PCIBIOS_MIN_IO`).
     public var minimumIO: UInt64 = 0x1000
     /// The lowest memory address handed out from an aperture that starts at 0 (`PCIBIOS_MIN_MEM`).
     public var minimumMemory: UInt64 = 0x1000_0000
-    /// Firmware values are claimed at boot (`pcibios_resource_survey`), or only the rest is assigned.
-    public var claimsAtBoot = true
-    /// `host->preserve_config`: no automatic reallocation, no resourceN_resize.
+    /// `host->preserve_config`: what firmware programmed is claimed, no automatic reallocation, no resourceN_resize.
     public var preservesConfiguration = false
+    /// `PCI_PROBE_ONLY`: `linux,pci-probe-only` in the device tree. From 6.12 what is left is assigned nevertheless.
+    public var probesOnly = false
+    /// The least alignment of memory BARs at discovery (`pcibios_default_alignment`): on powernv the kernel's page
+    /// size, 4 KiB or 64 KiB; 0 elsewhere.
+    public var leastBARAlignment: UInt64 = 0
+    /// Windows are aligned to the segments of powernv's partitionable endpoints and widened to the apertures below root
+    /// ports (`pcibios_window_alignment`, `pcibios_setup_bridge`).
+    public var hasPartitionableEndpoints = false
+    /// VF BARs are dropped at discovery: the hypervisor does not let the partition enable VFs (`pseries_pci_fixup_iov`).
+    public var forbidsVFs = false
+    /// sysfs shows ports as bus addresses (`pci_resource_to_user` of powerpc).
+    public var showsBusPorts = false
     /// `pci=rom`: ROMs are not claimed at their firmware address.
     public var assignsROMs = false
     /// The hot-plug extras: `pci=hpiosize=`, default 256 bytes.
@@ -42,6 +57,27 @@ public struct Platform: Sendable, Hashable {
     /// Firmware left PCI Express hot-plug to the kernel (`native_pcie_hotplug`).
     public var hasNativeHotPlug = true
 
+    /// Who takes over firmware's addresses at boot, and how the rest is assigned.
+    public enum BootMethod: String, Sendable, Hashable {
+        /// x86: what is consistent is claimed on all root buses, then the rest is assigned
+        /// (`pcibios_resource_survey`, `pcibios_assign_resources`).
+        case survey
+        /// powerpc: its own survey of windows and BARs, then the rest is assigned (arch/powerpc `pcibios_resource_survey`).
+        case powerPCSurvey
+        /// As `powerPCSurvey`, all of firmware's addresses forgotten at discovery (`PCI_REASSIGN_ALL_RSRC`): powernv.
+        case powerPCReassign
+        /// Each root bus by itself, with optional extras (`pci_assign_unassigned_root_bus_resources`): arm64 and riscv with
+        /// ACPI.
+        case rootBus
+        /// Hosts of device trees (`pci_host_probe`): as `rootBus` from 6.12, as `once` before.
+        case hostProbe
+        /// loongarch with ACPI: as `rootBus` in 7.x, as `once` before.
+        case loongArch
+        /// Everything is sized with extras as a must and assigned in one try (`pci_bus_size_bridges`,
+        /// `pci_bus_assign_resources`): mips.
+        case once
+    }
+
     /// Whether boot may release firmware windows to make room.
     public enum Reallocation: String, Sendable, Hashable {
         /// Only when a VF BAR has no address (CONFIG_PCI_REALLOC_ENABLE_AUTO).
@@ -57,26 +93,24 @@ public struct Platform: Sendable, Hashable {
 
     /// The platform of an architecture (`uname -m`) with the words of a kernel command line applied.
     ///
+    /// arm64 and loongarch count as ACPI machines, riscv as a device-tree machine, ppc64 as a partition (pseries).
     /// Unknown architectures count as x86. Malformed words are ignored, as the kernel does.
     public init(architecture: String?, commandLine: String?) {
+        let preset: Preset
         switch architecture {
-        case "aarch64", "arm64", "loongarch64":
-            readsBridgeWindows = false
-            hasISARules = false
-            minimumMemory = 0
-            claimsAtBoot = false
-        case "riscv64", "riscv32":
-            readsBridgeWindows = false
-            hasISARules = false
-            renumbersAllBuses = true
-            minimumIO = 4
-            minimumMemory = 16
-            claimsAtBoot = false
-        case "ppc64", "ppc64le":
-            hasISARules = false
-            minimumMemory = 0
-        default: break
+        case "aarch64", "arm64": preset = .arm64ACPI
+        case "loongarch64": preset = .loongArch
+        case "riscv64", "riscv32": preset = .riscvDT
+        case "ppc64", "ppc64le": preset = .pseries
+        case "mips", "mips64": preset = .mips
+        default: preset = .x86
         }
+        self.init(preset, commandLine: commandLine)
+    }
+
+    /// A preset with the words of a kernel command line applied.
+    public init(_ preset: Preset, commandLine: String?) {
+        self.init(preset)
         for word in (commandLine ?? "").split(separator: " ") {
             if word == "pcie_ports=compat" { bindsPortDriver = false }
             guard word.hasPrefix("pci=") else { continue }

@@ -7,14 +7,22 @@ extension TwinState {
     /// `pci_reassigndev_resource_alignment`: inflates small memory resources of a matching function, closes a matching
     /// bridge's memory windows.
     mutating func applyAlignmentRequest(_ device: Int32) {
-        guard !alignmentRequests.isEmpty, let alignment = requestedAlignment(device) else { return }
+        let requested = alignmentRequests.isEmpty ? nil : requestedAlignment(device)
+        let alignment = requested ?? platform.leastBARAlignment
+        guard alignment > 0 else { return }
         if facts[device].headerLayout == 0, devices[device].classWord == 0x0600 { return }
         registers[device].command &= ~2
         let first = facts[device].firstResource
         for resource in first...(first &+ 6) {
             let held = resources[resource]
             guard held.flags & Flag.memory != 0, held.flags & Flag.fixed == 0, held.size < alignment else { continue }
-            resources[resource].setRange(0, size: alignment)
+            if requested != nil {
+                resources[resource].setRange(0, size: alignment)
+            } else {
+                // Every BAR of the machine gets that alignment, so sizes can stay.
+                resources[resource].flags = held.flags & ~Flag.sizeAlign | Flag.startAlign
+                resources[resource].setRange(alignment, size: held.size)
+            }
             resources[resource].flags |= Flag.unset
         }
         guard facts[device].headerLayout == 1 else { return }

@@ -63,7 +63,10 @@ extension TwinState {
             if below != none {
                 assignBus(below, &extras, &failures)
                 // The registers of a bridge that is enabled are left as they are.
-                if facts[device].headerLayout == 1, !isEnabled(device) { programBridge(below) }
+                if facts[device].headerLayout == 1, !isEnabled(device) {
+                    widenToApertures(below)
+                    programBridge(below)
+                }
             }
             device = devices[device].next
         }
@@ -77,7 +80,10 @@ extension TwinState {
         let bus = devices[bridge].subordinate
         guard bus != none else { return }
         assignBus(bus, &extras, &failures)
-        if devices[bridge].classWord == 0x0604 { programBridge(bus) }
+        if devices[bridge].classWord == 0x0604 {
+            widenToApertures(bus)
+            programBridge(bus)
+        }
     }
 
     private mutating func assignSorted(_ list: inout [Ordered], _ extras: inout Extras, _ failures: inout Failures) {

@@ -9,8 +9,12 @@ struct TwinBlocker: Sendable {
     var name: String
 
     /// Whether it is in the tree before PCI assigns at boot: the firmware's map, interrupt controllers and what PNP
-    /// reserves are; what drivers and ACPI take comes later.
+    /// reserves are, and what a quirk claims for a function beside its BARs; what drivers and ACPI take comes later.
     var isEarly: Bool {
+        FunctionAddress(parsing: name) != nil || isFirmwares
+    }
+
+    private var isFirmwares: Bool {
         name.hasPrefix("Reserved") || name.hasPrefix("reserved") || name.hasPrefix("IOAPIC") || name.hasPrefix("ACPI")
             || name.hasPrefix("pnp") || name.hasPrefix("System RAM") || name.hasPrefix("Unusable")
             || name.hasPrefix("Persistent")
@@ -27,20 +31,39 @@ extension TwinState {
         for host in 0..<hosts.count {
             addRootBus(host: host)
             scanChildBus(hosts[host].rootBus)
-            if !platform.claimsAtBoot {
-                if platform.preservesConfiguration { claimWindows(hosts[host].rootBus) }
-            }
+            if platform.preservesConfiguration || platform.probesOnly { claimWindows(hosts[host].rootBus) }
         }
-        if platform.claimsAtBoot { survey(hosts.map(\.rootBus)) }
+        switch platform.boot {
+        case .survey: survey(hosts.map(\.rootBus))
+        case .powerPCSurvey, .powerPCReassign: surveyPowerPC(hosts.map(\.rootBus))
+        case .rootBus, .hostProbe, .loongArch, .once: break
+        }
         insertBlockers(early: true)
-        if platform.claimsAtBoot, !platform.assignsROMs {
+        if platform.boot == .survey, !platform.assignsROMs {
             for host in hosts { claimROMs(host.rootBus) }
         }
-        for host in 0..<hosts.count { assignUnassigned(onRootBus: hosts[host].rootBus) }
+        for host in 0..<hosts.count { assignAtBoot(hosts[host].rootBus) }
         firmwareAddresses = [:]
         insertBlockers(early: false)
         for host in 0..<hosts.count { applyFinalQuirks(hosts[host].rootBus) }
         for host in 0..<hosts.count { addDevices(hosts[host].rootBus, appliesQuirks: false) }
+    }
+
+    /// What is left after claiming, or everything: how many tries, and whether extras are a must.
+    private mutating func assignAtBoot(_ bus: Int32) {
+        let once: Bool
+        switch platform.boot {
+        case .survey, .powerPCSurvey, .powerPCReassign, .rootBus: once = false
+        case .hostProbe: once = behaviour.hostProbeAssignsOnce
+        case .loongArch: once = behaviour.loongArchAssignsOnce
+        case .once: once = true
+        }
+        guard once else { return assignUnassigned(onRootBus: bus) }
+        if platform.probesOnly { return }
+        var extras = Extras.mandatory
+        sizeBridges(bus, &extras)
+        var failures = Failures.unlisted
+        assignBus(bus, &extras, &failures)
     }
 
     /// Drops all that a kernel holds; hardware stays.
@@ -117,7 +140,7 @@ extension TwinState {
     }
 
     /// `pci_claim_bridge_resource`: as it is, or the part that lies in a window above.
-    private mutating func claimWindow(_ window: Int32, of bridge: Int32) -> Bool {
+    mutating func claimWindow(_ window: Int32, of bridge: Int32) -> Bool {
         if claim(window, of: bridge) { return true }
         let index = index(window, of: bridge)
         guard devices[bridge].classWord == 0x0604 else { return true }

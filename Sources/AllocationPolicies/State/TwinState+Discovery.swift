@@ -40,10 +40,12 @@ extension TwinState {
         // Errors from below shall pass (`pci_configure_serr`).
         if facts[device].headerLayout == 1 { registers[device].bridgeControl |= 0x2 }
         readShadowedROM(device)
+        if platform.boot == .powerPCSurvey || platform.boot == .powerPCReassign { forgetAddresses(device) }
         applyAlignmentRequest(device)
         readEnhancedAllocation(device)
         configureARI(device)
         readSRIOV(device)
+        if platform.hasPartitionableEndpoints { fitVFsToSegments(device) }
         link(device, to: bus)
     }
 
@@ -72,7 +74,8 @@ extension TwinState {
         readAddress(
             first &+ 6,
             of: device,
-            flags: Flag.memory | Flag.prefetch | Flag.readOnly | Flag.sizeAlign | enabled,
+            flags: Flag.memory | Flag.readOnly | Flag.sizeAlign
+                | (platform.boot == .powerPCSurvey ? 0 : Flag.prefetch | enabled),
             address: registers[device].rom,
             size: registers[device].romSize
         )
@@ -163,7 +166,7 @@ extension TwinState {
     /// `sriov_init`: the VF BAR blocks, for all VFs that the function could have.
     private mutating func readSRIOV(_ device: Int32) {
         let total = UInt64(facts[device].totalVFs)
-        guard facts[device].isExpress, total > 0, facts[device].resourceCount >= 13,
+        guard facts[device].isExpress, total > 0, facts[device].resourceCount >= 13, !platform.forbidsVFs,
             facts[device].physicalFunction == none
         else { return }
         registers[device].vfEnabled = false

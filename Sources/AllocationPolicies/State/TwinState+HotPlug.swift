@@ -70,7 +70,7 @@ extension TwinState {
                     if isSecondPass, below != none {
                         let sparesPort = behaviour.acpiSparesUpstreamPorts && facts[device].portType == 5
                         if !sparesPort { devices[device].isHotPlugBridge = true }
-                        if platform.claimsAtBoot {
+                        if platform.boot == .survey {
                             survey([below])
                             if !platform.assignsROMs { claimROMs(below) }
                         }

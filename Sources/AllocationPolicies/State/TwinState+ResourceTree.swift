@@ -193,7 +193,7 @@ extension TwinState {
         guard aligned >= low else { return nil }
         var start = aligned
         if constraint.appliesRules {
-            if platform.hasISARules, flags & Flag.io != 0 {
+            if platform.avoidsISAAliases, flags & Flag.io != 0 {
                 if start & 0x300 != 0 { start = (start &+ 0x3ff) & ~0x3ff }
             } else if flags & Flag.memory != 0 {
                 if behaviour.tailBelowAlignedStart {

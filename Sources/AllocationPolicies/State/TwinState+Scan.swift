@@ -23,6 +23,7 @@ extension TwinState {
         var highest = start + used
         if !buses[bus].isAdded {
             if platform.readsBridgeWindows { readBridgeWindows(bus) }
+            if platform.boot == .powerPCSurvey || platform.boot == .powerPCReassign { forgetWindows(bus) }
             buses[bus].isAdded = true
         }
         var plain = 0

@@ -127,7 +127,7 @@ extension TwinState {
             behaviour.windowSelectedByType
             ? selectWindow(bus, forType: Flag.io) : findWindow(bus, mask: Flag.io, type: Flag.io)
         guard window != none, resources[window].parent == none else { return }
-        var alignment: UInt64 = facts[bridge].hasIO1K ? 0x400 : 0x1000
+        var alignment = windowAlignment(bus, Flag.io)
         // Requests below 1 KiB are summed apart: the least size counts against them alone.
         var small: UInt64 = 0
         var large: UInt64 = 0

@@ -93,7 +93,7 @@ extension TwinState {
             }
             device = devices[device].next
         }
-        let granularity: UInt64 = 1 << 20
+        let granularity = windowAlignment(bus, resources[window].flags)
         let old = behaviour.oldWindowSizeIsLowerBound && resources[window].size != 1 ? resources[window].size : 0
         let least = extras.isListed ? 0 : extra
         var alignment = max(orders.halvedAlignment, granularity)

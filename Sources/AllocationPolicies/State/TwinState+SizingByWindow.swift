@@ -49,7 +49,7 @@ extension TwinState {
             }
             device = devices[device].next
         }
-        let granularity: UInt64 = 1 << 20
+        let granularity = windowAlignment(bus, resources[window].flags)
         let alignment = max(behaviour.headAlignment ? orders.headAlignment : orders.halvedAlignment, granularity)
         let old = behaviour.oldWindowSizeIsLowerBound && resources[window].size != 1 ? resources[window].size : 0
         let required = Word.align(max(max(total, extras.isListed ? 0 : extra), old), granularity)

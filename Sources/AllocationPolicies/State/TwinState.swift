@@ -52,7 +52,9 @@ struct TwinState: Sendable {
         self.behaviour = behaviour
         self.platform = platform
         _ = appendResource(KernelResource(start: 0, end: .max, flags: Flag.memory), owner: none)
-        _ = appendResource(KernelResource(start: 0, end: 0xffff, flags: Flag.io), owner: none)
+        // Port numbers of other architectures are addresses in a larger space.
+        let lastPort: UInt64 = platform.hasISARules ? 0xffff : .max
+        _ = appendResource(KernelResource(start: 0, end: lastPort, flags: Flag.io), owner: none)
     }
 
     mutating func appendResource(_ resource: KernelResource, owner: Int32) -> Int32 {
@@ -140,7 +142,8 @@ extension TwinState {
     func alignment(_ resource: Int32, of device: Int32) -> UInt64 {
         let index = index(resource, of: device)
         if isVFBAR(index) {
-            return devices[device].isPhysicalFunction ? registers[device].vfSizes[Int(index) - 7] : 0
+            guard devices[device].isPhysicalFunction else { return 0 }
+            return vfAlignment(registers[device].vfSizes[Int(index) - 7], of: device)
         }
         let held = resources[resource]
         if devices[device].classWord == 0x0607 {
