@@ -52,9 +52,7 @@ struct TwinState: Sendable {
         self.behaviour = behaviour
         self.platform = platform
         _ = appendResource(KernelResource(start: 0, end: .max, flags: Flag.memory), owner: none)
-        // Port numbers of other architectures are addresses in a larger space.
-        let lastPort: UInt64 = platform.hasISARules ? 0xffff : .max
-        _ = appendResource(KernelResource(start: 0, end: lastPort, flags: Flag.io), owner: none)
+        _ = appendResource(KernelResource(start: 0, end: 0xffff, flags: Flag.io), owner: none)
     }
 
     mutating func appendResource(_ resource: KernelResource, owner: Int32) -> Int32 {
