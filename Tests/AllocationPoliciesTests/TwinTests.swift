@@ -80,6 +80,44 @@ import Testing
         #expect(Set(others.map(\.name)).count == others.count)
     }
 
+    @Test("what a machine did names the behaviours that fit", arguments: KernelBehaviour.presets)
+    func evidence(_ behaviour: KernelBehaviour) throws {
+        // A switch whose port is found anew: the generations size, align and distribute differently.
+        var machine = try OracleTests.chain(behaviour)
+        let before = try machine.twin.topology()
+        let operations: [TwinOperation] = [
+            .remove(try machine.at("01:00.0")), .rescanBus(segment: 0, bus: BusNumber(1)),
+            .remove(try machine.at("00:01.0")), .rescan,
+        ]
+        for operation in operations { try machine.run(operation) }
+        let observed = TreeState(try machine.twin.topology())
+        #expect(behaviour.explains(observed, after: operations, from: before))
+        for assumed in KernelBehaviour.presets where assumed != behaviour {
+            guard !assumed.explains(observed, after: operations, from: before) else { continue }
+            let fitting = assumed.alternatives(for: observed, after: operations, from: before)
+            #expect(fitting.contains { $0.switches == behaviour.switches }, "\(assumed) does not lead to \(behaviour)")
+            #expect(fitting.allSatisfy { $0.explains(observed, after: operations, from: before) })
+        }
+        // Something that no kernel does.
+        var impossible = observed
+        impossible.functions.removeLast()
+        #expect(behaviour.alternatives(for: impossible, after: operations, from: before).isEmpty)
+        // An operation that names nothing.
+        let nowhere: [TwinOperation] = [.remove(try machine.at("77:00.0"))]
+        #expect(behaviour.alternatives(for: observed, after: nowhere, from: before).isEmpty)
+    }
+
+    @Test("the generations can be told apart by what they do to a switch")
+    func distinct() throws {
+        var states: [String: [String]] = [:]
+        for behaviour in KernelBehaviour.presets {
+            var machine = try OracleTests.chain(behaviour)
+            try machine.run(.remove(try machine.at("00:01.0")), .rescan)
+            states["\(try machine.windows("00:01.0"))", default: []].append(behaviour.name)
+        }
+        #expect(states.count >= 2, "\(states)")
+    }
+
     @Test("unplug and plug again gives the same addresses", arguments: KernelBehaviour.presets)
     func unplug(_ behaviour: KernelBehaviour) throws {
         var m = try OracleTests.topologyA(behaviour)

@@ -111,4 +111,59 @@ import Testing
             #expect(lines[7].end - lines[7].start + 1 == 0x4000 * 200)
         }
     }
+
+    /// O25, seen on the three kernels (Fixtures/differential/virtual-functions-no-room-*).
+    @Test("O25: a function found anew behind a full window can have no VFs", arguments: KernelBehaviour.presets)
+    func o25(_ behaviour: KernelBehaviour) throws {
+        var m = try machine(behaviour)
+        let physical = try m.at("01:00.0")
+        try m.run(.resourceAlignment("21@0000:01:00.0"), .remove(physical), .rescan)
+        // BAR 0 counts as 2 MiB now and fills the window; the block is optional and gives way.
+        #expect(try m.place("01:00.0", 0) == "fe800000-fe9fffff")
+        #expect(try m.place("01:00.0", 7) == "-")
+        let refused = try m.run(.setVFs(physical, 2))
+        #expect(refused.contains { isRefusal($0, of: physical, .noMemory) })
+        #expect(try !m.exists("01:00.1"))
+        try m.run(.resourceAlignment(""), .remove(physical), .rescan)
+        #expect(try m.place("01:00.0", 7) != "-")
+        try m.run(.setVFs(physical, 2))
+        #expect(try m.exists("01:00.2"))
+    }
+
+    @Test("O25: a card that the ACPI driver finds keeps its BARs when its VFs have no room")
+    func o25ACPI() throws {
+        for behaviour in KernelBehaviour.presets {
+            var m = try Q35(behaviour, cards: [.rootPort(1)])
+            m.program([0x08], bars: [0: 0xfea1_2000], buses: (0, 1, 1), mem: 0xfe80_0000...0xfe9f_ffff, command: 7)
+            try m.boot()
+            let card = CardProfile(
+                name: "controller",
+                functions: [
+                    CardFunction(
+                        identity: Function.Identity(vendor: 0x1b36, device: 0x0010, classCode: 0x010802),
+                        bars: [.memory(0, 0x4000, is64Bit: true)],
+                        sriov: CardSRIOV(
+                            total: 200,
+                            offset: 1,
+                            stride: 1,
+                            device: 0x0010,
+                            bars: [.memory(0, 0x4000, is64Bit: true)]
+                        ),
+                        driver: "nvme"
+                    )
+                ]
+            )
+            try m.run(.hotAdd(port: try m.at("00:01.0"), card: card, method: .acpiphp))
+            #expect(try m.place("01:00.0", 0) == "fe800000-fe803fff")
+            // One try, nothing grows: 3.1 MiB are not to be had in a window of 2 MiB.
+            #expect(try m.place("01:00.0", 7) == "-")
+            let refused = try m.run(.setVFs(try m.at("01:00.0"), 1))
+            #expect(refused.contains { isRefusal($0, of: FunctionAddress(parsing: "01:00.0"), .noMemory) })
+        }
+    }
+
+    private func isRefusal(_ event: TwinEvent, of address: FunctionAddress?, _ error: KernelError) -> Bool {
+        if case .refused(address, error, _) = event { return true }
+        return false
+    }
 }
