@@ -42,6 +42,8 @@ struct BootLog {
     var usesFirmwareMap = true
     /// What PNP reserved before PCI assigned.
     var reservations: [(AddressRange, isIO: Bool)] = []
+    /// Where the allocator begins in an aperture that starts at 0 (`pci_mem_start`).
+    var lowestMemory: UInt64?
     /// The kernel announced more than one try.
     var reallocates = false
     /// The extras that bridges asked for: I/O, memory, prefetchable.
@@ -74,6 +76,9 @@ struct BootLog {
                 reservations.append((addresses, range.isIO))
             }
             if line.contains("pci_try_num") { reallocates = true }
+            if line.hasPrefix("[mem "), line.contains("available for PCI devices") {
+                lowestMemory = Self.range(line)?.start
+            }
             if line.hasPrefix("PCI: Ignoring E820") || line.contains("PCI: Ignoring E820") { usesFirmwareMap = false }
             guard phase != .done else {
                 noteHotPlug(line)
@@ -102,6 +107,7 @@ struct BootLog {
 
     private static let keys: [StaticString] = [
         "pci_bus ", "pci 0", "pcieport ", "PCI: ", "BIOS-e820: ", "Linux version ", "pci 1", "system 00", "e820: ",
+        "[mem 0x",
     ]
 
     /// A line without time stamp, host name and log level.
@@ -142,6 +148,10 @@ struct BootLog {
             for other in order
             where other.segment == address.segment && UInt64(other.bus.rawValue) == buses.lowerBound {
                 for (index, size) in extras[other] ?? [:] { below[index, default: 0] += size }
+                // Blocks of VFs are extras of the window above them, too.
+                for (index, range) in devices[other]?.resources ?? [:] where (7...12).contains(index) {
+                    for window in [14, 15] { below[window, default: 0] += max(range.size, 1 << 20) }
+                }
             }
             if own.contains(where: { $0.value > below[$0.key] ?? 0 }) { devices[address]?.isHotPlug = true }
         }

@@ -42,6 +42,7 @@ struct BootReplay {
         blockers += log.reservations.map { Blocker(range: $0, isIO: $1, name: "pnp", source: .iomem) }
         var platform = Platform(architecture: "x86_64", commandLine: log.commandLine)
         platform.reallocation = log.reallocates ? .on : .off
+        if let lowest = log.lowestMemory { platform.minimumMemory = lowest }
         twin = try LinuxTwin(
             hostBridges: hosts,
             cards: [],
