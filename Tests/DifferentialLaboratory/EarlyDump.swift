@@ -3,39 +3,10 @@
 public import PCITopology
 
 /// The configuration registers as the kernel found them: what `pci=earlydump` writes to its log before it touches a
-/// function (`early_dump_pci_device`).
+/// function (`early_dump_pci_device`), as the guest's `pci-record` collects it.
 public struct EarlyDump: Sendable, Hashable {
     /// The first 256 bytes of each function's configuration space.
     public private(set) var registers: [FunctionAddress: [UInt8]] = [:]
-
-    /// Reads the dumps of a kernel log; only the first of each function counts.
-    public init(log: [String]) {
-        var current: FunctionAddress?
-        var bytes: [UInt8] = []
-        func words(_ line: String) -> [Substring] {
-            guard let close = line.firstIndex(of: "]") else { return [] }
-            return line[line.index(after: close)...].split(separator: " ")
-        }
-        for line in log {
-            let parts = words(line)
-            if parts.count == 4, parts[0] == "pci", parts[2] == "config", parts[3] == "space:" {
-                current = FunctionAddress(parsing: parts[1].dropLast())
-                bytes = []
-                continue
-            }
-            guard let address = current, parts.count == 17, parts[0].count == 9,
-                UInt64(parts[0].dropLast(), radix: 16) == UInt64(bytes.count)
-            else {
-                current = nil
-                continue
-            }
-            bytes += parts[1...].compactMap { UInt8($0, radix: 16) }
-            if bytes.count == 256 {
-                if registers[address] == nil { registers[address] = bytes }
-                current = nil
-            }
-        }
-    }
 
     /// The registers of a function at power-on: the dump, then what only the full space holds.
     ///

@@ -20,7 +20,8 @@ public struct GuestState: Equatable, Sendable {
 
     /// Asks the guest's `pci-state`.
     init(_ guest: VirtualMachine) throws {
-        try self.init(text: try guest.run("pci-state").checked().lines)
+        let text = String(decoding: try guest.packedOutput("pci-state"), as: UTF8.self)
+        try self.init(text: text.split(separator: "\n").map(String.init))
     }
 
     /// Reads what `pci-state` printed.

@@ -92,7 +92,16 @@ public struct Trial {
     ///
     /// - Throws: what the laboratory throws when the guest itself does not work.
     public func run(isJudged: Bool = true) throws -> Outcome {
-        let guest = try VirtualMachine(machine, kernel: kernel, options: .init(files: []))
+        // The only module that a trial loads is the driver for physical functions.
+        let guest = try VirtualMachine(
+            machine,
+            kernel: kernel,
+            options: .init(
+                files: [],
+                hasModules: machine.hasVirtualFunctions,
+                kernelArguments: ["ipv6.disable=1", "loglevel=1"]
+            )
+        )
         defer { guest.stop() }
         do {
             var run = TrialRun(self, guest, isJudged: isJudged)

@@ -40,8 +40,7 @@ struct TrialRun {
         if trial.keepsRecording { outcome.recording = Trial.Recording(start: record.record, states: [found.text]) }
         var twin = try LinuxTwin(start, behaviour: trial.kernel.behaviour)
         guard compare(found, try GuestState(twin), .reading, []) else { return }
-        let dump = EarlyDump(log: try guest.kernelLog())
-        if !dump.registers.isEmpty {
+        if let dump = record.firmware {
             let (booted, events) = try Self.boot(start, dump, trial.kernel.behaviour)
             outcome.bootsCompared = 1
             outcome.recording?.firmware = dump

@@ -19,10 +19,11 @@ public enum Initramfs {
     /// - Parameters:
     ///   - files: Paths of files that go to /usr/bin, with the shared libraries they need.
     ///   - kernel: The kernel whose modules are added.
+    ///   - hasModules: Whether they are: unpacking them takes a quarter of a boot.
     /// - Returns: The path of the archive in the cache.
     /// - Throws: ``LaboratoryError`` with the script's own words if a file, a library or busybox is missing.
-    public static func pack(_ files: [String], for kernel: Kernel) throws -> String {
-        try Script.run("pack-initramfs", [kernel.files(.packaged).modules] + files)
+    public static func pack(_ files: [String], for kernel: Kernel, hasModules: Bool = true) throws -> String {
+        try Script.run("pack-initramfs", [hasModules ? kernel.files(.packaged).modules : "/dev/null"] + files)
     }
 
     /// Debian's udevadm, which is systemd-udevd when called by that name; fetched if it is not there.

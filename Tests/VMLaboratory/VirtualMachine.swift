@@ -12,6 +12,8 @@ public final class VirtualMachine {
     public struct Options: Sendable {
         /// Files that the guest finds in /usr/bin, with the libraries they need; the built tool by default.
         public var files: [String]
+        /// Whether the guest can load modules.
+        public var hasModules: Bool
         /// The form of the kernel image.
         public var image: Kernel.Image
         /// Kernel parameters beside the topology's.
@@ -24,12 +26,14 @@ public final class VirtualMachine {
         /// Options with the given differences from the usual.
         public init(
             files: [String] = Initramfs.builtTool,
+            hasModules: Bool = true,
             image: Kernel.Image = .decompressed,
             kernelArguments: [String] = [],
             machineArguments: [String] = [],
             bootTimeout: Duration = .seconds(120)
         ) {
             self.files = files
+            self.hasModules = hasModules
             self.image = image
             self.kernelArguments = kernelArguments
             self.machineArguments = machineArguments
@@ -109,7 +113,7 @@ public final class VirtualMachine {
     /// The program and arguments that boot a guest, without its serial ports and monitor.
     public static func command(_ topology: MachineTopology, kernel: Kernel, options: Options) throws -> [String] {
         let files = try kernel.files(options.image)
-        let archive = try Initramfs.pack(options.files, for: kernel)
+        let archive = try Initramfs.pack(options.files, for: kernel, hasModules: options.hasModules)
         let parameters =
             ["console=ttyS0", "quiet", "panic=-1"] + hasteParameters + timeStampRate + topology.kernelArguments
             + options.kernelArguments

@@ -7,13 +7,13 @@ extension KernelBehaviour {
     /// The other behaviours under which operations end in what the machine shows, likeliest first.
     ///
     /// For the moment when an applied step did not end as predicted: a stable tree may carry a piece of another generation.
-    /// What is returned fits all that was seen, so a plan can be made anew with the first of them; none means that no known
-    /// kernel does this, and the machine's way back is the only way.
     ///
     /// - Parameters:
     ///   - observed: what the machine shows after the operations.
     ///   - operations: what was done, in order; an operation that the twin refuses ends that candidate.
     ///   - before: the machine before the first of them, as it was read.
+    /// - Returns: what fits all that was seen, so that a plan can be made anew with the first of them; none means that no
+    ///   known kernel does this, and the machine's way back is the only way.
     /// - Complexity: one simulation for each of `alternatives`, O(n log n) each.
     public func alternatives(
         for observed: TreeState,

@@ -146,28 +146,75 @@ static void files_in(const char *directory)
 	each(directory, file);
 }
 
-/* The log without the lines of a register dump, which nothing here reads. */
+/* One line of a register dump, 16 bytes in hexadecimal after an offset; the digits go to `into`. */
+static int dump_line(const char *line, const char *end, char *into)
+{
+	const char *at = memchr(line, ']', (size_t)(end - line));
+	int digits = 0;
+
+	if (!at || end - at < 12 || at[1] != ' ' || at[2] != '0' || at[10] != ':')
+		return 0;
+	for (at += 11; at < end && digits < 32; at++)
+		if (*at != ' ')
+			into[digits++] = *at;
+	return digits == 32;
+}
+
+/*
+ * The log, and apart from it the registers that `pci=earlydump` wrote into it: one function a line, its address and the
+ * digits of 256 bytes; only the first dump of a function, which shows what the firmware left.
+ */
 static void log_lines(void)
 {
-	static char text[1 << 20], kept[1 << 20];
+	static char text[1 << 20], kept[1 << 20], dumps[1 << 18];
 	int length = klogctl(3, text, sizeof(text) - 1);
-	size_t size = 0;
+	size_t size = 0, dumped = 0, start = 0;
 
 	text[length < 0 ? 0 : length] = 0;
 	for (char *line = text, *end; *line; line = end) {
-		unsigned offset;
-		char colon;
-		const char *close = strchr(line, ']');
+		const char *space;
 
 		end = strchr(line, '\n');
 		end = end ? end + 1 : line + strlen(line);
-		if (close && close < end && sscanf(close + 1, " %8x%c", &offset, &colon) == 2 && colon == ':' &&
-		    close[2] == '0' && close[10] == ':')
+		if (start && dumped + 64 < sizeof(dumps) && dump_line(line, end, dumps + dumped)) {
+			dumped += 32;
+			if (dumped - start == 13 + 512) {
+				dumps[dumped++] = '\n';
+				start = 0;
+			}
 			continue;
+		}
+		if (start)
+			dumped = start;
+		start = 0;
+		space = memmem(line, (size_t)(end - line), ": config space:", 15);
+		if (space && space - line > 12 && dumped + 600 < sizeof(dumps)) {
+			char address[14];
+
+			memcpy(address, space - 12, 12);
+			address[12] = ' ';
+			address[13] = 0;
+			dumps[dumped] = 0;
+			if (!strstr(dumps, address)) {
+				start = dumped;
+				memcpy(dumps + dumped, address, 13);
+				dumped += 13;
+				/* A dump at the very beginning starts at 0, which says "none" above. */
+				if (!start) {
+					memmove(dumps + 1, dumps, dumped);
+					dumps[0] = '\n';
+					start = 1;
+					dumped++;
+				}
+			}
+			continue;
+		}
 		memcpy(kept + size, line, (size_t)(end - line));
 		size += (size_t)(end - line);
 	}
 	bytes("/dmesg.txt", kept, size);
+	if (dumped)
+		bytes("/firmware.txt", dumps, dumped);
 }
 
 int main(void)
