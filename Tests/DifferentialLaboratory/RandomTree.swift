@@ -93,10 +93,11 @@ public struct RandomTree {
         if chance.happens(8) { reserve.io = .kib(chance.happens(50) ? 4 : 8) }
         let hotPlug = chance.happens(75)
         let children = below(depth: 0)
-        // A reserve that is too small for what is there hides it from the kernel: worth a boot, but nothing more.
-        let bridges = children.reduce(0) { $0 + $1.bridgeCount }
+        // A reserve that is too small for what is there would make the firmware give out fewer bus numbers than it needs,
+        // and the kernel then finds the rest as root buses of their own (`pcibios_fixup_peer_bridges`), which no twin mirrors.
         if chance.happens(25) {
-            reserve.buses = chance.happens(90) ? bridges + UInt64.random(in: 1...10, using: &chance) : 1
+            let bridges = children.reduce(0) { $0 + $1.bridgeCount }
+            reserve.buses = bridges + UInt64.random(in: 1...10, using: &chance)
         }
         if chance.happens(12) { return Device("ioh3420", name("ioh"), at: address, children: children) }
         return .rootPort(name("rp"), at: address, hotPlug: hotPlug, reserve: reserve, children: children)
