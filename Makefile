@@ -56,10 +56,11 @@ vm-test: fetch-kernels
 	$(SWIFT) build --build-tests -j $(JOBS)
 	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
 
-## differential   twin against kernels: kept cases, then TREES random trees from SEED on each; the same every time
+## differential   twin against kernels: kept cases, oracles, then TREES random trees from SEED; the same every time
 differential: fetch-kernels
 	$(SWIFT) build --product vm-lab -j $(JOBS)
 	.build/debug/vm-lab replay Fixtures/differential/*
+	.build/debug/vm-lab oracles Fixtures/oracles.json
 	@mkdir -p .build/differential; \
 	for kernel in 6.1 6.12 7; do \
 	    .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(TREES) \

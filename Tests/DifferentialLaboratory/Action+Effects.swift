@@ -39,7 +39,8 @@ extension Action {
 
     /// What the action is in a scene, or nil when what it names is not there.
     func effects(_ scene: Scene, _ machine: MachineTopology) -> Effects? {
-        let method: HotPlugMethod = machine.hotPlug == .native ? .pciehp : .acpiphp
+        let isDeaf = machine.kernelArguments.contains("acpiphp.disable=1")
+        let method: HotPlugMethod = machine.hotPlug == .native ? .pciehp : isDeaf ? .unnoticed : .acpiphp
         switch self {
         case .rescan: return Effects(.rescan, "echo 1 >/sys/bus/pci/rescan")
         case .autoprobe(let on):

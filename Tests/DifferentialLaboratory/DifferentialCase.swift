@@ -66,6 +66,15 @@ public struct DifferentialCase: Sendable {
             }
         }
 
+        /// Reads a file of several, by name; they are the same on every kernel.
+        public static func several(file: String) throws -> [(name: String, header: Header)] {
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+            let headers = try JSONDecoder().decode([String: Header].self, from: bytes)
+            return headers.map { (name: $0.key, header: $0.value) }.sorted {
+                $0.name.compare($1.name, options: .numeric) == .orderedAscending
+            }
+        }
+
         init(_ kernel: Kernel, _ cause: String, _ machine: MachineTopology, _ places: Places, _ steps: [[Action]])
             throws
         {
@@ -106,9 +115,9 @@ public struct DifferentialCase: Sendable {
             )
         }
 
-        /// The case on a real kernel.
-        public func trial() throws -> Trial {
-            guard let places = Places(places), let kernel = Kernel(rawValue: kernel) else {
+        /// The case on a real kernel, its own unless another is given.
+        public func trial(kernel other: Kernel? = nil) throws -> Trial {
+            guard let places = Places(places), let kernel = other ?? Kernel(rawValue: kernel) else {
                 throw DifferentialError("expected places and a kernel in the case, found others")
             }
             return Trial(

@@ -206,7 +206,8 @@ public struct RandomTree {
             return Device.nvme(name("nvme"), at: address).with("cmb_size_mb", .number(chance.power(0...7)))
         default:
             let functions = chance.happens(75) ? UInt64.random(in: 1...12, using: &chance) : 0
-            return .nvme(name("nvme"), virtualFunctions: functions, at: address)
+            // VFs take the function numbers after their own.
+            return .nvme(name("nvme"), virtualFunctions: address.contains(".") ? 0 : functions, at: address)
         }
     }
 }

@@ -41,3 +41,51 @@ struct ReplayCommand: ParsableCommand {
         if tally.mismatches > 0 { throw ExitCode(1) }
     }
 }
+
+/// The reference's oracles on every kernel.
+struct OraclesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "oracles",
+        abstract: "Runs written-down sequences on each kernel and compares every step with the twin."
+    )
+
+    @Option(
+        name: .shortAndLong,
+        help: "The kernel: 6.1, 6.12 or 7; all of them without this.",
+        transform: { text in
+            guard let kernel = Kernel(rawValue: text) else {
+                throw ValidationError("expected 6.1, 6.12 or 7, found '\(text)'")
+            }
+            return kernel
+        }
+    )
+    var kernel: Kernel?
+
+    @Argument(help: "The file of sequences.")
+    var file = "Fixtures/oracles.json"
+
+    func run() throws {
+        var tally = Tally()
+        for (name, header) in try DifferentialCase.Header.several(file: file) {
+            for kernel in kernel.map({ [$0] }) ?? [.linux6_1, .linux6_12, .linux7] {
+                let outcome = try header.trial(kernel: kernel).run()
+                tally.add(outcome)
+                guard outcome.mismatch != nil || outcome.skipped > 0 || outcome.steps.count < header.steps.count else {
+                    print("\(name) on \(kernel): agrees")
+                    continue
+                }
+                guard let mismatch = outcome.mismatch else {
+                    tally.failures += 1
+                    print(
+                        "\(name) on \(kernel): only \(outcome.steps.count) of \(header.steps.count) steps could be done"
+                    )
+                    continue
+                }
+                print("\(name) on \(kernel): MISMATCH (\(mismatch.stage.rawValue)): \(header.cause)")
+                DifferentialCommand.show(mismatch, header.topology(), outcome.steps, isLong: true)
+            }
+        }
+        print("oracles: \(tally)")
+        if tally.mismatches > 0 || tally.failures > 0 { throw ExitCode(1) }
+    }
+}
