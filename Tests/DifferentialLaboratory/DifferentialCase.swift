@@ -180,6 +180,8 @@ public struct DifferentialCase: Sendable {
         var header = try Header(directory: directory)
         let outcome = try header.trial().run(isJudged: false)
         header.release = Kernel(rawValue: header.kernel)?.release ?? ""
+        // A step that named what was not there was passed over.
+        header.steps = outcome.steps.map { $0.map(\.description).joined(separator: "; ") }
         if let recording = outcome.recording { try write(header, recording, to: directory) }
     }
 

@@ -168,6 +168,31 @@ extension TwinState {
         return none
     }
 
+    /// Whether two bridges side by side claim configuration cycles to a bus, by their registers.
+    ///
+    /// Hardware does something or other then. The numbers of a bridge that was removed stay in its registers, so numbers
+    /// that are written into its neighbour can meet them.
+    func isClaimedTwice(bus number: UInt8, host: Int32) -> Bool {
+        var level = hosts[Int(host)].firstFunction
+        for _ in 0..<256 {
+            var claimant = none
+            var this = level
+            while this != none {
+                let held = registers[this]
+                if facts[this].isPresent, facts[this].headerLayout == 1, held.secondary != 0, held.secondary <= number,
+                    number <= held.subordinate
+                {
+                    if claimant != none { return true }
+                    claimant = this
+                }
+                this = facts[this].nextSibling
+            }
+            guard claimant != none, registers[claimant].secondary != number else { return false }
+            level = facts[claimant].firstChild
+        }
+        return false
+    }
+
     /// Whether configuration cycles to the function's bus, routed by the bridges' registers, arrive at the function.
     func answers(_ device: Int32) -> Bool {
         let bus = devices[device].bus

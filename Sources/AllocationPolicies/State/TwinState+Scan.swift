@@ -88,6 +88,9 @@ extension TwinState {
     private mutating func scanSlots(_ bus: Int32) {
         // A bus that was made for VFs has no bridge of its own, and nothing answers a probe there.
         guard buses[bus].bridge != none || buses[bus].isRoot else { return }
+        if buses[bus].bridge != none, isClaimedTwice(bus: buses[bus].number, host: buses[bus].host) {
+            note(.fault(address(buses[bus].bridge), "another bridge claims the same bus number"))
+        }
         var function = functionsAnswering(bus: buses[bus].number, host: buses[bus].host)
         while function != none {
             let device = facts[function].devfn >> 3
