@@ -39,8 +39,6 @@ extension Action {
 
     /// What the action is in a scene, or nil when what it names is not there.
     func effects(_ scene: Scene, _ machine: MachineTopology) -> Effects? {
-        let isDeaf = machine.kernelArguments.contains("acpiphp.disable=1")
-        let method: HotPlugMethod = machine.hotPlug == .native ? .pciehp : isDeaf ? .unnoticed : .acpiphp
         switch self {
         case .rescan: return Effects(.rescan, "echo 1 >/sys/bus/pci/rescan")
         case .autoprobe(let on):
@@ -65,6 +63,10 @@ extension Action {
             )
         case .plug(let card, let port):
             guard scene.topology.children(of: i).isEmpty, function.bridge?.busRange != nil else { return nil }
+            // The firmware speaks for the first root bus alone; it leaves the ports of others to the kernel.
+            let isDeaf = machine.kernelArguments.contains("acpiphp.disable=1")
+            let isNative = machine.hotPlug == .native || scene.topology.path(of: i).rootBus != BusNumber(0)
+            let method: HotPlugMethod = isNative ? .pciehp : isDeaf ? .unnoticed : .acpiphp
             var effects = Effects(.hotAdd(port: address, card: card.profile, method: method), nil)
             effects.plugged = (card.devices(behind: port), port)
             effects.isSlow = true
