@@ -16,7 +16,7 @@ UNITDIR ?= /lib/systemd/system
 DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
-FAULTS ?= 12
+FAULTS ?= all
 TREES ?= 36
 SEED ?= 1
 
@@ -69,7 +69,7 @@ differential: fetch-kernels
 	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
 	cat .build/differential/6.1.txt .build/differential/6.12.txt .build/differential/7.txt; exit $$status
 
-## fault-test     disturbed applies on real kernels: FAULTS of them on each
+## fault-test     disturbed applies on real kernels: FAULTS of them on each, all of them take hours
 fault-test: fetch-kernels
 	$(SWIFT) build --build-tests -j $(JOBS)
 	PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_FAULTS=$(FAULTS) $(SWIFT) test --skip-build --disable-xctest \

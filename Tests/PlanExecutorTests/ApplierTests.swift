@@ -385,23 +385,90 @@ final class Bench {
             guard let i = state.index(Fake.otherEndpoint) else { return }
             state.devices[i].lines[0] = .zero
         }
-        var asked = 0
-        let report = try bench.applier.apply(
-            plan,
-            replanner: { tree, before in
-                asked += 1
-                #expect(before == plan.before)
-                #expect(tree == bench.machine.state.tree)
-                let target = Fake.at(Fake.otherEndpoint, bench.machine.state)
-                return Fake.plan(
-                    bench.machine.state,
-                    [([.remove(target), .rescanBus(segment: 0, bus: target.bus)], [])]
-                )
-            }
-        )
-        #expect(asked == 1)
+        let foresight = FakeForesight(bench.machine)
+        foresight.back = { addresses in
+            let target = Fake.at(Fake.otherEndpoint, bench.machine.state)
+            #expect(addresses == [target])
+            return [([.remove(target), .rescanBus(segment: 0, bus: target.bus)], [])]
+        }
+        let report = try bench.applier.apply(plan, foresight: foresight)
+        #expect(foresight.askedBack == 1)
         #expect(report.line == "APPLY: rolled-back reason=prediction-differs", "\(report)")
         #expect(bench.broken.isEmpty)
+    }
+
+    /// The recorded way back loses the endpoint's address, and the twin knows it before it is gone.
+    @Test func anotherWayBackIsGoneWhereTheTwinSaysSo() throws {
+        let bench = Bench()
+        var plan = Fake.grow(bench.original)
+        let upstream = Fake.at(Fake.upstream, bench.original)
+        // Removing the port that is found again on bus 02 makes no room for anything: it stays lost.
+        plan.steps[0].wayBack = [.rescanDevice(Fake.at(Fake.rootPort, bench.original))]
+        plan.steps[1].wayBack = [.remove(upstream)]
+        bench.machine.failures[1] = .refused
+        let foresight = FakeForesight(bench.machine)
+        foresight.explanation = "fake"
+        let report = try bench.applier.apply(plan, foresight: foresight)
+        #expect(report.verdict == .rolledBack, "\(report)")
+        #expect(report.remarks.contains("the recorded way back would leave something lost; going another one"))
+        #expect(bench.machine.trace.last == .rescanBus(segment: 0, bus: BusNumber(1)))
+        #expect(bench.broken.isEmpty)
+    }
+
+    @Test func anotherPlanIsTriedWhenTheTwinExplainsTheDifference() throws {
+        let bench = Bench()
+        var plan = Fake.grow(bench.original)
+        plan.disturbed = [Self.disturbance(Fake.upstream, bench)]
+        Self.spoil(&plan)
+        let foresight = FakeForesight(bench.machine)
+        foresight.explanation = "another kernel"
+        foresight.anew = {
+            var other = Fake.grow(bench.machine.state)
+            other.disturbed = [Self.disturbance(Fake.upstream, bench)]
+            return other
+        }
+        let report = try bench.applier.apply(plan, foresight: foresight)
+        #expect(report.line == "APPLY: done reason=goal-reached", "\(report)")
+        #expect(report.remarks.contains("this is what the kernel does as another kernel; the plan took it for fake"))
+        #expect(report.writes == 4)
+        #expect(bench.broken.isEmpty)
+        #expect(try Journal.last(on: bench.disk)?.end?.verdict == "done")
+    }
+
+    @Test func anotherPlanThatStopsSomebodyElseIsNotTried() throws {
+        let bench = Bench()
+        var plan = Fake.grow(bench.original)
+        plan.disturbed = [Self.disturbance(Fake.upstream, bench)]
+        Self.spoil(&plan)
+        let foresight = FakeForesight(bench.machine)
+        foresight.explanation = "another kernel"
+        foresight.anew = {
+            var other = Fake.resize(bench.machine.state)
+            other.disturbed = [Self.disturbance(Fake.otherEndpoint, bench)]
+            return other
+        }
+        let report = try bench.applier.apply(plan, foresight: foresight)
+        #expect(report.line == "APPLY: rolled-back reason=prediction-differs", "\(report)")
+        // The behaviour as planned explains what is seen: the plan itself is wrong, and another one is not asked for.
+        foresight.explanation = "fake"
+        #expect(try bench.applier.apply(plan, foresight: foresight).reason == "stale")
+        #expect(foresight.askedAnew == 1)
+    }
+
+    private static func disturbance(_ hops: [UInt8], _ bench: Bench) -> Disturbance {
+        let address = Fake.at(hops, bench.original)
+        return Disturbance(address: address, newAddress: address, effect: .stopped, what: "port", weight: 1)
+    }
+
+    /// Shifts the predicted address of the endpoint beside in every tree.
+    private static func spoil(_ plan: inout Plan) {
+        func spoil(_ tree: inout TreeState) {
+            guard let i = tree.functions.firstIndex(where: { $0.path.hops == Fake.otherEndpoint }) else { return }
+            tree.functions[i].lines[0].start ^= 0x40_0000
+            tree.functions[i].lines[0].end |= 0x40_0000
+        }
+        for i in plan.steps.indices { spoil(&plan.steps[i].after) }
+        spoil(&plan.after)
     }
 
     @Test func withoutAWayBackTheReportSaysWhatIsLost() throws {

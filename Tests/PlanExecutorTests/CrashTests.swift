@@ -146,6 +146,25 @@ import Testing
         }
     }
 
+    /// A removal forgets `driver_override`, and nobody else would give the device back to the driver of a guest.
+    @Test func aChosenDriverComesBack() throws {
+        var state = Fake.machine()
+        let i = try #require(state.index(Fake.endpoint))
+        state.devices[i].isBoundByChoice = true
+        state.devices[i].driverOverride = state.devices[i].driver
+        for moment in 1...40 {
+            let bench = Bench(state)
+            bench.clock.crashAt = moment
+            do {
+                #expect(try bench.applier.apply(Fake.growAtOnce(state)).verdict == .done)
+            } catch is SimulatedCrash {
+                #expect(try Recovery(bench.applier).run().exitStatus == 0)
+            }
+            #expect(bench.broken.isEmpty, "\(moment): \(bench.broken)")
+            #expect(bench.machine.state.devices[i].driverOverride == "edu")
+        }
+    }
+
     @Test func finishingGoesForwardBetweenSteps() throws {
         let bench = Bench()
         let plan = Fake.renumber(bench.original)

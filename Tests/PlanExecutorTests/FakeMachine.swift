@@ -77,7 +77,12 @@ final class FakeMachine: SystemWriter, MachineObserver {
     func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] {
         addresses.compactMap { address in
             state.known(address).map {
-                FunctionSigns(address: address, driver: state.devices[$0].driver, config: state.config($0))
+                FunctionSigns(
+                    address: address,
+                    driver: state.devices[$0].driver,
+                    driverOverride: state.devices[$0].driverOverride,
+                    config: state.config($0)
+                )
             }
         }
     }

@@ -14,6 +14,8 @@ struct FakeDevice {
     /// Buses that a bridge asks for beyond its own.
     var spareBuses: UInt8 = 0
     var preferredDriver: String?
+    /// Whether the driver takes the device only when the administrator says so.
+    var isBoundByChoice = false
     /// Whether the hardware is in its slot.
     var isPresent = true
     var config = [UInt8](repeating: 0, count: 256)
@@ -21,6 +23,7 @@ struct FakeDevice {
     // What the kernel holds.
     var isKnown = false
     var driver: String?
+    var driverOverride: String?
     var lines = [ResourceLine](repeating: .zero, count: 13)
     var buses: BusRange?
 
@@ -185,6 +188,9 @@ struct FakeMachineState {
         case .probeDriver(let address):
             guard let i = known(address) else { return notThere }
             bind(i)
+        case .driverOverride(let address, let driver):
+            guard let i = known(address) else { return notThere }
+            devices[i].driverOverride = driver
         case .slotPower, .sriovNumVFs: return notThere
         }
         return nil
@@ -194,6 +200,7 @@ struct FakeMachineState {
         for child in children(i) where devices[child].isKnown { remove(child) }
         devices[i].isKnown = false
         devices[i].driver = nil
+        devices[i].driverOverride = nil
         devices[i].buses = nil
         devices[i].lines = Array(repeating: .zero, count: devices[i].lines.count)
     }
@@ -352,7 +359,9 @@ struct FakeMachineState {
     }
 
     private mutating func bind(_ i: Int) {
-        guard let driver = devices[i].preferredDriver, devices[i].driver == nil else { return }
+        guard let driver = devices[i].preferredDriver, devices[i].driver == nil,
+            devices[i].driverOverride == driver || !devices[i].isBoundByChoice
+        else { return }
         guard devices[i].isBridge || devices[i].bars.keys.allSatisfy({ devices[i].lines[$0].isPlacedForTests }) else {
             return
         }

@@ -1,165 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 internal import AllocationPolicies
-internal import Foundation
-internal import LibPCIBridge
 internal import PCITopology
+internal import RebalancePlanner
 internal import VMLaboratory
 
 @testable internal import PlanExecutor
-@testable internal import RebalancePlanner
 
-/// Why a campaign cannot go on.
-struct CampaignError: Error, CustomStringConvertible {
-    var description: String
-}
-
-/// One guest in which applies are disturbed one after another, and what they left is compared with what was there.
+/// Applies that are disturbed one after another in one guest; what each leaves is compared with what was there.
 final class FaultCampaign {
-    /// What happens to an apply.
-    enum Fault: Hashable, CustomStringConvertible {
-        case none
-        /// SIGKILL at a moment: around every write to the journal, around every deed.
-        case kill(moment: Int)
-        /// SIGKILL at a moment, and then the power is cut before anybody can recover.
-        case powerCut(moment: Int)
-        /// SIGKILL at a moment of the apply, then at a moment of the recovery.
-        case killTwice(moment: Int, second: Int)
-        /// The kernel refuses a write.
-        case refuse(deed: Int)
-        /// A write takes longer than the tool waits, and ends later.
-        case hang(deed: Int)
-        /// The plan predicts something else than the kernel does.
-        case wrongPrediction(step: Int)
-        /// Two applies at once.
-        case two
-        /// No room for the journal.
-        case fullDisk
-
-        var description: String {
-            switch self {
-            case .none: "no fault"
-            case .kill(let moment): "killed at moment \(moment)"
-            case .powerCut(let moment): "killed at moment \(moment), power cut"
-            case .killTwice(let moment, let second): "killed at moment \(moment), recovery killed at \(second)"
-            case .refuse(let deed): "write \(deed) refused"
-            case .hang(let deed): "write \(deed) late"
-            case .wrongPrediction(let step): "wrong prediction after step \(step)"
-            case .two: "two at once"
-            case .fullDisk: "disk full"
-            }
-        }
-    }
-
-    /// A way to make a plan for whatever state the machine is in.
-    struct Scenario: Sendable {
-        var name: String
-        var stages: @Sendable (Topology, Int) -> [(writes: [SystemWrite], wayBack: [SystemWrite])]
-    }
-
-    /// The machine at one moment.
-    struct Moment {
-        var topology: Topology
-        var tree: TreeState
-        var signs: [SignRecord]
-        /// What the memory of each probed device answers, by place; all ones when it does not.
-        var answers: [TopologyPath: String]
-    }
-
-    let guest: VirtualMachine
-    private let behaviour: KernelBehaviour
-    private let probed: [TopologyPath]
-    private(set) var last: Moment
-    private(set) var applies = 0
     private static let preload = "LD_PRELOAD=/usr/bin/guest-faults.so"
+    private static let card = Device.testDevice("card", memory: .mib(1))
+    private static let small = "0000:00:02.0/00.0/03.0/00.0"
 
-    /// Boots a guest; `probed` are devices without driver whose memory is read after every apply.
-    init(_ topology: MachineTopology, kernel: Kernel, probed: [String]) throws {
-        let environment = ProcessInfo.processInfo.environment
-        let tool = environment["PCI_REBALANCE_TOOL"].map { [$0] } ?? Initramfs.builtTool
-        guest = try VirtualMachine(topology, kernel: kernel, options: .init(files: tool + [Self.faultLibrary()]))
-        let release = try guest.output("uname -r").trimmingCharacters(in: .whitespacesAndNewlines)
-        behaviour = KernelBehaviour.preset(forRelease: release).behaviour
-        self.probed = probed.compactMap { TopologyPath(parsing: $0) }
-        last = Moment(topology: try Self.snapshot(guest), tree: TreeState([]), signs: [], answers: [:])
-        last = try moment()
+    let machine: FaultMachine
+    private let behaviour: KernelBehaviour
+    private(set) var last: FaultMachine.Moment
+    /// Places that a fault itself has emptied.
+    private var pulled: Set<String> = []
+    /// Whether the device beside is bound to vfio-pci.
+    private var isHeld = false
+
+    /// Boots a guest.
+    init(kernel: Kernel) throws {
+        machine = try FaultMachine(.faults, kernel: kernel)
+        behaviour = KernelBehaviour.preset(forRelease: machine.guest.release).behaviour
+        last = try machine.moment()
     }
 
-    /// Compiles the library that disturbs the tool, once.
-    private static func faultLibrary() throws -> String {
-        let source = #filePath.replacing("/VMTests/FaultCampaign.swift", with: "/VMLaboratory/Scripts/guest-faults.c")
-        let directory = NSTemporaryDirectory() + "pci-rebalance-faults-\(getuid())"
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        let library = directory + "/guest-faults.so"
-        let unfinished = library + ".\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["cc", "-shared", "-fPIC", "-O1", "-o", unfinished, source]
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0, rename(unfinished, library) == 0 else {
-            throw CampaignError(description: "expected cc to compile \(source), it failed")
-        }
-        return library
-    }
-
-    // MARK: Reading
-
-    private static func snapshot(_ guest: VirtualMachine) throws -> Topology {
-        let packed = try guest.run("pci-rebalance snapshot -q | gzip", timeout: .seconds(120)).checked().standardOutput
-        return try TopologyAssembler(SnapshotFile.decode(gzip(packed, ["-d"]))).topology()
-    }
-
-    /// Packs or unpacks: the guest's serial line is slow.
-    private static func gzip(_ bytes: [UInt8], _ arguments: [String]) throws -> [UInt8] {
-        let path = NSTemporaryDirectory() + "pci-rebalance-\(UUID().uuidString)"
-        try Data(bytes).write(to: URL(fileURLWithPath: path))
-        defer { unlink(path) }
-        let process = Process()
-        let output = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["gzip"] + arguments
-        process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-        process.standardOutput = output
-        try process.run()
-        let result = Array(try output.fileHandleForReading.readToEnd() ?? Data())
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw CampaignError(description: "gzip failed") }
-        return result
-    }
-
-    private func moment() throws -> Moment {
-        let topology = try Self.snapshot(guest)
-        let signs = topology.functions.map {
-            SignRecord(FunctionSigns(address: $0.address, driver: $0.use.driver, config: $0.config))
-        }
-        var answers: [TopologyPath: String] = [:]
-        for i in topology.functions.indices where probed.contains(topology.path(of: i)) {
-            let bars = topology.functions[i].resources.filter { $0.index.isBAR && $0.kind != .io }
-            guard let range = bars.first?.range else {
-                answers[topology.path(of: i)] = "no address"
-                continue
-            }
-            let answer = try guest.run("devmem \(hex(range.first)) 8")
-            answers[topology.path(of: i)] = answer.output.trimmingCharacters(in: .whitespacesAndNewlines)
-        }
-        return Moment(topology: topology, tree: TreeState(topology), signs: signs, answers: answers)
-    }
-
-    // MARK: One apply
-
-    /// The plan of a scenario for the machine as it is; nil when the twin says that it does not go.
-    func plan(_ scenario: Scenario, round: Int) throws -> Plan? {
-        var simulation = try TwinSimulation(last.topology, behaviour: behaviour)
+    /// The plan of a scenario for the machine as it is; nil where the twin says that it would lose something.
+    func plan(_ scenario: FaultScenario, round: Int) throws -> Plan? {
+        var prediction = try Prediction(last.topology, behaviour: behaviour)
         var steps: [PlanStep] = []
         for stage in scenario.stages(last.topology, round) {
-            guard simulation.perform(stage.writes) else { return nil }
+            guard prediction.perform(stage.writes), let after = prediction.tree else { return nil }
             steps.append(
                 PlanStep(
                     purpose: "\(scenario.name) \(steps.count + 1)",
                     preconditions: [.treeAsPredicted],
                     writes: stage.writes,
-                    after: TreeState(try simulation.topology()),
+                    after: after,
                     wayBack: stage.wayBack
                 )
             )
@@ -172,7 +52,7 @@ final class FaultCampaign {
             fingerprint: last.tree.fingerprint,
             goals: [.everythingRequired],
             diagnosis: [],
-            disturbed: [],
+            disturbed: disturbed(steps),
             steps: steps,
             before: last.tree,
             after: after,
@@ -182,11 +62,28 @@ final class FaultCampaign {
         return PlanSafety.fault(in: plan) == nil ? plan : nil
     }
 
+    /// Everything that the steps remove, so that a device held by vfio may be stopped.
+    private func disturbed(_ steps: [PlanStep]) -> [Disturbance] {
+        var roots: [TopologyPath] = []
+        for case .remove(let address) in steps.flatMap(\.writes) {
+            roots += last.tree.functions.filter { $0.address == address }.map(\.path)
+        }
+        return last.tree.functions.filter { function in roots.contains { $0.isAncestorOrSelf(of: function.path) } }.map
+        {
+            Disturbance(address: $0.address, newAddress: $0.address, effect: .stopped, what: "exercise", weight: 1)
+        }
+    }
+
+    // MARK: One apply
+
     /// The number of moments and deeds of an apply that nothing disturbs; the apply is done.
     func measure(_ plan: Plan) throws -> (moments: Int, deeds: Int, problems: [String]) {
         let problems = try apply(plan, .none)
-        let words = try guest.output("cat /tmp/count").split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
-        guard words.count == 2 else { throw CampaignError(description: "expected two counts, found \(words)") }
+        let words = try machine.guest.run("cat /tmp/count").output.split(whereSeparator: \.isWhitespace)
+            .compactMap { Int($0) }
+        guard words.count == 2 else {
+            throw CampaignError(description: "expected two counts, found \(words); \(problems)")
+        }
         return (words[0], words[1], problems)
     }
 
@@ -194,83 +91,149 @@ final class FaultCampaign {
     func apply(_ plan: Plan, _ fault: Fault) throws -> [String] {
         var plan = plan
         if case .wrongPrediction(let step) = fault { Self.spoil(&plan, step) }
-        try guest.run("gunzip >/tmp/plan.json", input: Self.gzip(PlanDocument.encode(plan), ["-9"])).checked()
-        applies += 1
+        try machine.guest.run(
+            "rm -f /tmp/count; umask 077; cat >/tmp/plan.json",
+            input: PlanDocument.encode(plan)
+        ).checked()
+        return try disturb(fault) + compare()
+    }
+
+    private let command = "pci-rebalance apply /tmp/plan.json"
+
+    private func disturb(_ fault: Fault) throws -> [String] {
         var problems: [String] = []
-        let command = "cd /root; chmod 600 plan.json; pci-rebalance apply plan.json"
-
-        func expect(_ result: CommandResult, _ statuses: Set<Int>, _ verdict: String) {
-            let last = result.lines.last ?? ""
-            if !statuses.contains(result.status) || !last.hasPrefix(verdict) {
-                let words = (result.lines + result.errors.split(separator: "\n").map(String.init)).suffix(24)
-                problems.append(
-                    "expected \(statuses) \(verdict), found \(result.status):\n" + words.joined(separator: "\n")
-                )
-            }
+        func expect(_ status: Int, _ lines: [String], _ answers: [Int: String]) {
+            if let verdict = answers[status], lines.last?.hasPrefix(verdict) == true { return }
+            problems.append("expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n"))
         }
-        func recover(_ environment: String = "") throws -> CommandResult {
-            try guest.run("cd /root; \(environment) pci-rebalance recover", timeout: .seconds(180))
+        func expect(_ result: CommandResult, _ answers: [Int: String]) {
+            expect(result.status, result.lines + result.errors.split(separator: "\n").map(String.init), answers)
         }
-        func run(_ environment: String, _ text: String = command) throws -> CommandResult {
-            try guest.run(text.replacing("pci-rebalance", with: "\(environment) pci-rebalance"), timeout: .seconds(240))
-        }
-
         switch fault {
-        case .none:
-            expect(try run("\(Self.preload) FAULT_COUNT=/tmp/count"), [0], "APPLY: done")
+        case .none: expect(try run("FAULT_COUNT=/tmp/count"), [0: "APPLY: done"])
         case .kill(let moment):
-            let killed = try run("\(Self.preload) FAULT_KILL=\(moment)")
+            let killed = try run("FAULT_KILL=\(moment)")
             if killed.status != 137 { problems.append("expected SIGKILL, found status \(killed.status)") }
-            expect(try recover(), [0], "APPLY: ")
+            expect(try recover(), [0: "APPLY: "])
         case .killTwice(let moment, let second):
-            _ = try run("\(Self.preload) FAULT_KILL=\(moment)")
-            _ = try recover("\(Self.preload) FAULT_KILL=\(second)")
-            expect(try recover(), [0], "APPLY: ")
+            _ = try run("FAULT_KILL=\(moment)")
+            _ = try recover("FAULT_KILL=\(second)")
+            expect(try recover(), [0: "APPLY: "])
         case .powerCut(let moment):
-            _ = try run("\(Self.preload) FAULT_KILL=\(moment)")
-            try guest.reset(preserving: ["/var/lib/pci-rebalance"])
-            expect(try recover(), [0], "APPLY: ")
-        case .refuse(let deed):
-            expect(try run("\(Self.preload) FAULT_REFUSE=\(deed)"), [5], "APPLY: rolled-back reason=write-refused")
-        case .hang(let deed):
+            _ = try run("FAULT_KILL=\(moment)")
+            try machine.cutPower()
+            expect(try recover(), [0: "APPLY: "])
+        case .refuse(let deed): expect(try run("FAULT_REFUSE=\(deed)"), [5: "APPLY: rolled-back reason=write-refused"])
+        case .late(let deed):
             expect(
-                try run("\(Self.preload) FAULT_HANG=\(deed):3 FAULT_PATIENCE=500"),
-                [5],
-                "APPLY: rolled-back reason=write-timed-out"
+                try run("FAULT_HANG=\(deed):3 FAULT_PATIENCE=500"),
+                [5: "APPLY: rolled-back reason=write-timed-out"]
             )
-        case .wrongPrediction:
-            expect(try run(""), [5], "APPLY: rolled-back reason=prediction-differs")
-        case .two:
-            let both = """
-                cd /root; chmod 600 plan.json
-                pci-rebalance apply plan.json -q >first 2>&1 & a=$!
-                pci-rebalance apply plan.json -q >second 2>&1 & b=$!
-                wait $a; ra=$?; wait $b; rb=$?
-                tail -n 1 first second; echo $ra $rb
-                """
-            let result = try guest.run(both, timeout: .seconds(240))
-            let statuses = Set((result.lines.last ?? "").split(separator: " ").compactMap { Int($0) })
-            // The later one finds the lock taken, or comes so late that the tree is another one.
-            if !statuses.contains(0) || statuses.isDisjoint(with: [75, 7]) {
-                problems.append("expected one of two to do it, found \(result.output)")
-            }
+        case .wrongPrediction: expect(try run(""), [5: "APPLY: rolled-back reason=prediction-differs"])
+        case .held(let seconds): problems += try applyHeld(seconds)
+        case .vanish(let moment): problems += try vanish(moment)
+        case .appear(let moment): problems += try appear(moment)
+        case .two: problems += try applyTwice()
         case .fullDisk:
             let text = """
                 mkdir -p /var/lib/pci-rebalance; mount -t tmpfs -o size=64k,mode=700 none /var/lib/pci-rebalance
                 \(command); status=$?
                 umount /var/lib/pci-rebalance; exit $status
                 """
-            expect(try guest.run(text, timeout: .seconds(120)), [1], "APPLY: failed reason=journal-full")
+            expect(try machine.guest.run(text, timeout: .seconds(120)), [1: "APPLY: failed reason=journal-full"])
         }
-        problems += try compare(isRebooted: { if case .powerCut = fault { true } else { false } }())
         return problems
     }
 
-    /// Shifts the predicted address of the last placed resource in every tree from `step` on.
-    private static func spoil(_ plan: inout Plan, _ step: Int) {
-        for later in plan.steps.indices.dropFirst(step) {
-            spoil(&plan.steps[later].after)
+    private func run(_ environment: String) throws -> CommandResult {
+        let words = environment.isEmpty ? "" : "\(Self.preload) \(environment)"
+        return try machine.guest.run("\(words) \(command)", timeout: .seconds(300))
+    }
+
+    private func recover(_ environment: String = "") throws -> CommandResult {
+        let words = environment.isEmpty ? "" : "\(Self.preload) \(environment)"
+        return try machine.guest.run("\(words) pci-rebalance recover", timeout: .seconds(300))
+    }
+
+    private func applyTwice() throws -> [String] {
+        let both = """
+            cd /tmp
+            \(command) -q >first 2>&1 & a=$!
+            \(command) -q >second 2>&1 & b=$!
+            wait $a; ra=$?; wait $b; rb=$?
+            tail -n 1 first second; echo $ra $rb
+            """
+        let result = try machine.guest.run(both, timeout: .seconds(300))
+        let statuses = Set((result.lines.last ?? "").split(separator: " ").compactMap { Int($0) })
+        // The later one finds the lock taken, or comes so late that the tree is another one.
+        let isRight = statuses.contains(0) && !statuses.isDisjoint(with: [75, 7])
+        return isRight ? [] : ["expected one of two to do it, found \(result.output)"]
+    }
+
+    /// A driver that hangs in unbind: it ends in time and the apply goes back, or the apply gives up and recovery ends it.
+    /// Either way the device is vfio's again.
+    private func applyHeld(_ seconds: Int) throws -> [String] {
+        guard let device = FaultScenario.address(last.topology, FaultScenario.beside) else {
+            throw CampaignError(description: "expected a device beside, found none")
         }
+        try machine.guest.run("modprobe vfio_pci; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &")
+            .checked()
+        try machine.guest.waitUntil("vfio to hold the device") {
+            let lines = try $0.run("cat /tmp/held").lines
+            if let line = lines.first, line != "held" { throw CampaignError(description: line) }
+            return !lines.isEmpty
+        }
+        let result = try run("FAULT_PATIENCE=1000")
+        defer { isHeld = true }
+        let line = result.lines.last ?? ""
+        if seconds < 60 {
+            let isRight = result.status == 5 && line == "APPLY: rolled-back reason=write-timed-out"
+            return isRight ? [] : ["expected 5, rolled back, found \(result.status): \(result.lines.suffix(24))"]
+        }
+        guard result.status == 6, line == "APPLY: failed reason=write-timed-out" else {
+            return ["expected 6, still hanging, found \(result.status): \(result.lines.suffix(24))"]
+        }
+        try machine.guest.waitUntil("the holder to end", timeout: .seconds(120)) {
+            try $0.run("pidof hold-vfio").status != 0
+        }
+        let recovery = try recover()
+        return recovery.status == 0 ? [] : ["expected recovery, found \(recovery.status): \(recovery.lines.suffix(24))"]
+    }
+
+    private func vanish(_ moment: Int) throws -> [String] {
+        let isPaused = try machine.start(
+            "\(Self.preload) FAULT_PAUSE=\(moment):/tmp/pause \(command)",
+            pausing: "/tmp/pause"
+        )
+        let isGone = isPaused ? try machine.pull("small") : false
+        let (status, lines) = try machine.finish(pausing: "/tmp/pause")
+        // A port that the kernel does not know at the moment lets its card go once it is found again.
+        if !isGone { guard try machine.pull("small") else { return ["expected the card to go, it stays"] } }
+        pulled = [Self.small]
+        let answers = [0: "APPLY: done", 5: "APPLY: rolled-back", 7: "APPLY: failed reason=stale"]
+        guard let verdict = answers[status], lines.last?.hasPrefix(verdict) == true else {
+            return ["expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]
+        }
+        return []
+    }
+
+    private func appear(_ moment: Int) throws -> [String] {
+        let isPaused = try machine.start(
+            "\(Self.preload) FAULT_PAUSE=\(moment):/tmp/pause \(command)",
+            pausing: "/tmp/pause"
+        )
+        if isPaused { try machine.guest.hotPlug(Self.card, behind: "d2") }
+        let (status, lines) = try machine.finish(pausing: "/tmp/pause")
+        let answers = [0: "APPLY: done", 5: "APPLY: rolled-back", 7: "APPLY: failed reason=stale"]
+        guard let verdict = answers[status], lines.last?.hasPrefix(verdict) == true else {
+            return ["expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]
+        }
+        return []
+    }
+
+    /// Shifts the predicted address of the first placed resource in every tree from `step` on.
+    private static func spoil(_ plan: inout Plan, _ step: Int) {
+        for later in plan.steps.indices.dropFirst(step) { spoil(&plan.steps[later].after) }
         spoil(&plan.after)
     }
 
@@ -282,87 +245,62 @@ final class FaultCampaign {
         tree.functions[i].lines[k].end ^= 0x10_0000
     }
 
+    // MARK: Comparing
+
     /// What is worse than after the last apply; the machine as it is becomes the new one to compare with.
-    private func compare(isRebooted: Bool) throws -> [String] {
+    private func compare() throws -> [String] {
         let before = last
-        let now = try moment()
-        last = now
-        var problems = before.tree.losses(in: now.tree).map(\.description)
+        let release = try isHeld ? self.release() : []
+        try machine.guest.waitUntilQuiet()
+        let now = try machine.moment()
+        let isPulled: (TopologyPath) -> Bool = { [pulled] in pulled.contains($0.description) }
+        var problems = release
+        problems += before.tree.losses(in: now.tree).filter { !isPulled($0.function.path) }.map(\.description)
         let signs = now.topology.functions.map {
             FunctionSigns(address: $0.address, driver: $0.use.driver, config: $0.config)
         }
         problems += before.tree.signLosses(before.signs, in: now.tree, signs).map(\.description)
-        for (path, answer) in before.answers.sorted(by: { $0.key < $1.key }) where now.answers[path] != answer {
-            problems.append("\(path) answered \(answer), answers \(now.answers[path] ?? "not at all")")
+        for (key, answer) in before.answers.sorted(by: { $0.key < $1.key }) where now.answers[key] != answer {
+            if ["bad", "silent"].contains(answer) || pulled.contains(where: { key.hasPrefix("\($0) ") }) { continue }
+            problems.append("\(key) answered \(answer), answers \(now.answers[key] ?? "not at all")")
         }
-        let rest = try guest.run("cat /sys/bus/pci/resource_alignment; pci-rebalance recover --status -q; echo $?")
+        let rest = try machine.guest.run(
+            "cat /sys/bus/pci/resource_alignment; pci-rebalance recover --status -q; echo $?"
+        )
         if rest.lines.filter({ !$0.isEmpty }) != ["0"] { problems.append("left behind: \(rest.output)") }
+        last = try putRight() ? machine.moment() : now
         return problems
     }
-}
 
-extension FaultCampaign.Scenario {
-    private static func address(_ topology: Topology, _ path: String) -> FunctionAddress? {
-        topology.functions.indices.first { topology.path(of: $0).description == path }
-            .map { topology.functions[$0].address }
+    /// Takes the device beside from vfio-pci, which must have it.
+    private func release() throws -> [String] {
+        isHeld = false
+        let text = """
+            cd /sys/bus/pci/devices/$(ls /sys/bus/pci/drivers/vfio-pci | grep :) || exit 1
+            grep -q vfio-pci driver_override || exit 2
+            echo ${PWD##*/} >driver/unbind; echo >driver_override; echo 1 >enable
+            """
+        let result = try machine.guest.run(text)
+        return result.status == 0 ? [] : ["expected the device to be vfio's again: \(result.output)\(result.errors)"]
     }
 
-    private static func secondary(_ topology: Topology, _ path: String) -> SystemWrite? {
-        topology.functions.indices.first { topology.path(of: $0).description == path }
-            .flatMap { topology.functions[$0].bridge?.busRange }
-            .map { .rescanBus(segment: 0, bus: $0.first) }
+    /// Puts cards back to where they were before a fault took or brought them; whether there was anything to do.
+    private func putRight() throws -> Bool {
+        let port = "0000:00:02.0/00.0/01.0/00.0"
+        let hasAppeared = try machine.guest.run("device-check").lines.contains { $0.hasPrefix(port) }
+        guard hasAppeared || !pulled.isEmpty else { return false }
+        if !pulled.isEmpty {
+            try machine.guest.hotPlug(.testDevice("small", memory: .mib(1)), behind: "d4")
+            pulled = []
+        }
+        if hasAppeared, try !machine.pull("card") {
+            throw CampaignError(description: "the card that appeared does not go")
+        }
+        // No driver switches its decoding on.
+        try machine.guest.run(
+            "for f in /sys/bus/pci/devices/*; do grep -q 0x0005 $f/device && echo 1 >$f/enable; done; :"
+        )
+        .checked()
+        return true
     }
-
-    private static let rootPort = "0000:00:02.0"
-    private static let upstream = "0000:00:02.0/00.0"
-    private static let firstPort = "0000:00:02.0/00.0/00.0"
-    private static let sibling = "0000:00:02.0/00.0/00.0/00.0"
-    private static let rootBus = SystemWrite.rescanBus(segment: 0, bus: BusNumber(0))
-
-    /// Scenarios for the machine `first-light`, with or without a card behind its second port.
-    static let firstLight: [FaultCampaign.Scenario] = [
-        FaultCampaign.Scenario(name: "root port found again") { topology, _ in
-            guard let port = address(topology, rootPort) else { return [] }
-            return [([.remove(port)], [rootBus]), ([rootBus], [.remove(port), rootBus])]
-        },
-        FaultCampaign.Scenario(name: "emptied bus found again") { topology, _ in
-            guard let port = address(topology, upstream), let rescan = secondary(topology, rootPort) else { return [] }
-            return [([.remove(port)], [rescan]), ([rescan], [])]
-        },
-        FaultCampaign.Scenario(name: "endpoint found again") { topology, _ in
-            guard let device = address(topology, sibling), let rescan = secondary(topology, firstPort) else {
-                return []
-            }
-            return [([.remove(device)], [rescan]), ([rescan], [.remove(device), rescan])]
-        },
-        FaultCampaign.Scenario(name: "root port renumbered") { topology, round in
-            guard let port = address(topology, rootPort), let inner = address(topology, upstream),
-                let rescan = secondary(topology, rootPort)
-            else { return [] }
-            let first: UInt32 = round % 2 == 0 ? 0x20 : 0x01
-            let numbers = SystemWrite.config(
-                port,
-                offset: 0x18,
-                width: 4,
-                mask: 0x00ff_ffff,
-                value: first << 8 | (first + 0xf) << 16
-            )
-            return [([.remove(inner)], [rescan]), ([numbers, .remove(port)], []), ([rootBus], [])]
-        },
-        FaultCampaign.Scenario(name: "alignment raised and cleared") { topology, _ in
-            guard let device = address(topology, sibling), let port = address(topology, rootPort) else { return [] }
-            return [
-                ([.resourceAlignment("25@\(device)"), .remove(port)], [.resourceAlignment(""), rootBus]),
-                ([rootBus], []), ([.resourceAlignment("")], []), ([.remove(port), rootBus], [rootBus]),
-            ]
-        },
-        FaultCampaign.Scenario(name: "decoding off while away") { topology, _ in
-            guard let device = address(topology, sibling), let rescan = secondary(topology, firstPort) else {
-                return []
-            }
-            let off = SystemWrite.config(device, offset: 4, width: 2, mask: 0x7, value: 0)
-            let on = SystemWrite.config(device, offset: 4, width: 2, mask: 0x3, value: 0x3)
-            return [([off, .remove(device)], [rescan]), ([rescan], []), ([on], [])]
-        },
-    ]
 }

@@ -47,19 +47,20 @@ public struct Applier {
     /// - Parameters:
     ///   - plan: the plan.
     ///   - progress: told what happens, in order; the last event is `ends`.
-    ///   - replanner: asked for a plan when the recorded way back did not bring everything back.
+    ///   - foresight: asked when the machine does not do as the plan says: for its explanation, for a way back where the
+    ///     recorded one does not lead to everything, and, once brought back, for another plan that stops nobody else.
     ///   - isCancelled: asked before every write; true stops the apply and goes back.
     /// - Returns: how it ended.
     /// - Throws: only what the machine's seams throw beyond their own errors.
     public func apply(
         _ plan: Plan,
         progress: @escaping (ApplyEvent) -> Void = { _ in },
-        replanner: Replanner? = nil,
+        foresight: (any Foresight)? = nil,
         isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
         let report: ApplyReport
         do {
-            report = try checkedApply(plan, replanner, isCancelled, progress)
+            report = try checkedApply(plan, foresight, isCancelled, progress)
         } catch let error as ObservationError {
             report = ApplyReport(
                 .failed,
@@ -76,7 +77,7 @@ public struct Applier {
 
     private func checkedApply(
         _ plan: Plan,
-        _ replanner: Replanner?,
+        _ foresight: (any Foresight)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> ApplyReport {
@@ -91,10 +92,40 @@ public struct Applier {
             return Self.untouched(error.isBusy ? "busy" : "no-lock", "\(error).", error.isBusy ? 75 : 1)
         }
         defer { withExtendedLifetime(lock) {} }
-        if let report = try obstacle(plan) { return report }
+        var (report, explanation) = try lockedApply(plan, foresight, isCancelled, progress)
+        guard report.verdict == .rolledBack, report.reason == "prediction-differs", !isCancelled(),
+            let explanation, explanation != plan.behaviour, let other = foresight?.planAnew(), agrees(other, to: plan)
+        else { return report }
+        let remark = "trying another plan of \(other.steps.count) steps, made for \(explanation)"
+        progress(.remark(remark))
+        let first = report
+        report = try lockedApply(other, foresight, isCancelled, progress).report
+        report.remarks = first.remarks + [remark] + report.remarks
+        report.writes += first.writes
+        report.before = first.before
+        return report
+    }
+
+    /// Whether whoever agreed to one plan can be taken to agree to another: it stops nobody else.
+    private func agrees(_ other: Plan, to plan: Plan) -> Bool {
+        func places(_ plan: Plan) -> Set<TopologyPath> {
+            let addresses = Set(plan.disturbed.map(\.address))
+            return Set(plan.before.functions.filter { addresses.contains($0.address) }.map(\.path))
+        }
+        return other.verdict.answer == .act && !other.steps.isEmpty && PlanSafety.fault(in: other) == nil
+            && places(other).isSubset(of: places(plan))
+    }
+
+    /// Carries a plan out; whoever calls holds the lock.
+    private func lockedApply(
+        _ plan: Plan,
+        _ foresight: (any Foresight)?,
+        _ isCancelled: () -> Bool,
+        _ progress: @escaping (ApplyEvent) -> Void
+    ) throws -> (report: ApplyReport, explanation: String?) {
+        if let report = try obstacle(plan) { return (report, nil) }
         let tree = try machine.observer.tree()
-        if let report = try staleness(plan, tree) { return report }
-        if let report = try protection(plan) { return report }
+        if let report = try staleness(plan, tree) ?? protection(plan) { return (report, nil) }
 
         let signs = try machine.observer.signs(of: tree.functions.map(\.address))
         let time = pacing.wallClock()
@@ -110,7 +141,8 @@ public struct Applier {
             journal = try Journal(on: disk, beginning, plan)
         } catch let error as JournalError {
             let reason = error.code == .full ? "journal-full" : "journal-unusable"
-            return Self.untouched(reason, "No journal could be begun: \(error).", error.code == .notPermitted ? 77 : 1)
+            let status: Int32 = error.code == .notPermitted ? 77 : 1
+            return (Self.untouched(reason, "No journal could be begun: \(error).", status), nil)
         }
         let run = ApplyRun(
             machine,
@@ -131,11 +163,11 @@ public struct Applier {
             journal: journal,
             records: beginning.signs,
             check: RegisterCheck(tree, signs),
-            replanner: replanner
+            foresight: foresight
         )
         let report = try attempt.carryOut(from: 0, deeds: [], isCancelled)
         audit.mark("apply \(beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)")
-        return report
+        return (report, run.explanation)
     }
 
     private static func answer(of plan: Plan) -> ApplyReport? {

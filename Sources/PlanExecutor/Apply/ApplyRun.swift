@@ -30,6 +30,8 @@ final class ApplyRun {
     private(set) var remarks: [String] = []
     /// Set when a write has timed out and not ended: everything further would hang behind it.
     private(set) var isStuck = false
+    /// The behaviour that explains what was seen, when a twin was asked.
+    var explanation: String?
     private let journal: Journal?
     private var isJournalLost = false
     private var indexes: [WritePosition.Direction: Int] = [:]
@@ -145,7 +147,7 @@ final class ApplyRun {
         switch write {
         case .remove, .unbindDriver, .sriovNumVFs, .slotPower: limits.removeLimit
         case .rescanBus, .rescanDevice, .rescanAll, .resizeBAR, .probeDriver: limits.rescanLimit
-        case .config, .resourceAlignment: limits.writeLimit
+        case .config, .resourceAlignment, .driverOverride: limits.writeLimit
         }
     }
 

@@ -10,7 +10,30 @@ struct Attempt {
     let journal: Journal
     let records: [SignRecord]
     let check: RegisterCheck
-    let replanner: Replanner?
+    let foresight: (any Foresight)?
+    /// The tree that nothing may be worse than: the plan's, after a reboot with the root buses of this boot.
+    let before: TreeState
+    /// Whether the machine was booted anew since the apply began.
+    let hasRebooted: Bool
+
+    init(
+        run: ApplyRun,
+        plan: Plan,
+        journal: Journal,
+        records: [SignRecord],
+        check: RegisterCheck,
+        foresight: (any Foresight)?,
+        rebootedTo now: TreeState? = nil
+    ) {
+        self.run = run
+        self.plan = plan
+        self.journal = journal
+        self.records = records
+        self.check = check
+        self.foresight = foresight
+        hasRebooted = now != nil
+        before = now.map { plan.before.withRootBuses(of: $0) } ?? plan.before
+    }
 
     /// Why the way forward ended before its end.
     private struct Stop {
@@ -160,13 +183,16 @@ struct Attempt {
         var retreat = Retreat(
             run: run,
             plan: plan,
+            before: before,
             deeds: deeds,
             records: records,
             check: check,
-            replanner: replanner
+            foresight: foresight,
+            hasRebooted: hasRebooted
         )
         let outcome: RetreatOutcome
         do {
+            try explain(deeds)
             outcome = try retreat.go(reason: stop.reason)
         } catch let error as ObservationError {
             return report(
@@ -180,6 +206,7 @@ struct Attempt {
         }
         guard !run.isStuck else { return stuck(stop) }
         for function in outcome.unplugged { run.remark("\(function.address) was unplugged meanwhile") }
+        if hasRebooted { return try endAfterReboot(stop, outcome) }
         if outcome.tree == plan.before {
             run.remark("the tree is exactly as before")
         } else {
@@ -203,6 +230,38 @@ struct Attempt {
             "Stopped (\(stop.sentence)) and went back; nothing is worse than before.",
             5,
             stop.details,
+            outcome.tree
+        )
+    }
+
+    /// Asks the twin how the machine came to stand where it stands, so that it can say where ways back lead.
+    private func explain(_ deeds: [JournalRecord.Deed]) throws {
+        guard let foresight, !hasRebooted, let last = deeds.last?.position.step else { return }
+        var seen = plan.steps[..<last].map { Observation(writes: $0.writes, tree: $0.after) }
+        let writes = deeds.filter { $0.position.step == last && $0.isDone }.map(\.write)
+        seen.append(Observation(writes: writes, tree: try run.settle().tree))
+        run.explanation = foresight.explain(seen)
+        guard let name = run.explanation, name != plan.behaviour else { return }
+        run.remark("this is what the kernel does as \(name); the plan took it for \(plan.behaviour)")
+    }
+
+    /// After a reset nothing of the apply is in force any more: what is missing now, no journal can bring back.
+    private func endAfterReboot(_ stop: Stop, _ outcome: RetreatOutcome) throws -> ApplyReport {
+        let drivers = before.signLosses(records, in: outcome.tree, try run.signs(of: outcome.tree)).compactMap { loss in
+            if case .driver(let function, _) = loss { function.address.description } else { nil }
+        }
+        if !drivers.isEmpty { run.remark("without a driver so far: \(drivers.joined(separator: ", "))") }
+        let isWhole = outcome.losses.isEmpty
+        try putAway(isWhole ? ApplyReport.Verdict.rolledBack.rawValue : "failed", stop.reason)
+        return report(
+            isWhole ? .rolledBack : .failed,
+            stop,
+            isWhole
+                ? "The machine was booted anew, which ended the apply: nothing is worse than before it."
+                : "The machine was booted anew, which ended the apply, and something is worse than before it. No journal "
+                    + "can bring that back: `pci-rebalance check` says why it is missing, `plan` what would help.",
+            isWhole ? 5 : 6,
+            outcome.losses.map(\.description),
             outcome.tree
         )
     }

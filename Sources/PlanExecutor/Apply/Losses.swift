@@ -114,6 +114,35 @@ extension TreeState {
         return losses
     }
 
+    /// This tree with the root buses numbered as in `now`, in their order.
+    ///
+    /// Firmware may number host bridges otherwise after every boot. Where there are more or fewer of them than before,
+    /// nobody can say which is which, and the tree stays as it is.
+    func withRootBuses(of now: TreeState) -> TreeState {
+        struct Root: Hashable, Comparable {
+            let segment: UInt32
+            let bus: BusNumber
+
+            init(_ path: TopologyPath) {
+                segment = path.segment
+                bus = path.rootBus
+            }
+
+            static func < (a: Root, b: Root) -> Bool { (a.segment, a.bus) < (b.segment, b.bus) }
+        }
+        let old = Set(functions.map { Root($0.path) }).sorted()
+        let new = Set(now.functions.map { Root($0.path) }).sorted()
+        guard old != new, old.count == new.count, old.map(\.segment) == new.map(\.segment) else { return self }
+        let roots = Dictionary(uniqueKeysWithValues: zip(old, new))
+        var result = self
+        for i in result.functions.indices {
+            let path = result.functions[i].path
+            guard let root = roots[Root(path)] else { continue }
+            result.functions[i].path = TopologyPath(segment: root.segment, rootBus: root.bus, hops: path.hops)
+        }
+        return result
+    }
+
     /// What the functions of this tree had beyond their resources, by the records, that those of `now` have not, by
     /// their signs.
     func signLosses(_ records: [SignRecord], in now: TreeState, _ signs: [FunctionSigns]) -> [Loss] {

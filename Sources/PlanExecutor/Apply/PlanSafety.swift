@@ -17,6 +17,9 @@ enum PlanSafety {
                 if let fault = WriteRules.fault(in: write) {
                     return ("forbidden-write", "step \(i + 1): \(write): \(fault)")
                 }
+                if case .driverOverride = write {
+                    return ("forbidden-write", "step \(i + 1): \(write): expected no choice of drivers in a plan")
+                }
                 if let address = write.address, !known.contains(address) {
                     return ("unknown-function", "step \(i + 1): \(write): \(address) is in no tree of the plan so far")
                 }

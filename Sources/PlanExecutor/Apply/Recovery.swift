@@ -65,12 +65,12 @@ public struct Recovery {
     public func run(
         _ direction: Direction = .undo,
         progress: @escaping (ApplyEvent) -> Void = { _ in },
-        replanner: Replanner? = nil,
+        foresight: (any Foresight)? = nil,
         isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
         var report: ApplyReport
         do {
-            report = try lockedRun(direction, replanner, isCancelled, progress)
+            report = try lockedRun(direction, foresight, isCancelled, progress)
         } catch let error as ObservationError {
             report = Applier.untouched("unreadable", "The machine could not be read: \(error).", 69)
         } catch let error as JournalError {
@@ -99,7 +99,7 @@ public struct Recovery {
 
     private func lockedRun(
         _ direction: Direction,
-        _ replanner: Replanner?,
+        _ foresight: (any Foresight)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> ApplyReport {
@@ -138,7 +138,7 @@ public struct Recovery {
         let remaining = record.plan.steps.dropFirst(record.reachedSteps).reduce(0) { $0 + $1.writes.count }
         progress(.begins(id: record.beginning.id, steps: record.plan.steps.count, writes: remaining))
         applier.audit.mark("recovery of apply \(record.beginning.id) begins")
-        let report = try end(record, journal, run, direction, replanner, isCancelled)
+        let report = try end(record, journal, run, direction, foresight, isCancelled)
         applier.audit.mark(
             "recovery of apply \(record.beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)"
         )
@@ -163,7 +163,7 @@ public struct Recovery {
         _ journal: Journal,
         _ run: ApplyRun,
         _ direction: Direction,
-        _ replanner: Replanner?,
+        _ foresight: (any Foresight)?,
         _ isCancelled: () -> Bool
     ) throws -> ApplyReport {
         let tree = try run.settle().tree
@@ -174,11 +174,12 @@ public struct Recovery {
             journal: journal,
             records: record.beginning.signs,
             check: RegisterCheck(tree, try run.signs(of: tree)),
-            replanner: replanner
+            foresight: foresight,
+            rebootedTo: hasRebooted ? tree : nil
         )
         if hasRebooted {
             // Registers and the alignment text are the new boot's own: nothing of them is to be undone. What remains
-            // is to look for functions that are missing.
+            // is to look for what is missing, and to end the journal.
             return try attempt.undo([], reason: "rebooted", "the machine was booted anew")
         }
         let deeds = record.deeds

@@ -211,6 +211,10 @@ extension JSONWriter {
         case .probeDriver(let address):
             field("address", address.description)
             field("operation", "probe-driver")
+        case .driverOverride(let address, let driver):
+            field("address", address.description)
+            field("driver", driver)
+            field("operation", "driver-override")
         case .slotPower(let slot, let on):
             field("on", on)
             field("operation", "slot-power")

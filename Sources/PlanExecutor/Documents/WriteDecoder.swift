@@ -33,6 +33,9 @@ enum WriteDecoder {
             return .sriovNumVFs(address, count: try fields.integer("count", in: 0...65_535))
         case "unbind-driver": return .unbindDriver(try fields.address("address"))
         case "probe-driver": return .probeDriver(try fields.address("address"))
+        case "driver-override":
+            let address = try fields.address("address")
+            return .driverOverride(address, driver: try fields.string("driver", atMost: 64))
         case "slot-power":
             let on = try fields.bool("on")
             return .slotPower(slot: try fields.string("slot", atMost: 64), on: on)

@@ -20,6 +20,7 @@ enum WriteRules {
             return (0...65_535).contains(count) ? nil : "expected 0 to 65535 VFs, found \(count)"
         case .resourceAlignment(let text): return alignmentFault(text)
         case .slotPower(let slot, _): return isSlotName(slot) ? nil : "expected the name of a slot"
+        case .driverOverride(_, let driver): return isDriverName(driver) ? nil : "expected the name of a driver"
         case .remove, .rescanBus, .rescanDevice, .rescanAll, .unbindDriver, .probeDriver: return nil
         }
     }
@@ -71,6 +72,16 @@ enum WriteRules {
             && text.utf8.allSatisfy {
                 ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9"))
                     || ($0 | 0x20 >= UInt8(ascii: "a") && $0 | 0x20 <= UInt8(ascii: "f"))
+            }
+    }
+
+    /// Names of drivers are those of modules and of what else registers with the PCI bus.
+    static func isDriverName(_ name: String) -> Bool {
+        (1...64).contains(name.utf8.count)
+            && name.utf8.allSatisfy {
+                ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")) || $0 == UInt8(ascii: "-")
+                    || $0 == UInt8(ascii: "_")
+                    || ($0 | 0x20 >= UInt8(ascii: "a") && $0 | 0x20 <= UInt8(ascii: "z"))
             }
     }
 

@@ -72,6 +72,8 @@ public struct EventRun {
     public var plan: (Topology, [Goal], Constraints) throws -> Plan
     /// The minute of the day in local time, 0 to 1439.
     public var minuteOfDay: () -> Int
+    /// The twin's knowledge of a machine before the first write of a plan, for applies; nil goes without.
+    public var foresight: ((Topology, [Goal], Constraints) -> any Foresight)?
     /// How often a burst is looked at again before the run ends; what comes later starts a new one.
     public var maximumRounds = 16
 
@@ -166,14 +168,15 @@ public struct EventRun {
         _ note: @escaping (EventNote) -> Void
     ) throws -> EventReport {
         let start = applier.pacing.now()
-        let goals = one.functions.map(Goal.place)
-        let plan = try plan(judgement.topology, goals, judgement.constraints(for: one))
+        let wish = (goals: one.functions.map(Goal.place), constraints: judgement.constraints(for: one))
+        let plan = try plan(judgement.topology, wish.goals, wish.constraints)
         note(.planned(one, plan, took: applier.pacing.now() - start))
-        return try decide(plan, one.key, one.mode, judgement, isCancelled, note)
+        return try decide(plan, wish, one.key, one.mode, judgement, isCancelled, note)
     }
 
     private func decide(
         _ plan: Plan,
+        _ wish: (goals: [Goal], constraints: Constraints),
         _ key: String,
         _ mode: EventPolicy.Mode,
         _ judgement: EventJudgement,
@@ -227,7 +230,12 @@ public struct EventRun {
         }
         ledger.begin(key, at: time)
         try ledger.write(applier.disk)
-        let report = try applier.apply(plan, progress: { note(.applying($0)) }, isCancelled: isCancelled)
+        let report = try applier.apply(
+            plan,
+            progress: { note(.applying($0)) },
+            foresight: foresight?(judgement.topology, wish.goals, wish.constraints),
+            isCancelled: isCancelled
+        )
         // A busy lock or a tree that has changed is no failed attempt of this plan.
         let isNeutral = [7, 75, 77].contains(report.exitStatus)
         ledger.end(key, isReached: report.verdict == .done || isNeutral, reason: report.reason)
@@ -247,13 +255,12 @@ public struct EventRun {
         let reserves = judgement.reserves
         guard !reserves.isEmpty else { return healthy }
         let start = applier.pacing.now()
+        let wish = (
+            goals: reserves.map { Goal.reserve($0.port, $0.room) }, constraints: judgement.constraints(below: nil)
+        )
         let plan: Plan
         do {
-            plan = try self.plan(
-                judgement.topology,
-                reserves.map { Goal.reserve($0.port, $0.room) },
-                judgement.constraints(below: nil)
-            )
+            plan = try self.plan(judgement.topology, wish.goals, wish.constraints)
         } catch let error as PlanningError {
             note(.remark("the reserves cannot be planned: \(error)"))
             return healthy
@@ -276,6 +283,6 @@ public struct EventRun {
                 took: applier.pacing.now() - start
             )
         )
-        return try decide(plan, key, policy.mode, judgement, isCancelled, note)
+        return try decide(plan, wish, key, policy.mode, judgement, isCancelled, note)
     }
 }

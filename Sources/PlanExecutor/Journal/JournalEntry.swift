@@ -54,15 +54,24 @@ public struct SignRecord: Hashable, Sendable {
     public var address: FunctionAddress
     /// The bound driver, or nil.
     public var driver: String?
+    /// The driver that alone may bind the function (`driver_override`), or nil.
+    public var driverOverride: String?
     /// The decode bits of COMMAND.
     public var decode: Command
     /// Max_Payload_Size in bytes, or nil.
     public var maxPayloadSize: Int?
 
     /// Creates a record.
-    public init(address: FunctionAddress, driver: String?, decode: Command, maxPayloadSize: Int?) {
+    public init(
+        address: FunctionAddress,
+        driver: String?,
+        driverOverride: String? = nil,
+        decode: Command,
+        maxPayloadSize: Int?
+    ) {
         self.address = address
         self.driver = driver
+        self.driverOverride = driverOverride
         self.decode = decode
         self.maxPayloadSize = maxPayloadSize
     }
@@ -72,6 +81,7 @@ public struct SignRecord: Hashable, Sendable {
         self.init(
             address: signs.address,
             driver: signs.driver,
+            driverOverride: signs.driverOverride,
             decode: signs.decode,
             maxPayloadSize: signs.maxPayloadSize
         )
@@ -130,6 +140,7 @@ extension JournalEntry {
                     json.object {
                         $0.field("address", sign.address.description)
                         $0.field("driver", sign.driver)
+                        $0.field("driverOverride", sign.driverOverride)
                         $0.field("decode", sign.decode.rawValue)
                         $0.field("maxPayloadSize", sign.maxPayloadSize)
                     }
@@ -233,10 +244,19 @@ extension JournalEntry {
             var inner = try JSONFields(tree, at: "signs[\(i)]")
             let address = try inner.address("address")
             let driver = try inner.optionalString("driver", atMost: 256)
+            let override = try inner.optionalString("driverOverride", atMost: 64)
             let decode = Command(rawValue: UInt16(try inner.integer("decode", in: 0...3)))
             let payload = try inner.optionalInteger("maxPayloadSize", in: 0...65_536)
             try inner.finish()
-            signs.append(SignRecord(address: address, driver: driver, decode: decode, maxPayloadSize: payload))
+            signs.append(
+                SignRecord(
+                    address: address,
+                    driver: driver,
+                    driverOverride: override,
+                    decode: decode,
+                    maxPayloadSize: payload
+                )
+            )
         }
         return JournalBeginning(id: id, time: time, kernel: kernel, bootID: bootID, signs: signs)
     }

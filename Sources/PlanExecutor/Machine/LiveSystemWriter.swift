@@ -79,6 +79,8 @@ public final class LiveSystemWriter: SystemWriter {
                 write,
                 milliseconds
             )
+        case .driverOverride(let address, let driver):
+            try put(driver, "driver_override", in: root.device(address), root, write, milliseconds)
         case .slotPower(let slot, let on):
             let directory = try root.directory(["bus", "pci", "slots", slot])
             try put(on ? "1" : "0", "power", in: directory, root, write, milliseconds)

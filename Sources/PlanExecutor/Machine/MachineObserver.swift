@@ -59,13 +59,16 @@ public struct FunctionSigns: Hashable, Sendable {
     public var address: FunctionAddress
     /// The bound driver, or nil.
     public var driver: String?
+    /// The driver that alone may bind the function (`driver_override`), or nil.
+    public var driverOverride: String?
     /// The configuration space, at least 64 bytes unless the function does not answer.
     public var config: ConfigSpace
 
     /// Creates a record.
-    public init(address: FunctionAddress, driver: String?, config: ConfigSpace) {
+    public init(address: FunctionAddress, driver: String?, driverOverride: String? = nil, config: ConfigSpace) {
         self.address = address
         self.driver = driver
+        self.driverOverride = driverOverride
         self.config = config
     }
 
@@ -82,7 +85,7 @@ extension SystemWrite {
         switch self {
         case .remove(let address), .rescanDevice(let address), .config(let address, _, _, _, _),
             .resizeBAR(let address, _, _), .sriovNumVFs(let address, _), .unbindDriver(let address),
-            .probeDriver(let address):
+            .probeDriver(let address), .driverOverride(let address, _):
             address
         case .rescanBus, .rescanAll, .resourceAlignment, .slotPower: nil
         }
@@ -92,7 +95,7 @@ extension SystemWrite {
     public var changesTree: Bool {
         switch self {
         case .remove, .rescanBus, .rescanDevice, .rescanAll, .slotPower, .sriovNumVFs, .resizeBAR: true
-        case .config, .resourceAlignment, .unbindDriver, .probeDriver: false
+        case .config, .resourceAlignment, .unbindDriver, .probeDriver, .driverOverride: false
         }
     }
 

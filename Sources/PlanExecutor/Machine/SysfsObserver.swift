@@ -123,6 +123,7 @@ public final class SysfsObserver: MachineObserver {
                         FunctionSigns(
                             address: address,
                             driver: try root.driverName(in: directory),
+                            driverOverride: driverOverride(directory, root),
                             config: ConfigSpace(try root.read(directory, "config", atMost: 256))
                         )
                     )
@@ -132,6 +133,12 @@ public final class SysfsObserver: MachineObserver {
             }
             return result
         }
+    }
+
+    /// The kernel prints `(null)` for none; older ones have no such attribute for what is not a device of its own.
+    private func driverOverride(_ directory: borrowing Descriptor, _ root: borrowing SysfsRoot) -> String? {
+        guard let text = try? root.text(directory, "driver_override"), WriteRules.isDriverName(text) else { return nil }
+        return text
     }
 
     /// One register.
@@ -178,7 +185,8 @@ public final class SysfsObserver: MachineObserver {
                 return UInt64(try root.text(root.directory(["bus", "pci", "slots", slot]), "power"))
                     .map { .number($0) }
             }
-        case .remove, .rescanBus, .rescanDevice, .rescanAll, .unbindDriver, .probeDriver: return nil
+        case .remove, .rescanBus, .rescanDevice, .rescanAll, .unbindDriver, .probeDriver, .driverOverride:
+            return nil
         }
     }
 

@@ -97,6 +97,9 @@ public enum SystemWrite: Hashable, Sendable {
     case unbindDriver(FunctionAddress)
     /// `echo X > /sys/bus/pci/drivers_probe`.
     case probeDriver(FunctionAddress)
+    /// `echo DRIVER > /sys/bus/pci/devices/X/driver_override`: a removal forgets it, and going back restores it. No plan
+    /// asks for this.
+    case driverOverride(FunctionAddress, driver: String)
     /// `echo 0|1 > /sys/bus/pci/slots/NAME/power`.
     case slotPower(slot: String, on: Bool)
 }
@@ -119,6 +122,7 @@ extension SystemWrite: CustomStringConvertible {
         case .sriovNumVFs(let x, let count): "echo \(count) > /sys/bus/pci/devices/\(x)/sriov_numvfs"
         case .unbindDriver(let x): "echo \(x) > /sys/bus/pci/devices/\(x)/driver/unbind"
         case .probeDriver(let x): "echo \(x) > /sys/bus/pci/drivers_probe"
+        case .driverOverride(let x, let driver): "echo \(driver) > /sys/bus/pci/devices/\(x)/driver_override"
         case .slotPower(let slot, let on): "echo \(on ? 1 : 0) > /sys/bus/pci/slots/\(slot)/power"
         }
     }

@@ -54,7 +54,7 @@ struct TwinSimulation {
         case .sriovNumVFs(let x, let count): .setVFs(x, count)
         case .unbindDriver(let x): .unbind(x)
         case .probeDriver(let x): .bind(x)
-        case .slotPower: nil
+        case .slotPower, .driverOverride: nil
         }
     }
 

@@ -29,7 +29,7 @@ struct ApplyCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let plan = try planToApply()
+        let (plan, topology) = try planToApply()
         guard plan.verdict.answer == .act else { return try end(without: plan) }
         if !output.json {
             let columns = StandardOutput.columns
@@ -39,18 +39,23 @@ struct ApplyCommand: ParsableCommand {
         guard file != nil || yes || Confirmation.ask("carry this out?") else {
             throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")
         }
+        // Whoever hands over a file has agreed to that plan and to no other.
+        let wish = file == nil ? (planning.goals, planning.constraints) : nil
+        let foresight = Execution.foresight(topology, wish: wish)
         try Execution(output: output, probe: probe, planning: planning).report {
-            try $0.apply(plan, progress: $2, replanner: $1, isCancelled: Cancellation.isAsked)
+            try $0.apply(plan, progress: $1, foresight: foresight, isCancelled: Cancellation.isAsked)
         }
     }
 
-    private func planToApply() throws -> Plan {
-        if let file { return try PlanStore.read(file) }
+    private func planToApply() throws -> (plan: Plan, topology: Topology) {
+        let given = try file.map { path throws(CommandEnd) in try PlanStore.read(path) }
         var reading = ReadingOptions()
         reading.from = []
         reading.kernel = nil
         reading.probe = probe
-        return try planning.plan(for: try reading.topology(output), isQuiet: output.quiet)
+        let topology = try reading.topology(output)
+        if let given { return (given, topology) }
+        return (try planning.plan(for: topology, isQuiet: output.quiet), topology)
     }
 
     /// Ends when there is nothing to carry out.

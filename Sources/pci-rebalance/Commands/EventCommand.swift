@@ -109,6 +109,7 @@ struct EventCommand: ParsableCommand {
                 )
             }
         )
+        run.foresight = { Execution.foresight($0, wish: ($1, $2)) }
         if let function, !function.hasPrefix("/") { run.only = PortName(parsing: function) }
         return run
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import ArgumentParser
 import Glibc
 import LibPCIBridge
@@ -24,13 +25,11 @@ struct Execution {
     }
 
     /// Runs `body`, tells what happens, and ends with the status of its report.
-    func report(
-        _ body: (Applier, @escaping Replanner, @escaping (ApplyEvent) -> Void) throws -> ApplyReport
-    ) throws {
+    func report(_ body: (Applier, @escaping (ApplyEvent) -> Void) throws -> ApplyReport) throws {
         Cancellation.listen()
         let output = output
         let report = try guarded {
-            try body(applier, replan) { event in
+            try body(applier) { event in
                 Self.write(event, output)
             }
         }
@@ -51,12 +50,22 @@ struct Execution {
         }
     }
 
-    /// A plan from where the machine stands, for when the recorded way back is not enough.
-    private func replan(_ now: TreeState, _ target: TreeState) -> Plan? {
-        guard let record = try? LiveReader().read(), let topology = try? TopologyAssembler(record).topology(),
-            let plan = try? (planning ?? PlanningOptions.parse([])).plan(for: topology, isQuiet: true)
-        else { return nil }
-        return plan.verdict.answer == .act ? plan : nil
+    /// The twin's knowledge of this machine.
+    ///
+    /// - Parameters:
+    ///   - initial: the machine before the first write, or nil when it is not known.
+    ///   - wish: what another plan may be made for; nil when nobody agreed to another one.
+    static func foresight(
+        _ initial: Topology?,
+        wish: (goals: [Goal], constraints: Constraints)? = nil
+    ) -> TwinForesight {
+        let release = initial?.kernel.release ?? (try? SysfsObserver(uses: { [:] }).kernelRelease()) ?? ""
+        return TwinForesight(
+            initial: initial,
+            behaviour: KernelBehaviour.preset(forRelease: release).behaviour,
+            readTopology: { try TopologyAssembler(try LiveReader().read()).topology() },
+            wish: wish
+        )
     }
 
     /// Writes one event: a line of JSON, or lines for a person; quiet leaves only the end.

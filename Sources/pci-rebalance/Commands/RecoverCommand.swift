@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import PCITopology
 import PlanExecutor
+import RebalancePlanner
 
 /// `recover`: ends an apply that was interrupted.
 struct RecoverCommand: ParsableCommand {
@@ -42,27 +44,51 @@ struct RecoverCommand: ParsableCommand {
         try execution.report {
             try Recovery($0).run(
                 finish ? .finish : .undo,
-                progress: $2,
-                replanner: $1,
+                progress: $1,
+                foresight: Execution.foresight(nil),
                 isCancelled: Cancellation.isAsked
             )
         }
     }
 
     private func showStatus(_ execution: Execution) throws {
-        guard let unfinished = try execution.guarded({ try Recovery(execution.applier).status() }) else {
-            if !output.quiet { try StandardOutput.write("nothing to recover\n") }
-            return
+        let unfinished = try execution.guarded { try Recovery(execution.applier).status() }
+        if output.json {
+            try StandardOutput.write(document(unfinished))
+        } else if !output.quiet {
+            try StandardOutput.write((unfinished.map(sentence) ?? "nothing to recover") + "\n")
         }
-        if !output.quiet {
-            var text = "apply \(unfinished.id) was interrupted after \(unfinished.reachedSteps) of "
-            text += "\(unfinished.steps) steps"
-            if let write = unfinished.lastWrite {
-                text += unfinished.isLastWriteDone ? ", after: \(write)" : ", during: \(write)"
+        if unfinished != nil { throw CommandEnd(.problems) }
+    }
+
+    private func sentence(_ unfinished: UnfinishedApply) -> String {
+        var text = "apply \(unfinished.id) was interrupted after \(unfinished.reachedSteps) of "
+        text += "\(unfinished.steps) steps"
+        if let write = unfinished.lastWrite {
+            text += unfinished.isLastWriteDone ? ", after: \(write)" : ", during: \(write)"
+        }
+        if unfinished.isGoingBack { text += "; it was going back" }
+        if unfinished.hasRebooted { text += "; the machine has been booted since" }
+        return text
+    }
+
+    private func document(_ unfinished: UnfinishedApply?) -> [UInt8] {
+        var json = JSONWriter(.indented)
+        json.object { json in
+            json.field("isUnfinished", unfinished != nil)
+            json.field("schema", "pci-rebalance.recovery/1")
+            guard let unfinished else { return }
+            json.object("unfinished") { json in
+                json.field("hasRebooted", unfinished.hasRebooted)
+                json.field("id", unfinished.id)
+                json.field("isGoingBack", unfinished.isGoingBack)
+                json.field("isLastWriteDone", unfinished.isLastWriteDone)
+                json.field("lastWrite", unfinished.lastWrite?.description)
+                json.field("reachedSteps", unfinished.reachedSteps)
+                json.field("steps", unfinished.steps)
+                json.field("time", unfinished.time)
             }
-            if unfinished.hasRebooted { text += "; the machine has been booted since" }
-            try StandardOutput.write(text + "\n")
         }
-        throw CommandEnd(.problems)
+        return json.document
     }
 }

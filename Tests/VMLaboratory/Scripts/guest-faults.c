@@ -5,6 +5,7 @@
  *
  *   FAULT_COUNT=FILE    writes the number of moments passed to FILE at a normal end
  *   FAULT_KILL=N        kills the program with SIGKILL at the N-th moment, from 1
+ *   FAULT_PAUSE=N:PATH  makes PATH.paused at the N-th moment and waits until PATH.go is there
  *   FAULT_REFUSE=N      the N-th deed (first write of the N-th child, from 1) fails with EBUSY
  *   FAULT_HANG=N:S      the N-th deed sleeps S seconds before it is done
  *   FAULT_PATIENCE=MS   poll() waits at most MS milliseconds
@@ -36,6 +37,22 @@ static int number(const char *name)
     return text ? atoi(text) : 0;
 }
 
+static void wait_here(const char *path)
+{
+    char name[256];
+    int file;
+
+    if (!path)
+        return;
+    snprintf(name, sizeof name, "%s.paused", path + 1);
+    file = open(name, O_WRONLY | O_CREAT, 0600);
+    if (file >= 0)
+        close(file);
+    snprintf(name, sizeof name, "%s.go", path + 1);
+    while (access(name, F_OK) != 0)
+        usleep(20000);
+}
+
 static void moment(void)
 {
     if (deed_is_pending)
@@ -44,6 +61,8 @@ static void moment(void)
         kill(getpid(), SIGKILL);
         pause();
     }
+    if (moments == number("FAULT_PAUSE"))
+        wait_here(strchr(getenv("FAULT_PAUSE"), ':'));
 }
 
 __attribute__((destructor)) static void count(void)

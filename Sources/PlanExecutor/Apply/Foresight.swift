@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+public import RebalancePlanner
+
+/// What the twin of the kernel says when the machine does not do as a plan says, and on the way back.
+public protocol Foresight: AnyObject {
+    /// Looks for a behaviour under which the writes that were done lead to what was seen after each of them, and keeps to
+    /// it from then on.
+    ///
+    /// - Parameter seen: the writes of each step that was checked, and the tree after it, from the first write on.
+    /// - Returns: the name of the behaviour, or nil when none explains all that was seen.
+    func explain(_ seen: [Observation]) -> String?
+
+    /// The tree that `writes` lead to from the tree that was seen last; nil when that cannot be told or the kernel would
+    /// refuse one of them.
+    func outcome(of writes: [SystemWrite]) -> TreeState?
+
+    /// A plan from where the machine stands after which the functions at `addresses` have again all that they require;
+    /// nil when there is none.
+    ///
+    /// - Parameters:
+    ///   - now: the tree where the machine stands; the plan must begin there.
+    ///   - addresses: the functions that miss something that they had.
+    func planBack(from now: TreeState, for addresses: [FunctionAddress]) -> Plan?
+
+    /// Another plan for the same goals under the behaviour that explains what was seen, for a machine that has been
+    /// brought back; nil when there is none, or when whoever agreed to the first plan did not agree to another one.
+    func planAnew() -> Plan?
+}
+
+/// Writes that were done together and the tree that was seen after them.
+public struct Observation: Hashable, Sendable {
+    /// The writes, in order.
+    public var writes: [SystemWrite]
+    /// The tree after the last of them.
+    public var tree: TreeState
+
+    /// Creates a record.
+    public init(writes: [SystemWrite], tree: TreeState) {
+        self.writes = writes
+        self.tree = tree
+    }
+}

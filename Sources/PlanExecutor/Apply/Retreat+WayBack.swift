@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import RebalancePlanner
+
+// The recorded way back: what the steps of the plan changed is put back.
+extension Retreat {
+    /// A removal that was begun and not seen to end has been done if the function is gone now, before anything is
+    /// looked for.
+    mutating func settleRemovals() throws {
+        let tree = try run.settle().tree
+        for (i, deed) in deeds.enumerated() where !deed.isDone {
+            guard case .remove(let address) = deed.write else { continue }
+            deeds[i].isDone = !tree.functions.contains { $0.address == address }
+        }
+    }
+
+    func restoreAlignment() throws {
+        let texts = deeds.filter { if case .resourceAlignment = $0.write { true } else { false } }
+        guard let first = texts.first, case .text(let old) = first.saved else { return }
+        let write = SystemWrite.resourceAlignment(old)
+        do {
+            guard try run.machine.observer.savedValue(before: write) != .text(old) else { return }
+        } catch is ObservationError {}
+        try run.backward(write, step: first.position.step, .back)
+    }
+
+    func goBack(_ step: Int) throws {
+        let mine = deeds.filter { $0.position.step == step }
+        if mine.contains(where: \.write.changesTree), try !losses(run.settle().tree).isEmpty {
+            for write in plan.steps[step].wayBack { try run.backward(write, step: step, .back) }
+        }
+        for deed in mine.reversed() where !deed.write.changesTree { try undo(deed) }
+    }
+
+    /// Undoes a register write or an unbinding if it is still in force: the same function, the value that was written.
+    private func undo(_ deed: JournalRecord.Deed) throws {
+        guard let address = deed.write.address, let undoing = deed.write.undone(deed.saved),
+            try isSameFunction(address, deed)
+        else { return }
+        if case .config(_, let offset, let width, let mask, let value) = deed.write {
+            guard case .config(_, _, _, _, let old) = undoing, old != value else { return }
+            do {
+                let now = try run.machine.observer.register(address, offset: offset, width: width)
+                guard now & mask == value else { return }
+                guard try !misnumbers(address, offset, width, now & ~mask | old) else { return }
+            } catch is ObservationError {
+                return
+            }
+        } else if case .unbindDriver = deed.write {
+            guard let sign = try run.machine.observer.signs(of: [address]).first, sign.driver == nil else { return }
+        }
+        try run.backward(undoing, step: deed.position.step, .back)
+    }
+
+    /// Whether a value would give a bridge another secondary bus than the one that the kernel knows behind it: whatever
+    /// is there could no longer be reached.
+    private func misnumbers(_ address: FunctionAddress, _ offset: Int, _ width: Int, _ value: UInt32) throws -> Bool {
+        guard (0x18...0x19).contains(offset), offset + width > 0x19,
+            let function = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
+            let buses = function.busRange
+        else { return false }
+        return UInt8(truncatingIfNeeded: value >> UInt32(8 * (0x19 - offset))) != buses.first.rawValue
+    }
+
+    /// Whether the function at `address` is the one that the deed was done to and has not been removed since.
+    private func isSameFunction(_ address: FunctionAddress, _ deed: JournalRecord.Deed) throws -> Bool {
+        let base = deed.position.step == 0 ? plan.before : plan.steps[deed.position.step - 1].after
+        let candidates = [base, plan.steps[deed.position.step].after]
+        guard let then = candidates.lazy.compactMap({ $0.functions.first { $0.address == address } }).first,
+            let now = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
+            FunctionKey(then) == FunctionKey(now)
+        else { return false }
+        // Bus numbers and windows of a function that was found again are the kernel's new ones.
+        var isLater = false
+        for other in deeds {
+            if other.position == deed.position { isLater = true }
+            guard isLater, case .remove(let removed) = other.write else { continue }
+            let states = [plan.before] + plan.steps.map(\.after)
+            let roots = states.compactMap { state in state.functions.first { $0.address == removed }?.path }
+            if roots.contains(where: { $0.isAncestorOrSelf(of: then.path) }), other.isDone { return false }
+        }
+        return true
+    }
+
+    // MARK: Foresight
+
+    /// The writes that `goBack` would do for all steps while something is lost.
+    private var recordedWayBack: [SystemWrite] {
+        var writes: [SystemWrite] = []
+        for step in Set(deeds.map(\.position.step)).sorted(by: >) {
+            let mine = deeds.filter { $0.position.step == step }
+            if mine.contains(where: \.write.changesTree) { writes += plan.steps[step].wayBack }
+            writes += mine.reversed().filter { !$0.write.changesTree && $0.isDone }
+                .compactMap { $0.write.undone($0.saved) }
+        }
+        return writes
+    }
+
+    /// Goes another way than the recorded one where the twin knows that the recorded one would leave something lost.
+    ///
+    /// The other ways are what a person would try by hand: the emptied bus searched again, then the bridges above
+    /// removed and found again, one further up each time. Nothing is removed that is in use.
+    func takeForeseenWay() throws {
+        guard let foresight, !deeds.isEmpty else { return }
+        let tree = try run.settle().tree
+        guard try losses(tree).contains(where: \.needsRescan),
+            let recorded = foresight.outcome(of: recordedWayBack), !before.losses(in: recorded).isEmpty
+        else { return }
+        for way in try otherWays(tree) {
+            guard let end = foresight.outcome(of: way), before.losses(in: end).isEmpty else { continue }
+            run.remark("the recorded way back would leave something lost; going another one")
+            for write in way {
+                guard try run.backward(write, step: 0, .repair) else { return }
+            }
+            return
+        }
+    }
+
+    private func otherWays(_ tree: TreeState) throws -> [[SystemWrite]] {
+        var ways: [[SystemWrite]] = []
+        var tops: [FunctionState] = []
+        for function in try losses(tree).map(\.function) {
+            guard let bridge = nearestBridge(above: function, tree), !tops.contains(bridge) else { continue }
+            tops.append(bridge)
+        }
+        // Deepest first: the narrowest way disturbs the least.
+        tops.sort { ($1.path.hops.count, $0.address) < ($0.path.hops.count, $1.address) }
+        for top in tops {
+            if let bus = top.busRange?.first { ways.append([.rescanBus(segment: top.path.segment, bus: bus)]) }
+        }
+        for var top in tops {
+            while true {
+                let above = nearestBridge(above: top, tree)
+                let bus = above?.busRange?.first ?? top.path.rootBus
+                let below = tree.functions.filter { top.path.isAncestorOrSelf(of: $0.path) }
+                let isFree = try below.allSatisfy { try run.machine.observer.protectedUse(of: $0.address).isEmpty }
+                guard isFree else { break }
+                let way: [SystemWrite] = [.remove(top.address), .rescanBus(segment: top.path.segment, bus: bus)]
+                if !ways.contains(way) { ways.append(way) }
+                guard let above else { break }
+                top = above
+            }
+        }
+        return ways
+    }
+}
