@@ -5,8 +5,9 @@ internal import Foundation
 /// The archive from which a guest runs.
 public enum Initramfs {
     /// The `pci-rebalance` that was built next to the running program, as a list of files for a guest; empty if
-    /// there is none.
+    /// there is none. `PCI_REBALANCE_TOOL` in the environment names another build.
     public static var builtTool: [String] {
+        if let tool = ProcessInfo.processInfo.environment["PCI_REBALANCE_TOOL"] { return [tool] }
         guard let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
             let end = program.lastIndex(of: "/")
         else { return [] }
@@ -19,15 +20,18 @@ public enum Initramfs {
     /// - Parameters:
     ///   - files: Paths of files that go to /usr/bin, with the shared libraries they need.
     ///   - kernel: The kernel whose modules are added.
-    ///   - hasModules: Whether they are: unpacking them takes a quarter of a boot.
+    ///   - system: What runs in the guest.
+    ///   - hasModules: Whether they are: unpacking them takes a quarter of a boot. A Debian always has them.
     /// - Returns: The path of the archive in the cache.
     /// - Throws: ``LaboratoryError`` with the script's own words if a file, a library or busybox is missing.
-    public static func pack(_ files: [String], for kernel: Kernel, hasModules: Bool = true) throws -> String {
-        try Script.run("pack-initramfs", [hasModules ? kernel.files(.packaged).modules : "/dev/null"] + files)
+    public static func pack(
+        _ files: [String],
+        for kernel: Kernel,
+        system: VirtualMachine.System = .busybox,
+        hasModules: Bool = true
+    ) throws -> String {
+        let modules = try kernel.files(.packaged).modules
+        if system == .debian { return try Script.run("pack-debian", [modules] + files) }
+        return try Script.run("pack-initramfs", [hasModules ? modules : "/dev/null"] + files)
     }
-
-    /// Debian's udevadm, which is systemd-udevd when called by that name; fetched if it is not there.
-    ///
-    /// - Throws: ``LaboratoryError`` with the script's own words if it cannot be had.
-    public static func udevadm() throws -> String { try Script.run("fetch-udev", []) }
 }

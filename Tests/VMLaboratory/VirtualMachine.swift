@@ -8,8 +8,18 @@ internal import Foundation
 /// run side by side. The machine ends when it is stopped, when the last reference goes, or when the process that
 /// made it ends for any reason.
 public final class VirtualMachine {
+    /// What runs in the guest beside the kernel.
+    public enum System: Sendable {
+        /// Busybox and the agent: up in seconds, nothing acts unasked.
+        case busybox
+        /// A small Debian: systemd as the first process, udev, dpkg; files that end in `.deb` lie in /root.
+        case debian
+    }
+
     /// How a machine is started.
     public struct Options: Sendable {
+        /// What runs in the guest.
+        public var system: System
         /// Files that the guest finds in /usr/bin, with the libraries they need; the built tool by default.
         public var files: [String]
         /// Whether the guest can load modules.
@@ -25,6 +35,7 @@ public final class VirtualMachine {
 
         /// Options with the given differences from the usual.
         public init(
+            system: System = .busybox,
             files: [String] = Initramfs.builtTool,
             hasModules: Bool = true,
             image: Kernel.Image = .decompressed,
@@ -32,6 +43,7 @@ public final class VirtualMachine {
             machineArguments: [String] = [],
             bootTimeout: Duration = .seconds(120)
         ) {
+            self.system = system
             self.files = files
             self.hasModules = hasModules
             self.image = image
@@ -113,7 +125,15 @@ public final class VirtualMachine {
     /// The program and arguments that boot a guest, without its serial ports and monitor.
     public static func command(_ topology: MachineTopology, kernel: Kernel, options: Options) throws -> [String] {
         let files = try kernel.files(options.image)
-        let archive = try Initramfs.pack(options.files, for: kernel, hasModules: options.hasModules)
+        var topology = topology
+        // The Debian root and the archive that it comes from lie in memory.
+        if options.system == .debian { topology.memory = MemorySize(bytes: max(topology.memory.bytes, 1 << 30)) }
+        let archive = try Initramfs.pack(
+            options.files,
+            for: kernel,
+            system: options.system,
+            hasModules: options.hasModules
+        )
         let parameters =
             ["console=ttyS0", "quiet", "panic=-1"] + hasteParameters + timeStampRate + topology.kernelArguments
             + options.kernelArguments

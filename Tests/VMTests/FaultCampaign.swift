@@ -95,7 +95,8 @@ final class FaultCampaign {
             "rm -f /tmp/count; umask 077; cat >/tmp/plan.json",
             input: PlanDocument.encode(plan)
         ).checked()
-        return try disturb(fault) + compare()
+        let isRebooted = if case .powerCut = fault { true } else { false }
+        return try disturb(fault) + compare(isRebooted)
     }
 
     private let command = "pci-rebalance apply /tmp/plan.json"
@@ -176,7 +177,7 @@ final class FaultCampaign {
         guard let device = FaultScenario.address(last.topology, FaultScenario.beside) else {
             throw CampaignError(description: "expected a device beside, found none")
         }
-        try machine.guest.run("modprobe vfio_pci; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &")
+        try machine.guest.run("modprobe -a vfio_pci vfio_iommu_type1; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &")
             .checked()
         try machine.guest.waitUntil("vfio to hold the device") {
             let lines = try $0.run("cat /tmp/held").lines
@@ -205,7 +206,7 @@ final class FaultCampaign {
             "\(Self.preload) FAULT_PAUSE=\(moment):/tmp/pause \(command)",
             pausing: "/tmp/pause"
         )
-        let isGone = isPaused ? try machine.pull("small") : false
+        let isGone = isPaused ? try machine.pull("small", patience: .seconds(12)) : false
         let (status, lines) = try machine.finish(pausing: "/tmp/pause")
         // A port that the kernel does not know at the moment lets its card go once it is found again.
         if !isGone { guard try machine.pull("small") else { return ["expected the card to go, it stays"] } }
@@ -248,14 +249,16 @@ final class FaultCampaign {
     // MARK: Comparing
 
     /// What is worse than after the last apply; the machine as it is becomes the new one to compare with.
-    private func compare() throws -> [String] {
+    ///
+    /// A reset lets go of `resource_alignment`, which had made a BAR look larger.
+    private func compare(_ isRebooted: Bool) throws -> [String] {
         let before = last
         let release = try isHeld ? self.release() : []
         try machine.guest.waitUntilQuiet()
         let now = try machine.moment()
         let isPulled: (TopologyPath) -> Bool = { [pulled] in pulled.contains($0.description) }
         var problems = release
-        problems += before.tree.losses(in: now.tree).filter { !isPulled($0.function.path) }.map(\.description)
+        problems += before.tree.losses(in: now.tree, ignoringSizes: isRebooted).filter { !isPulled($0.function.path) }.map(\.description)
         let signs = now.topology.functions.map {
             FunctionSigns(address: $0.address, driver: $0.use.driver, config: $0.config)
         }

@@ -27,13 +27,11 @@ final class FaultMachine {
 
     /// Boots a guest with drivers loaded.
     init(_ topology: MachineTopology, kernel: Kernel) throws {
-        let environment = ProcessInfo.processInfo.environment
-        let tool = environment["PCI_REBALANCE_TOOL"].map { [$0] } ?? Initramfs.builtTool
         let helpers = [
             try Self.compiled("guest-faults.so", from: "guest-faults.c", ["-shared", "-fPIC"]),
             try Self.compiled("device-check", from: "guest-checks.c", ["-static"]),
         ]
-        guest = try VirtualMachine(topology, kernel: kernel, options: .init(files: tool + helpers))
+        guest = try VirtualMachine(topology, kernel: kernel, options: .init(files: Initramfs.builtTool + helpers))
         try prepare()
     }
 
@@ -120,14 +118,24 @@ final class FaultMachine {
         return (status, Array(lines.dropLast()))
     }
 
-    /// Pulls a card out as a person would; false when the slot does not let it go now.
-    func pull(_ identifier: String) throws -> Bool {
-        do {
-            try guest.deviceDel(identifier, timeout: .seconds(12))
-        } catch let error as LaboratoryError where error.code == .timeout {
-            return false
+    /// Pulls a card out as a person would; false when the slot does not let it go within a minute.
+    ///
+    /// - Parameter patience: how long the slot is waited for; the kernel itself waits five seconds.
+    func pull(_ identifier: String, patience: Duration = .seconds(60)) throws -> Bool {
+        let deadline = ContinuousClock.now + patience
+        while ContinuousClock.now < deadline {
+            do {
+                try guest.deviceDel(identifier, timeout: .seconds(12))
+                try guest.waitUntilQuiet()
+                return true
+            } catch let error as LaboratoryError where error.code == .timeout {
+                continue
+            } catch let error as LaboratoryError where error.code == .monitor {
+                // Gone already, or the slot is still busy with the last press of its button.
+                if error.description.contains("not found") { return true }
+                try guest.run("sleep 1").checked()
+            }
         }
-        try guest.waitUntilQuiet()
-        return true
+        return false
     }
 }

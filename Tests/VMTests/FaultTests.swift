@@ -90,20 +90,18 @@ struct FaultTests {
         case "all": return faults.map { ($0.scenario, $0.fault) }
         case let text: wanted = text.flatMap { Int($0) } ?? 18
         }
-        var result: [(FaultScenario, Fault)] = []
-        var kinds: Set<String> = []
-        // A step that shares no factor with the count reaches every fault before one comes again.
-        var step = faults.count * 5 / 13 | 1
-        while step > 1, faults.count % step == 0 || step % 5 == 0 { step -= 2 }
-        var place = faults.count / 7
-        for _ in faults.indices where result.count < wanted {
-            let (scenario, fault) = faults[place % faults.count]
-            place += step
-            // The driver that hangs for good takes two minutes of waiting.
-            if case .held(seconds: 70) = fault, environment["PCI_REBALANCE_FAULTS"] == nil { continue }
-            if kinds.count < 11 && !kinds.insert(fault.kind).inserted { continue }
-            result.append((scenario, fault))
+        // Multiples of the golden ratio modulo 2^64 spread evenly, however many of them are taken.
+        let spread = faults.enumerated().sorted { a, b in
+            UInt64(a.offset) &* 0x9e37_79b9_7f4a_7c15 < UInt64(b.offset) &* 0x9e37_79b9_7f4a_7c15
+        }.map(\.element).filter {
+            // A driver that hangs for good takes two minutes of waiting.
+            if case .held(seconds: 70) = $0.fault, environment["PCI_REBALANCE_FAULTS"] == nil { false } else { true }
         }
-        return result
+        var kinds: Set<String> = []
+        let first = spread.filter { kinds.insert($0.fault.kind).inserted }
+        let rest = spread.filter { entry in
+            !first.contains { $0.scenario.name == entry.scenario.name && $0.fault == entry.fault }
+        }
+        return (first + rest).prefix(wanted).map { ($0.scenario, $0.fault) }
     }
 }

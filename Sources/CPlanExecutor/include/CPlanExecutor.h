@@ -35,4 +35,7 @@ int is_in_sysfs(int fd);
 /* Whether the open file `fd` lives in memory only (tmpfs, ramfs): 1 or 0. */
 int is_in_memory(int fd);
 
+/* Sends one datagram to the socket at `path` without waiting; 0 or an error number. */
+int send_datagram(const char *path, const void *bytes, size_t count);
+
 #endif

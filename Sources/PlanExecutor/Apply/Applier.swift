@@ -102,6 +102,8 @@ public struct Applier {
         report = try lockedApply(other, foresight, isCancelled, progress).report
         report.remarks = first.remarks + [remark] + report.remarks
         report.writes += first.writes
+        report.timeInKernel += first.timeInKernel
+        report.timeSettling += first.timeSettling
         report.before = first.before
         return report
     }

@@ -75,9 +75,11 @@ public enum ApplyEvent: Hashable, Sendable {
             json.field("differences", report.differences)
             json.field("event", "ends")
             json.field("exitStatus", report.exitStatus)
+            json.field("kernelMilliseconds", report.timeInKernel.wholeMilliseconds)
             json.field("reason", report.reason)
             json.field("remarks", report.remarks)
             json.field("sentence", report.sentence)
+            json.field("settlingMilliseconds", report.timeSettling.wholeMilliseconds)
             json.field("verdict", report.verdict.rawValue)
             json.field("writes", report.writes)
         }

@@ -28,6 +28,10 @@ public struct ApplyReport: Hashable, Sendable {
     public var remarks: [String]
     /// The number of writes that were asked of the machine.
     public var writes: Int
+    /// How long writes took in the kernel.
+    public var timeInKernel: Duration = .zero
+    /// How long was waited for the tree to come to rest.
+    public var timeSettling: Duration = .zero
     /// The tree before, when it was read.
     public var before: TreeState?
     /// The tree after, when it was read.

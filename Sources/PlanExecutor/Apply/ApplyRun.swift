@@ -28,6 +28,10 @@ final class ApplyRun {
     let id: String
     private(set) var writes = 0
     private(set) var remarks: [String] = []
+    /// How long writes took in the kernel.
+    private(set) var timeInKernel: Duration = .zero
+    /// How long was waited for the tree to come to rest.
+    private(set) var timeSettling: Duration = .zero
     /// Set when a write has timed out and not ended: everything further would hang behind it.
     private(set) var isStuck = false
     /// The behaviour that explains what was seen, when a twin was asked.
@@ -128,7 +132,17 @@ final class ApplyRun {
             try machine.writer.perform(write, within: limit(of: write))
         } catch let error as WriteError {
             let took = pacing.now() - start
-            note(write, position, saved, error.code.rawValue, took)
+            timeInKernel += took
+            audit.note(
+                AuditRecord(
+                    apply: id,
+                    position: position,
+                    write: write,
+                    saved: saved,
+                    result: error.code.rawValue,
+                    took: took
+                )
+            )
             progress(.writeFailed(position, write, code: error.code.rawValue, detail: error.detail))
             try record(
                 .failed(position, code: error.code.rawValue, detail: String(error.detail.prefix(400))),
@@ -138,7 +152,10 @@ final class ApplyRun {
             throw error
         }
         let took = pacing.now() - start
-        note(write, position, saved, "done", took)
+        timeInKernel += took
+        audit.note(
+            AuditRecord(apply: id, position: position, write: write, saved: saved, result: "done", took: took)
+        )
         try record(.done(position), isForward: isForward)
         progress(.writeDone(position, write, took: took))
     }
@@ -151,31 +168,12 @@ final class ApplyRun {
         }
     }
 
-    private func note(
-        _ write: SystemWrite,
-        _ position: WritePosition,
-        _ saved: SavedValue?,
-        _ result: String,
-        _ took: Duration
-    ) {
-        var old = ""
-        switch saved {
-        case .number(let number): old = " saved=\(hex(number))"
-        case .text(let text): old = " saved=\"\(text)\""
-        case nil: break
-        }
-        audit.note(
-            "apply=\(id) step=\(position.step + 1) write=\(position.index + 1) "
-                + "direction=\(position.direction.rawValue) op=\"\(write)\"\(old) result=\(result) "
-                + "ms=\(took.wholeMilliseconds)"
-        )
-    }
-
     // MARK: Reading
 
     /// Waits until the tree has not changed for the quiet window, at most for the settle limit; gives the tree.
     func settle() throws -> (tree: TreeState, after: Duration, isQuiet: Bool) {
         let start = pacing.now()
+        defer { timeSettling += pacing.now() - start }
         var tree = try machine.observer.tree()
         var unchangedSince = pacing.now()
         while true {

@@ -61,15 +61,13 @@ struct Attempt {
             )
         }
         try putAway(ApplyReport.Verdict.done.rawValue, "goal-reached")
-        return ApplyReport(
+        return report(
             .done,
-            reason: "goal-reached",
-            sentence: "Done: the machine is as the plan predicted.",
-            exitStatus: 0,
-            remarks: run.remarks,
-            writes: run.writes,
-            before: plan.before,
-            after: plan.after
+            Stop(reason: "goal-reached", sentence: ""),
+            "Done: the machine is as the plan predicted.",
+            0,
+            [],
+            plan.after
         )
     }
 
@@ -295,7 +293,7 @@ struct Attempt {
         _ differences: [String],
         _ tree: TreeState?
     ) -> ApplyReport {
-        ApplyReport(
+        var report = ApplyReport(
             verdict,
             reason: stop.reason,
             sentence: sentence,
@@ -306,5 +304,8 @@ struct Attempt {
             before: plan.before,
             after: tree
         )
+        report.timeInKernel = run.timeInKernel
+        report.timeSettling = run.timeSettling
+        return report
     }
 }

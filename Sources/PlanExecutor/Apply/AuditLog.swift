@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import CPlanExecutor
 import Glibc
+public import RebalancePlanner
 
 /// Where every deed is told to the log of the system.
 public protocol AuditLog: AnyObject {
@@ -8,7 +10,50 @@ public protocol AuditLog: AnyObject {
     func mark(_ line: String)
 
     /// Notes one write, after it was done or refused.
-    func note(_ line: String)
+    func note(_ record: AuditRecord)
+}
+
+/// One write, as the log of the system keeps it.
+public struct AuditRecord: Hashable, Sendable {
+    /// The name of the apply.
+    public var apply: String
+    /// Where in the apply the write stands.
+    public var position: WritePosition
+    /// The write.
+    public var write: SystemWrite
+    /// What it replaced, or nil.
+    public var saved: SavedValue?
+    /// `done`, or the code of the error.
+    public var result: String
+    /// How long it took.
+    public var took: Duration
+
+    /// One line; steps and writes count from 1.
+    public var line: String {
+        let old = savedText.map { " saved=\"\($0)\"" } ?? ""
+        return "apply=\(apply) step=\(position.step + 1) write=\(position.index + 1) "
+            + "direction=\(position.direction.rawValue) op=\"\(write)\"\(old) result=\(result) "
+            + "ms=\(took.wholeMilliseconds)"
+    }
+
+    /// The fields of a record of systemd's journal beside `MESSAGE`.
+    var fields: [(name: String, value: String)] {
+        var fields = [
+            ("APPLY", apply), ("STEP", "\(position.step + 1)"), ("WRITE", "\(position.index + 1)"),
+            ("DIRECTION", position.direction.rawValue), ("OPERATION", "\(write)"), ("RESULT", result),
+            ("MILLISECONDS", "\(took.wholeMilliseconds)"),
+        ]
+        if let savedText { fields.append(("SAVED", savedText)) }
+        return fields.map { ("PCI_REBALANCE_\($0.0)", $0.1) }
+    }
+
+    private var savedText: String? {
+        switch saved {
+        case .number(let number): "0x\(String(number, radix: 16))"
+        case .text(let text): text
+        case nil: nil
+        }
+    }
 }
 
 /// Tells nobody.
@@ -20,13 +65,20 @@ public final class SilentAuditLog: AuditLog {
     public func mark(_ line: String) {}
 
     /// Does nothing.
-    public func note(_ line: String) {}
+    public func note(_ record: AuditRecord) {}
 }
 
-/// Writes to the system's log (`syslog`, facility daemon) and the marks also to `/dev/kmsg`.
+/// Writes to systemd's journal, or where there is none to syslog (facility daemon), and the marks also to `/dev/kmsg`.
+///
+/// Nothing waits for a log that does not take what it is told: an apply is not to stop in its middle for that.
 public final class SystemAuditLog: AuditLog {
+    /// The socket of systemd's journal.
+    public static let journalSocket = "/run/systemd/journal/socket"
+
+    private let socket: String
+
     /// Creates a log.
-    public init() {}
+    public init(journalSocket: String = journalSocket) { socket = journalSocket }
 
     /// Marks the begin or the end.
     public func mark(_ line: String) {
@@ -40,9 +92,19 @@ public final class SystemAuditLog: AuditLog {
     }
 
     /// Notes one write.
-    public func note(_ line: String) { send(LOG_INFO, line) }
+    public func note(_ record: AuditRecord) { send(LOG_INFO, record.line, record.fields) }
 
-    private func send(_ priority: Int32, _ line: String) {
+    private func send(_ priority: Int32, _ line: String, _ fields: [(name: String, value: String)] = []) {
+        var text = ""
+        for (name, value) in [
+            ("MESSAGE", line), ("PRIORITY", "\(priority)"), ("SYSLOG_FACILITY", "\(LOG_DAEMON >> 3)"),
+            ("SYSLOG_IDENTIFIER", "pci-rebalance"),
+        ] + fields {
+            // A line break would begin another field.
+            text += "\(name)=\(value.replacing("\n", with: " "))\n"
+        }
+        let bytes = Array(text.utf8)
+        guard send_datagram(socket, bytes, bytes.count) != 0 else { return }
         "pci-rebalance: \(line)".withCString { text in
             withVaList([text]) { vsyslog(LOG_DAEMON | priority, "%s", $0) }
         }

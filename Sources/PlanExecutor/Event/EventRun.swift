@@ -17,6 +17,9 @@ public enum EventNote {
     case applying(ApplyEvent)
     /// Something worth knowing.
     case remark(String)
+    /// The last note: how long all of it took, how much of that was waiting for the machine to come to rest, and how much
+    /// the kernel needed for the writes. The rest is ours.
+    case spent(total: Duration, waiting: Duration, kernel: Duration)
 }
 
 /// How an event ended.
@@ -74,6 +77,8 @@ public struct EventRun {
     public var minuteOfDay: () -> Int
     /// The twin's knowledge of a machine before the first write of a plan, for applies; nil goes without.
     public var foresight: ((Topology, [Goal], Constraints) -> any Foresight)?
+    /// When the process began, on the applier's clock; nil takes the beginning of the run.
+    public var began: Duration?
     /// How often a burst is looked at again before the run ends; what comes later starts a new one.
     public var maximumRounds = 16
 
@@ -105,9 +110,21 @@ public struct EventRun {
         isCancelled: @escaping () -> Bool = { false },
         note: @escaping (EventNote) -> Void
     ) throws -> EventReport {
+        let began = began ?? applier.pacing.now()
+        var waiting: Duration = .zero
+        var kernel: Duration = .zero
+        let count: (EventNote) -> Void = {
+            if case .settled(let result) = $0 { waiting += result.waited }
+            if case .applying(.ends(let report)) = $0 {
+                waiting += report.timeSettling
+                kernel += report.timeInKernel
+            }
+            note($0)
+        }
+        defer { note(.spent(total: applier.pacing.now() - began, waiting: waiting, kernel: kernel)) }
         var worst: EventReport?
         for _ in 0..<max(1, maximumRounds) {
-            let report = try round(isCancelled, note)
+            let report = try round(isCancelled, count)
             if worst.map({ report.rank >= $0.rank }) ?? true { worst = report }
             // A stale plan means that the tree went on changing: look again.
             guard isAskedAgain() || report.exitStatus == 7, !isCancelled() else { break }

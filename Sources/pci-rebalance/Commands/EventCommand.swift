@@ -109,6 +109,7 @@ struct EventCommand: ParsableCommand {
                 )
             }
         )
+        run.began = applier.pacing.now() - ProcessAge.now
         run.foresight = { Execution.foresight($0, wish: ($1, $2)) }
         if let function, !function.hasPrefix("/") { run.only = PortName(parsing: function) }
         return run
@@ -165,6 +166,27 @@ enum PolicyFile {
         }
         guard let path else { return EventPolicy() }
         throw CommandEnd(.badInput, "\(path): expected a policy, found no file")
+    }
+}
+
+/// How long this process has existed, what the loader did before our first line included.
+enum ProcessAge {
+    /// The age; zero where procfs does not tell.
+    static var now: Duration {
+        var text = [UInt8](repeating: 0, count: 1024)
+        let file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return .zero }
+        defer { close(file) }
+        let count = read(file, &text, text.count)
+        guard count > 0 else { return .zero }
+        // After the name, which ends with the last parenthesis, the start time is the 20th word, in clock ticks since boot.
+        let words = String(decoding: text[..<count], as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        let ticks = sysconf(Int32(_SC_CLK_TCK))
+        guard words.count > 19, let start = Int64(words[19]), ticks > 0 else { return .zero }
+        let now = Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+        return .milliseconds(max(0, now - start * 1000 / Int64(ticks)))
     }
 }
 

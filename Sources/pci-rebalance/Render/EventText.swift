@@ -33,6 +33,11 @@ enum EventText {
             // Without the plan's own last line: the event's verdict is the last one.
             offer(text.split(separator: "\n", omittingEmptySubsequences: false).dropLast(3).joined(separator: "\n"))
         case .held(_, let sentence), .remark(let sentence): offer(sentence)
+        case .spent(let total, let waiting, let kernel):
+            offer(
+                "took \(total.milliseconds) ms: \(waiting.milliseconds) ms waiting for the machine to come to rest, "
+                    + "\(kernel.milliseconds) ms in the kernel, \((total - waiting - kernel).milliseconds) ms of our own"
+            )
         case .applying: break
         }
     }
@@ -79,6 +84,11 @@ enum EventText {
             case .remark(let text):
                 json.field("event", "remark")
                 json.field("text", text)
+            case .spent(let total, let waiting, let kernel):
+                json.field("event", "spent")
+                json.field("kernelMilliseconds", kernel.milliseconds)
+                json.field("milliseconds", total.milliseconds)
+                json.field("waitingMilliseconds", waiting.milliseconds)
             case .applying: break
             }
         }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import CFuzzDriver
+internal import Glibc
+
+/// What is fuzzed; the first argument names it, the others are libFuzzer's.
+@main
+enum Fuzz {
+    static func main() {
+        guard CommandLine.argc >= 2, let name = CommandLine.unsafeArgv[1].map({ String(cString: $0) }) else { usage() }
+        // The name gives way to the program's, which libFuzzer expects first.
+        CommandLine.unsafeArgv[1] = CommandLine.unsafeArgv[0]
+        let arguments = CommandLine.unsafeArgv + 1
+        let count = CommandLine.argc - 1
+        let status: Int32
+        switch name {
+        case "plan": status = run_fuzzer(count, arguments) { Readers.plan(bytes($0, $1)) }
+        case "snapshot": status = run_fuzzer(count, arguments) { Readers.snapshot(bytes($0, $1)) }
+        case "journal": status = run_fuzzer(count, arguments) { Readers.journal(bytes($0, $1)) }
+        case "policy": status = run_fuzzer(count, arguments) { Readers.policy(bytes($0, $1)) }
+        default: usage()
+        }
+        exit(status)
+    }
+
+    private static func bytes(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
+        Array(UnsafeBufferPointer(start: start, count: count))
+    }
+
+    private static func usage() -> Never {
+        fputs("usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]\n", stderr)
+        exit(64)
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import Testing
+internal import VMLaboratory
+
+/// The package in a Debian with systemd: what it brings, what it enables, what it leaves behind.
+@Suite("the package is one that people dare to install")
+struct PackageTests {
+    @Test("it installs, verifies, recovers when asked, and goes without a trace")
+    func life() throws {
+        let kernel = Kernel.linux6_12
+        if let reason = EventGuest.unavailableReason(kernel) { try Test.cancel("\(reason)") }
+        let package = try #require(EventGuest.package, "expected a package below .build/deb (make deb), found none")
+        let machine = try VirtualMachine(.firstLight, kernel: kernel, options: .init(system: .debian, files: [package]))
+        let list = """
+            find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/lib/dpkg \\
+                -o -path /var/log -o -path /root -o -path /var/cache \\) -prune -o -print | sort
+            """
+        let before = try machine.output(list)
+        let unitsBefore = try machine.output("systemctl list-unit-files --state=enabled --no-legend")
+        try machine.run("dpkg -i /root/*.deb", timeout: .seconds(120)).checked()
+
+        // Nothing that acts is enabled or running.
+        #expect(try machine.output("systemctl list-unit-files --state=enabled --no-legend") == unitsBefore)
+        #expect(try machine.run("systemctl list-units --all --no-legend 'pci-rebalance*'").output.isEmpty)
+        #expect(try machine.output("sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p' /etc/pci-rebalance/policy.json") == "report\n")
+
+        try verify(machine)
+        try recover(machine)
+
+        try machine.run("dpkg --purge pci-rebalance", timeout: .seconds(120)).checked()
+        #expect(try machine.output(list) == before, "files that stay")
+        #expect(try machine.run("ls -d /run/pci-rebalance /run/systemd/*/*pci-rebalance* 2>/dev/null").output.isEmpty)
+        #expect(try machine.run("systemctl --failed --no-legend | grep pci-rebalance").output.isEmpty)
+    }
+
+    /// systemd's and udev's own verdict on what was installed.
+    private func verify(_ machine: VirtualMachine) throws {
+        let units = "/lib/systemd/system/pci-rebalance@x.service /lib/systemd/system/pci-rebalance-recover.service"
+        let unit = try machine.run(
+            """
+            cp /lib/systemd/system/pci-rebalance@.service /tmp/pci-rebalance@x.service
+            systemd-analyze verify --man=no /tmp/pci-rebalance@x.service /lib/systemd/system/pci-rebalance-recover.service
+            """,
+            timeout: .seconds(120)
+        )
+        #expect(unit.status == 0 && unit.errors.isEmpty, "\(units): \(unit.errors)")
+        let rule = try machine.run("udevadm test /sys/bus/pci/devices/0000:03:00.0 2>&1", timeout: .seconds(60))
+        #expect(rule.output.contains("70-pci-rebalance.rules"), "the rule is read")
+        #expect(!rule.lines.contains { $0.contains("pci-rebalance.rules:") && $0.contains("nvalid") }, "\(rule.output)")
+        for name in ["pci-rebalance@x", "pci-rebalance-recover"] {
+            let security = try machine.run("systemd-analyze security --no-pager \(name).service | tail -n 1")
+            print("systemd-analyze security \(name): \(security.output)")
+            let words = security.output.split(separator: " ").compactMap { Double($0) }
+            #expect(words.first.map { $0 < 5.0 } == true, "\(security.output)")
+        }
+    }
+
+    /// An apply that died is ended by the unit, in its sandbox.
+    private func recover(_ machine: VirtualMachine) throws {
+        try machine.hotPlug(EventTests.card, behind: "d2")
+        // Killed as soon as its first step is seen to be done.
+        let killed = try machine.run(
+            """
+            pci-rebalance apply --yes --json >/tmp/out 2>&1 &
+            until grep -q step-reached /tmp/out; do kill -0 $! || exit 1; done
+            kill -9 $!; wait $!
+            test -e /var/lib/pci-rebalance/apply.journal
+            """,
+            timeout: .seconds(120)
+        )
+        let out = try machine.run("cat /tmp/out").output
+        #expect(killed.status == 0, "\(out)")
+        #expect(try machine.run("pci-rebalance recover --status -q").status == 3)
+        let again = try machine.run("pci-rebalance apply --yes -q")
+        #expect(again.status == 75, "\(again.output)\(again.errors)")
+        let started = try machine.run("systemctl start pci-rebalance-recover.service", timeout: .seconds(120))
+        let log = try machine.run("journalctl -q -o cat -u pci-rebalance-recover").output
+        #expect(started.status == 0, "\(started.errors)\(log)")
+        #expect(log.contains("APPLY: rolled-back reason=interrupted"), "\(log)")
+        #expect(try machine.run("pci-rebalance recover --status -q").status == 0)
+        #expect(try machine.resources()[EventTests.sibling]?[0].isAssigned == true)
+    }
+}
