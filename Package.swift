@@ -150,7 +150,8 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "PCITopology", "LibPCIBridge", "RebalancePlanner", "PlanExecutor", "TestSupport", "pci-rebalance",
+                "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner", "PlanExecutor", "TestSupport",
+                "pci-rebalance",
             ],
             exclude: ["Golden"],
             swiftSettings: swift

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import Foundation
+import LibPCIBridge
 import PCITopology
+import PlanExecutor
+import RebalancePlanner
 import Testing
+
+@testable import pci_rebalance
 
 /// Every document against its schema in Docs/schema, and the promises that schemas cannot state.
 @Suite("Schemas")
@@ -41,6 +47,55 @@ struct SchemaTests {
     func triage() throws {
         let log = "[    1.0] pci 0000:04:00.0: BAR 2 [mem size 0x40000000 64bit pref]: can't assign; no space\n"
         try validate(try Command.run("triage", "--json", input: log).output, "triage")
+    }
+
+    @Test("what apply, recover and event tell keeps to its schema", .enabled(if: canValidate))
+    func streams() throws {
+        let address = try #require(FunctionAddress(parsing: "0000:03:00.0"))
+        let position = WritePosition(step: 0, index: 1, direction: .repair)
+        let write = SystemWrite.config(address, offset: 4, width: 2, mask: 7, value: 3)
+        let report = ApplyReport(.rolledBack, reason: "prediction-differs", sentence: "Stopped.", exitStatus: 5)
+        let events: [ApplyEvent] = [
+            .begins(id: "x-1", steps: 2, writes: 3), .stepBegins(0, of: 2, purpose: "stop it"),
+            .writeBegins(position, write), .writeDone(position, .remove(address), took: .milliseconds(3)),
+            .writeFailed(position, .driverOverride(address, driver: "vfio-pci"), code: "refused", detail: "busy"),
+            .stepReached(0, settledAfter: .zero), .differs(["a", "b"]), .goesBack(reason: "interrupted"),
+            .remark("a \"remark\""), .ends(report),
+        ]
+        for event in events { try validate(String(decoding: event.json, as: UTF8.self), "apply") }
+
+        let file = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let topology = try TopologyAssembler(SnapshotFile(path: file).read()).topology()
+        let one = try #require(EventJudgement(topology, EventPolicy(mode: .apply)).cases().first)
+        let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
+        let plan = try Planner(topology: topology, behaviour: behaviour).plan(goals: [.everythingRequired])
+        let quiet = QuietWatch.Result(tree: plan.before, waited: .seconds(1), isQuiet: false, busySlots: [address])
+        let notes: [EventNote] = [
+            .settled(quiet), .looked(missing: 2, cases: 1, took: .zero), .planned(one, plan, took: .milliseconds(4)),
+            .held(reason: "outside-hours", "Not now."), .remark("text"),
+            .spent(total: .seconds(2), waiting: .seconds(1), kernel: .milliseconds(900)),
+        ]
+        for note in notes { try validate(String(decoding: EventText.document(note), as: UTF8.self), "event") }
+        let end = EventReport(line: plan.verdict.line, sentence: "Told.", exitStatus: 3)
+        try validate(String(decoding: EventText.document(end), as: UTF8.self), "event")
+        #expect(EventText.document(.applying(.ends(report))) == ApplyEvent.ends(report).json)
+
+        try validate(String(decoding: RecoverCommand.document(nil), as: UTF8.self), "recovery")
+        let unfinished = UnfinishedApply(
+            id: "x-1",
+            time: 1_790_000_000,
+            steps: 2,
+            reachedSteps: 1,
+            lastWrite: write,
+            isLastWriteDone: false,
+            isGoingBack: true,
+            hasRebooted: false
+        )
+        try validate(String(decoding: RecoverCommand.document(unfinished), as: UTF8.self), "recovery")
+        var ledger = EventLedger()
+        ledger.begin("0000:00:02.0=0x1b360005", at: 1_790_000_000)
+        try validate(String(decoding: ledger.document, as: UTF8.self), "events")
+        try validate(#"{"schema": "pci-rebalance.policy/1", "mode": "apply"}"#, "policy")
     }
 
     @Test("the schemas themselves are valid and refuse what is not said in them", .enabled(if: canValidate))

@@ -79,7 +79,9 @@ struct EventGuest {
 
     /// How many runs systemd has started: events that reached the command.
     func runCount() throws -> Int {
-        try machine.run("journalctl -q -o cat --unit='pci-rebalance@*' | grep -c '^Starting '").lines.first.flatMap { Int($0) }
+        try machine.run("journalctl -q -o cat --unit='pci-rebalance@*' | grep -c '^Starting '").lines.first.flatMap {
+            Int($0)
+        }
             ?? 0
     }
 
@@ -91,7 +93,9 @@ struct EventGuest {
     }
 
     /// The kilobytes that the state and run directories take.
-    func stateSize() throws -> String { try machine.output("du -s /var/lib/pci-rebalance /run/pci-rebalance | cut -f 1") }
+    func stateSize() throws -> String {
+        try machine.output("du -s /var/lib/pci-rebalance /run/pci-rebalance | cut -f 1")
+    }
 
     /// From the kernel's first complaint to the card's last address, and what of that is ours.
     func timing(_ kernel: Kernel, card: String) throws -> String {
@@ -105,7 +109,9 @@ struct EventGuest {
         let working = log.last { $0.contains(card) && $0.contains("assigned") }.flatMap(time)
         let end = log.last { $0.contains("pci-rebalance: apply") && $0.contains(" ends") }.flatMap(time)
         let spent = try self.log().last { $0.hasPrefix("took ") } ?? "no time told"
-        guard let failure, let begin, let working, let end else { return "\(kernel): marks missing in the log; \(spent)" }
+        guard let failure, let begin, let working, let end else {
+            return "\(kernel): marks missing in the log; \(spent)"
+        }
         func milliseconds(_ seconds: Double) -> Int { Int(seconds * 1000) }
         return "\(kernel): from the kernel's failure to our first write \(milliseconds(begin - failure)) ms, to the "
             + "working card \(milliseconds(working - failure)) ms, to the end \(milliseconds(end - failure)) ms; \(spent)"

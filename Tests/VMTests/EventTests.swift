@@ -142,7 +142,10 @@ struct EventTests {
         _ = try guest.awaitLog("the repair") { $0.contains { $0.hasPrefix("APPLY: ") } }
         try guest.awaitIdle()
         let log = try guest.log()
-        #expect(log.filter { $0.hasPrefix("APPLY: ") } == ["APPLY: done reason=goal-reached"], "\(log.joined(separator: "\n"))")
+        #expect(
+            log.filter { $0.hasPrefix("APPLY: ") } == ["APPLY: done reason=goal-reached"],
+            "\(log.joined(separator: "\n"))"
+        )
         let cards = try guest.machine.resources().values.filter { $0.count > 2 && $0[2].isAssigned && $0[0].isAssigned }
         #expect(cards.count >= 20)
         #expect(try guest.machine.run("pci-rebalance check -q").status == 0)

@@ -95,8 +95,7 @@ final class FaultCampaign {
             "rm -f /tmp/count; umask 077; cat >/tmp/plan.json",
             input: PlanDocument.encode(plan)
         ).checked()
-        let isRebooted = if case .powerCut = fault { true } else { false }
-        return try disturb(fault) + compare(isRebooted)
+        return try disturb(fault) + compare()
     }
 
     private let command = "pci-rebalance apply /tmp/plan.json"
@@ -177,8 +176,10 @@ final class FaultCampaign {
         guard let device = FaultScenario.address(last.topology, FaultScenario.beside) else {
             throw CampaignError(description: "expected a device beside, found none")
         }
-        try machine.guest.run("modprobe -a vfio_pci vfio_iommu_type1; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &")
-            .checked()
+        try machine.guest.run(
+            "modprobe -a vfio_pci vfio_iommu_type1; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &"
+        )
+        .checked()
         try machine.guest.waitUntil("vfio to hold the device") {
             let lines = try $0.run("cat /tmp/held").lines
             if let line = lines.first, line != "held" { throw CampaignError(description: line) }
@@ -250,15 +251,17 @@ final class FaultCampaign {
 
     /// What is worse than after the last apply; the machine as it is becomes the new one to compare with.
     ///
-    /// A reset lets go of `resource_alignment`, which had made a BAR look larger.
-    private func compare(_ isRebooted: Bool) throws -> [String] {
+    /// Sizes do not count: `resource_alignment` makes a BAR look larger, and none here can be resized.
+    private func compare() throws -> [String] {
         let before = last
         let release = try isHeld ? self.release() : []
         try machine.guest.waitUntilQuiet()
         let now = try machine.moment()
         let isPulled: (TopologyPath) -> Bool = { [pulled] in pulled.contains($0.description) }
         var problems = release
-        problems += before.tree.losses(in: now.tree, ignoringSizes: isRebooted).filter { !isPulled($0.function.path) }.map(\.description)
+        problems += before.tree.losses(in: now.tree, ignoringSizes: true).filter { !isPulled($0.function.path) }.map(
+            \.description
+        )
         let signs = now.topology.functions.map {
             FunctionSigns(address: $0.address, driver: $0.use.driver, config: $0.config)
         }

@@ -23,7 +23,10 @@ struct PackageTests {
         // Nothing that acts is enabled or running.
         #expect(try machine.output("systemctl list-unit-files --state=enabled --no-legend") == unitsBefore)
         #expect(try machine.run("systemctl list-units --all --no-legend 'pci-rebalance*'").output.isEmpty)
-        #expect(try machine.output("sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p' /etc/pci-rebalance/policy.json") == "report\n")
+        #expect(
+            try machine.output("sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p' /etc/pci-rebalance/policy.json")
+                == "report\n"
+        )
 
         try verify(machine)
         try recover(machine)

@@ -21,6 +21,27 @@ public struct UnfinishedApply: Hashable, Sendable {
     public var isGoingBack: Bool
     /// Whether the machine has been booted anew since.
     public var hasRebooted: Bool
+
+    /// Creates a record.
+    public init(
+        id: String,
+        time: Int64,
+        steps: Int,
+        reachedSteps: Int,
+        lastWrite: SystemWrite?,
+        isLastWriteDone: Bool,
+        isGoingBack: Bool,
+        hasRebooted: Bool
+    ) {
+        self.id = id
+        self.time = time
+        self.steps = steps
+        self.reachedSteps = reachedSteps
+        self.lastWrite = lastWrite
+        self.isLastWriteDone = isLastWriteDone
+        self.isGoingBack = isGoingBack
+        self.hasRebooted = hasRebooted
+    }
 }
 
 /// Ends applies that were interrupted: by a signal, a crash, a power cut.

@@ -60,10 +60,22 @@ struct Retreat {
         let signs = try run.machine.observer.signs(of: disturbed.map(\.address))
         let functions = Dictionary(disturbed.map { ($0.address, $0) }) { a, _ in a }
         // A reset gives Resizable BARs the size that they have without anybody.
-        return before.losses(in: tree, ignoringSizes: hasRebooted)
+        return try before.losses(in: tree, ignoringSizes: hasRebooted).filter(isReal)
             + check.differences(tree, signs).compactMap { difference in
                 functions[difference.address].map { .unreachable($0, difference.sentence) }
             }
+    }
+
+    /// Whether a loss is one. A BAR that is not resizable has one size for ever: where it looked larger before, an
+    /// alignment that was asked for (`resource_alignment`) had rounded it up.
+    private func isReal(_ loss: Loss) throws -> Bool {
+        guard case .resource(let function, let index, _, let line) = loss, line.isPlaced, index < 6 else { return true }
+        let size = SystemWrite.resizeBAR(function.address, bar: index, exponent: 0)
+        do {
+            return try run.machine.observer.savedValue(before: size) != nil
+        } catch is ObservationError {
+            return true
+        }
     }
 
     /// The functions that the apply has stopped, moved or changed, as they stand in `tree`, in address order.

@@ -35,6 +35,14 @@ public struct QuietWatch {
         public var isQuiet: Bool
         /// Slots that were still on their way, ascending.
         public var busySlots: [FunctionAddress]
+
+        /// Creates a result.
+        public init(tree: TreeState, waited: Duration, isQuiet: Bool, busySlots: [FunctionAddress]) {
+            self.tree = tree
+            self.waited = waited
+            self.isQuiet = isQuiet
+            self.busySlots = busySlots
+        }
     }
 
     /// Waits.

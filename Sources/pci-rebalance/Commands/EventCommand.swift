@@ -180,7 +180,8 @@ enum ProcessAge {
         let count = read(file, &text, text.count)
         guard count > 0 else { return .zero }
         // After the name, which ends with the last parenthesis, the start time is the 20th word, in clock ticks since boot.
-        let words = String(decoding: text[..<count], as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+        let words =
+            String(decoding: text[..<count], as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
         var time = timespec()
         clock_gettime(CLOCK_BOOTTIME, &time)
         let ticks = sysconf(Int32(_SC_CLK_TCK))

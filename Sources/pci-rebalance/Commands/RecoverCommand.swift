@@ -54,7 +54,7 @@ struct RecoverCommand: ParsableCommand {
     private func showStatus(_ execution: Execution) throws {
         let unfinished = try execution.guarded { try Recovery(execution.applier).status() }
         if output.json {
-            try StandardOutput.write(document(unfinished))
+            try StandardOutput.write(Self.document(unfinished))
         } else if !output.quiet {
             try StandardOutput.write((unfinished.map(sentence) ?? "nothing to recover") + "\n")
         }
@@ -72,7 +72,8 @@ struct RecoverCommand: ParsableCommand {
         return text
     }
 
-    private func document(_ unfinished: UnfinishedApply?) -> [UInt8] {
+    /// The answer of --status, schema `pci-rebalance.recovery/1`.
+    static func document(_ unfinished: UnfinishedApply?) -> [UInt8] {
         var json = JSONWriter(.indented)
         json.object { json in
             json.field("isUnfinished", unfinished != nil)

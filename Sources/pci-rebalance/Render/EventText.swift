@@ -16,7 +16,7 @@ enum EventText {
             }
             return Execution.write(event, output)
         }
-        if output.json { return json(note) }
+        if output.json { return StandardOutput.offer(document(note)) }
         guard !output.quiet else { return }
         switch note {
         case .settled(let result):
@@ -45,6 +45,11 @@ enum EventText {
     /// Writes the end.
     static func write(_ report: EventReport, _ output: OutputOptions) {
         guard output.json else { return offer(output.quiet ? report.line : "\(report.sentence)\n\(report.line)") }
+        StandardOutput.offer(document(report))
+    }
+
+    /// The end as a line of JSON, schema `pci-rebalance.event/1`.
+    static func document(_ report: EventReport) -> [UInt8] {
         line {
             $0.field("event", "ends")
             $0.field("exitStatus", report.exitStatus)
@@ -54,8 +59,10 @@ enum EventText {
         }
     }
 
-    private static func json(_ note: EventNote) {
-        line { json in
+    /// A note as a line of JSON: that of the apply, or one of schema `pci-rebalance.event/1`.
+    static func document(_ note: EventNote) -> [UInt8] {
+        if case .applying(let event) = note { return event.json }
+        return line { json in
             switch note {
             case .settled(let result):
                 json.field("busySlots", result.busySlots.map(\.description))
@@ -94,10 +101,10 @@ enum EventText {
         }
     }
 
-    private static func line(_ fields: (inout JSONWriter) -> Void) {
+    private static func line(_ fields: (inout JSONWriter) -> Void) -> [UInt8] {
         var json = JSONWriter(.compact)
         json.object { fields(&$0) }
-        StandardOutput.offer(json.document + [0x0a])
+        return json.document + [0x0a]
     }
 
     private static func offer(_ text: String) { StandardOutput.offer(Array("\(text)\n".utf8)) }
