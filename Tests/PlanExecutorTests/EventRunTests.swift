@@ -170,6 +170,21 @@ struct EventRunTests {
         #expect(try stage.ledger.failures.isEmpty)
     }
 
+    @Test("an apply that was interrupted has to be recovered first")
+    func unfinished() throws {
+        let stage = try Stage()
+        stage.bench.clock.crashAt = 12
+        #expect(throws: SimulatedCrash.self) { try stage.run() }
+        stage.bench.clock.crashAt = nil
+        try #require(stage.bench.disk.files[Journal.unfinishedName] != nil)
+        let writes = stage.bench.machine.trace.count
+        let report = try stage.run()
+        #expect(report.line == "PLAN: refused reason=unfinished-apply")
+        #expect(report.exitStatus == 75)
+        #expect(stage.bench.machine.trace.count == writes)
+        #expect(stage.bench.applier.occupation()?.exitStatus == 75)
+    }
+
     @Test("events for what the last apply put where it predicted are its echo")
     func echo() throws {
         let stage = try Stage()

@@ -73,6 +73,19 @@ public struct Applier {
         return report
     }
 
+    /// Why nothing can begin now: another apply is under way, or one was interrupted and waits for `recover`.
+    ///
+    /// To be asked before anything is planned: in the middle of an apply the tree is not what it will be.
+    ///
+    /// - Returns: the end of an attempt, exit status 75; nil when the way is free or this user may not know.
+    public func occupation() -> ApplyReport? {
+        guard (try? disk.read(Journal.unfinishedName)) ?? nil != nil else { return nil }
+        return Self.untouched("unfinished-apply", Self.unfinishedSentence, 75)
+    }
+
+    private static let unfinishedSentence =
+        "An earlier apply is under way or was interrupted; run `pci-rebalance recover` unless it still runs."
+
     // MARK: Before the first write
 
     private func checkedApply(
@@ -191,11 +204,7 @@ public struct Applier {
     private func obstacle(_ plan: Plan) throws -> ApplyReport? {
         do {
             if try disk.read(Journal.unfinishedName) != nil {
-                return Self.untouched(
-                    "unfinished-apply",
-                    "An earlier apply was interrupted; run `pci-rebalance recover` first.",
-                    75
-                )
+                return Self.untouched("unfinished-apply", Self.unfinishedSentence, 75)
             }
         } catch let error as JournalError {
             return Self.untouched("journal-unusable", "\(error).", error.code == .notPermitted ? 77 : 1)

@@ -141,6 +141,7 @@ public struct EventRun {
             quiet: policy.quiet,
             limit: policy.settleLimit
         )
+        if let report = try awaitApply() { return report }
         let settled = try watch.wait()
         note(.settled(settled))
         guard settled.isQuiet else {
@@ -174,6 +175,22 @@ public struct EventRun {
             if report.exitStatus == 7 || isCancelled() { break }
         }
         return reports.max { $0.rank < $1.rank } ?? .nothing("healthy", "Everything has its place.")
+    }
+
+    /// Waits for an apply that is under way, whose tree is not what it will be; the report when it does not end.
+    private func awaitApply() throws -> EventReport? {
+        let start = applier.pacing.now()
+        while let report = applier.occupation() {
+            guard applier.pacing.now() - start < policy.settleLimit else {
+                return EventReport(
+                    line: "PLAN: refused reason=\(report.reason)",
+                    sentence: report.sentence,
+                    exitStatus: report.exitStatus
+                )
+            }
+            applier.pacing.sleep(applier.limits.pollInterval)
+        }
+        return nil
     }
 
     // MARK: One case

@@ -29,6 +29,11 @@ struct ApplyCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        let execution = Execution(output: output, probe: probe, planning: planning)
+        if let report = execution.applier.occupation() {
+            Execution.write(.ends(report), output)
+            throw CommandEnd(.busy)
+        }
         let (plan, topology) = try planToApply()
         guard plan.verdict.answer == .act else { return try end(without: plan) }
         if !output.json {
@@ -42,7 +47,7 @@ struct ApplyCommand: ParsableCommand {
         // Whoever hands over a file has agreed to that plan and to no other.
         let wish = file == nil ? (planning.goals, planning.constraints) : nil
         let foresight = Execution.foresight(topology, wish: wish)
-        try Execution(output: output, probe: probe, planning: planning).report {
+        try execution.report {
             try $0.apply(plan, progress: $1, foresight: foresight, isCancelled: Cancellation.isAsked)
         }
     }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import LibPCIBridge
 import PCITopology
+import PlanExecutor
 
 /// Where the tree is read from.
 struct ReadingOptions: ParsableArguments {
@@ -60,6 +61,11 @@ struct ReadingOptions: ParsableArguments {
     /// The tree. What could not be read is said on standard error: one line, or a line for each with `verbose`.
     func topology(_ output: OutputOptions) throws(CommandEnd) -> Topology {
         let topology = try topology(of: try record())
+        if from.isEmpty, !output.quiet, (try? DirectoryJournalDisk().read(Journal.unfinishedName)) ?? nil != nil {
+            Diagnostics.warning(
+                "an apply is under way or was interrupted (recover --status): this is not the tree at rest"
+            )
+        }
         report(topology.gaps, output)
         return topology
     }
