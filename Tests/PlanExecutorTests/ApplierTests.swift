@@ -263,6 +263,37 @@ final class Bench {
         #expect(bench.broken.isEmpty)
     }
 
+    /// Every write ends only after its time, those of the way back as well.
+    @Test(arguments: Fake.plans.map(\.name))
+    func aMachineThatIsTooSlowForEverythingIsBroughtBack(_ name: String) throws {
+        let bench = Bench()
+        let make = try #require(Fake.plans.first { $0.name == name }).make
+        for place in 0..<64 { bench.machine.failures[place] = .timedOut }
+        let report = try bench.applier.apply(make(bench.original))
+        #expect(report.line == "APPLY: rolled-back reason=write-timed-out", "\(report)")
+        #expect(bench.broken.isEmpty)
+    }
+
+    /// The plan back stops after its first write, which has removed something.
+    @Test func aRepairThatFailsHalfWayIsNotLeftSo() throws {
+        let bench = Bench()
+        var plan = Fake.grow(bench.original)
+        for i in plan.steps.indices { plan.steps[i].wayBack = [] }
+        bench.machine.disturbances[1] = { state in
+            guard let i = state.index(Fake.otherEndpoint) else { return }
+            state.devices[i].lines[0] = .zero
+        }
+        bench.machine.failures[3] = .refused
+        let foresight = FakeForesight(bench.machine)
+        foresight.back = { _ in
+            let target = Fake.at(Fake.otherEndpoint, bench.machine.state)
+            return [([.remove(target)], []), ([.rescanBus(segment: 0, bus: target.bus)], [])]
+        }
+        let report = try bench.applier.apply(plan, foresight: foresight)
+        #expect(report.verdict == .rolledBack, "\(report)")
+        #expect(bench.broken.isEmpty)
+    }
+
     @Test func aWriteThatHangsLeavesTheRestToRecovery() throws {
         let bench = Bench()
         bench.machine.failures[1] = .timedOut

@@ -177,7 +177,7 @@ final class FaultCampaign {
             throw CampaignError(description: "expected a device beside, found none")
         }
         try machine.guest.run(
-            "modprobe -a vfio_pci vfio_iommu_type1; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &"
+            "modprobe vfio_pci; modprobe vfio_iommu_type1 allow_unsafe_interrupts=1; hold-vfio \(device) \(seconds) >/tmp/held 2>&1 </dev/null &"
         )
         .checked()
         try machine.guest.waitUntil("vfio to hold the device") {
@@ -273,7 +273,10 @@ final class FaultCampaign {
         let rest = try machine.guest.run(
             "cat /sys/bus/pci/resource_alignment; pci-rebalance recover --status -q; echo $?"
         )
-        if rest.lines.filter({ !$0.isEmpty }) != ["0"] { problems.append("left behind: \(rest.output)") }
+        if rest.lines.filter({ !$0.isEmpty }) != ["0"] {
+            problems.append("left behind: \(rest.output)")
+            problems.append("recovery: \(try recover().lines.last ?? "")")
+        }
         last = try putRight() ? machine.moment() : now
         return problems
     }

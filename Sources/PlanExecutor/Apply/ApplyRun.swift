@@ -96,7 +96,7 @@ final class ApplyRun {
 
     /// Does one write of the way back or of a repair; whatever the machine answers, the way back goes on.
     ///
-    /// - Returns: whether the kernel has finished the write.
+    /// - Returns: whether the kernel has finished the write, in time or later.
     @discardableResult
     func backward(_ write: SystemWrite, step: Int, _ direction: WritePosition.Direction) throws -> Bool {
         guard !isStuck else { return false }
@@ -106,8 +106,9 @@ final class ApplyRun {
             let position = WritePosition(step: step, index: index, direction: direction)
             try perform(write, position, savedValue(before: write))
             return true
-        } catch is WriteError {
-            return false
+        } catch let error as WriteError {
+            // Waited for: what comes next is judged by what the machine shows.
+            return error.code == .timedOut && !isStuck
         }
     }
 
@@ -171,22 +172,39 @@ final class ApplyRun {
     // MARK: Reading
 
     /// Waits until the tree has not changed for the quiet window, at most for the settle limit; gives the tree.
+    ///
+    /// Slots and links that are on their way are waited for, and so are the events that the kernel raises for the new
+    /// devices: udev and drivers act on them. Neither can hold the apply for ever: a machine may raise events of other
+    /// devices without end, and a card may never answer.
     func settle() throws -> (tree: TreeState, after: Duration, isQuiet: Bool) {
         let start = pacing.now()
         defer { timeSettling += pacing.now() - start }
         var tree = try machine.observer.tree()
+        var events = machine.observer.eventCount()
         var unchangedSince = pacing.now()
         while true {
             let now = pacing.now()
-            if now - unchangedSince >= limits.quietWindow { return (tree, unchangedSince - start, true) }
+            if now - unchangedSince >= limits.quietWindow {
+                guard now - start < limits.activityLimit, try isActive(tree) else {
+                    return (tree, unchangedSince - start, true)
+                }
+                unchangedSince = now
+            }
             if now - start >= limits.settleLimit { return (tree, now - start, false) }
             pacing.sleep(limits.pollInterval)
             let next = try machine.observer.tree()
-            if next != tree {
+            let count = machine.observer.eventCount()
+            if next != tree || (count != events && now - start < limits.eventLimit) {
                 tree = next
+                events = count
                 unchangedSince = pacing.now()
             }
         }
+    }
+
+    private func isActive(_ tree: TreeState) throws -> Bool {
+        let signs = try machine.observer.signs(of: SlotActivity.ports(of: tree))
+        return !SlotActivity.busyPorts(tree, signs, emptyCounts: true).isEmpty
     }
 
     /// Driver and registers of every function of `tree`.

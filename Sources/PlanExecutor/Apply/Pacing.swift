@@ -50,9 +50,14 @@ public struct ApplyLimits: Hashable, Sendable {
     public var pollInterval: Duration
     /// How long the tree may take to settle.
     public var settleLimit: Duration
+    /// How long slots and links that are on their way are waited for.
+    public var activityLimit: Duration
+    /// How long the kernel's events are waited for; other devices may raise them without end.
+    public var eventLimit: Duration
     /// How long a `remove` may take: drivers stop, guests release their devices.
     public var removeLimit: Duration
-    /// How long a rescan may take: drivers start in it.
+    /// How long a rescan may take: drivers start in it, and the kernel waits up to a minute for a function that asks for
+    /// more time (Request Retry Status).
     public var rescanLimit: Duration
     /// How long any other write may take.
     public var writeLimit: Duration
@@ -66,6 +71,8 @@ public struct ApplyLimits: Hashable, Sendable {
         quietWindow: Duration = .milliseconds(250),
         pollInterval: Duration = .milliseconds(50),
         settleLimit: Duration = .seconds(15),
+        activityLimit: Duration = .seconds(5),
+        eventLimit: Duration = .seconds(2),
         removeLimit: Duration = .seconds(60),
         rescanLimit: Duration = .seconds(120),
         writeLimit: Duration = .seconds(20),
@@ -75,6 +82,8 @@ public struct ApplyLimits: Hashable, Sendable {
         self.quietWindow = quietWindow
         self.pollInterval = pollInterval
         self.settleLimit = settleLimit
+        self.activityLimit = activityLimit
+        self.eventLimit = eventLimit
         self.removeLimit = removeLimit
         self.rescanLimit = rescanLimit
         self.writeLimit = writeLimit

@@ -76,6 +76,39 @@ struct RegisterCheck {
         return result
     }
 
+    /// What keeps transactions from passing between functions and the root, though every address is right, a sentence
+    /// each: a bridge above that does not decode the space that the function decodes, or that takes smaller payloads than
+    /// the function sends.
+    static func pathFaults(
+        _ tree: TreeState,
+        _ signs: [FunctionSigns],
+        of addresses: Set<FunctionAddress>
+    ) -> [String] {
+        let places = Dictionary(tree.functions.map { ($0.address, $0.path) }) { a, _ in a }
+        var byPlace: [TopologyPath: FunctionSigns] = [:]
+        for sign in signs { places[sign.address].map { byPlace[$0] = sign } }
+        var result: [String] = []
+        for function in tree.functions where addresses.contains(function.address) {
+            guard let sign = byPlace[function.path], sign.config.word(0) != 0xffff else { continue }
+            let needed = sign.decode.intersection(function.placedSpaces)
+            if let above = function.path.above, let bridge = byPlace[above] {
+                let missing = needed.subtracting(bridge.decode)
+                if !missing.isEmpty {
+                    result.append(
+                        "\(bridge.address) expected to decode what \(sign.address) below it decodes, found "
+                            + "\(hex(UInt64(missing.rawValue))) of COMMAND off"
+                    )
+                }
+                if let size = sign.maxPayloadSize, let limit = bridge.maxPayloadSize, size > limit {
+                    result.append(
+                        "\(sign.address) expected to send payloads of at most \(limit) bytes, found \(size)"
+                    )
+                }
+            }
+        }
+        return result
+    }
+
     private static func line(_ register: Register, _ function: FunctionState) -> ResourceLine? {
         guard register.index < function.lines.count else { return nil }
         let line = function.lines[register.index]

@@ -45,8 +45,8 @@ extension ApplyRun {
         return result
     }
 
-    /// What the machine shows (`tree`) otherwise than predicted after a step, a sentence each; the registers of what has
-    /// changed since `earlier` included.
+    /// What the machine shows (`tree`) otherwise than predicted after a step, a sentence each: resources and buses; of
+    /// what has changed since `earlier` the address registers, the payload size, and the decode bits of the bridges above.
     func differences(
         after step: PlanStep,
         _ tree: TreeState,
@@ -54,8 +54,13 @@ extension ApplyRun {
         _ check: RegisterCheck
     ) throws -> [String] {
         var result = step.after.differences(from: tree).map(\.description)
-        let changed = tree.changes(from: earlier).changed.map(\.address)
-        result += check.differences(tree, try machine.observer.signs(of: changed)).map(\.sentence)
+        let changed = Set(tree.changes(from: earlier).changed.map(\.path))
+        // The bridges above the changed ones as well.
+        let wanted = tree.functions.filter { function in changed.contains { function.path.isAncestorOrSelf(of: $0) } }
+        let signs = try machine.observer.signs(of: wanted.map(\.address))
+        let isChanged = Set(wanted.filter { changed.contains($0.path) }.map(\.address))
+        result += check.differences(tree, signs.filter { isChanged.contains($0.address) }).map(\.sentence)
+        result += RegisterCheck.pathFaults(TreeState(wanted), signs, of: isChanged)
         for expectation in step.registersAfter {
             do {
                 let found = try machine.observer.register(

@@ -55,7 +55,11 @@ public struct QuietWatch {
         while true {
             let moment = pacing.now()
             let tree = try observer.tree()
-            let slots = try busySlots(tree, emptyCounts: moment - start < emptyLinkLimit)
+            let slots = SlotActivity.busyPorts(
+                tree,
+                try observer.signs(of: SlotActivity.ports(of: tree)),
+                emptyCounts: moment - start < emptyLinkLimit
+            )
             let fingerprint = tree.fingerprint
             if fingerprint != last || !slots.isEmpty {
                 last = fingerprint
@@ -68,33 +72,5 @@ public struct QuietWatch {
             }
             pacing.sleep(interval)
         }
-    }
-
-    /// The ports whose slot is between two states.
-    ///
-    /// pciehp lets the power indicator blink (Slot Control, bits 9:8 = 10b; PCIe 6.0 §7.5.3.10) from the first event
-    /// until it is done with the slot. A slot without that indicator shows a card (Slot Status, bit 6) and an active
-    /// link (Link Status, bit 13) before the kernel has found the function behind it.
-    func busySlots(_ tree: TreeState, emptyCounts: Bool) throws -> [FunctionAddress] {
-        let bridges = tree.functions.filter { $0.busRange != nil }
-        var result: [FunctionAddress] = []
-        for signs in try observer.signs(of: bridges.map(\.address)) {
-            guard let express = Capabilities(signs.config).express, express.isSlotImplemented,
-                express.slotCapabilities?.contains(.hotPlugCapable) == true,
-                let control = signs.config.word(Int(express.offset) + 0x18)
-            else { continue }
-            if control >> 8 & 3 == 2 {
-                result.append(signs.address)
-                continue
-            }
-            guard emptyCounts, control & 0x400 == 0, (express.slotStatus ?? 0) & 0x40 != 0,
-                (express.linkStatus ?? 0) & 0x2000 != 0,
-                let bus = bridges.first(where: { $0.address == signs.address })?.busRange?.first,
-                !tree.functions.contains(where: { $0.address.bus == bus && $0.address.segment == signs.address.segment }
-                )
-            else { continue }
-            result.append(signs.address)
-        }
-        return result
     }
 }

@@ -29,11 +29,19 @@ public protocol MachineObserver: AnyObject {
     /// configuration space is to be written.
     func obstacles(writesConfig: Bool) throws -> [String]
 
+    /// How many events the kernel has raised for devices since it was booted; 0 where that cannot be told.
+    func eventCount() -> UInt64
+
     /// The kernel release, `uname -r`.
     func kernelRelease() throws -> String
 
     /// An identifier that is another one after every boot.
     func bootID() throws -> String
+}
+
+extension MachineObserver {
+    /// 0: that cannot be told.
+    public func eventCount() -> UInt64 { 0 }
 }
 
 /// Why something could not be read.

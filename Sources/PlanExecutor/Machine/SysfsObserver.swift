@@ -230,6 +230,9 @@ public final class SysfsObserver: MachineObserver {
         return result
     }
 
+    /// From `/sys/kernel/uevent_seqnum`.
+    public func eventCount() -> UInt64 { readText("\(path)/kernel/uevent_seqnum").flatMap { UInt64($0) } ?? 0 }
+
     /// From `/proc/sys/kernel/osrelease`.
     public func kernelRelease() throws -> String {
         guard let text = readText("\(procPath)/sys/kernel/osrelease") else {
