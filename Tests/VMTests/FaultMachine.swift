@@ -118,9 +118,7 @@ final class FaultMachine {
         return (status, Array(lines.dropLast()))
     }
 
-    /// Pulls a card out as a person would; false when the slot does not let it go within a minute.
-    ///
-    /// - Parameter patience: how long the slot is waited for; the kernel itself waits five seconds.
+    /// Pulls a card out as a person would, and waits for the slot to let it go: the kernel itself waits five seconds.
     func pull(_ identifier: String, patience: Duration = .seconds(60)) throws -> Bool {
         let deadline = ContinuousClock.now + patience
         while ContinuousClock.now < deadline {

@@ -30,6 +30,7 @@ struct PackageTests {
         )
 
         try verify(machine)
+        try privileges(machine)
         try recover(machine)
 
         try machine.run("dpkg --purge pci-rebalance", timeout: .seconds(120)).checked()
@@ -63,9 +64,44 @@ struct PackageTests {
         }
     }
 
+    /// Whoever lacks what writing takes is told what, and nothing is written.
+    private func privileges(_ machine: VirtualMachine) throws {
+        try machine.hotPlug(EventTests.card, behind: "d2")
+        let before = try machine.resources()
+        let nobody = try machine.run("setpriv --reuid 65534 --regid 65534 --clear-groups pci-rebalance apply --yes -q")
+        #expect(nobody.status == 77, "\(nobody.output)\(nobody.errors)")
+        let bounded = try machine.run(
+            "setpriv --bounding-set -sys_admin --inh-caps -sys_admin pci-rebalance apply --yes"
+        )
+        #expect(bounded.status == 77, "\(bounded.output)\(bounded.errors)")
+        #expect(bounded.output.contains("CAP_SYS_ADMIN"), "\(bounded.output)")
+        #expect(try machine.resources() == before)
+    }
+
+    /// A kernel that is locked down refuses writes to configuration space, and that is said before anything is stopped.
+    @Test("a plan that a locked-down kernel would refuse is not begun")
+    func lockdown() throws {
+        let kernel = Kernel.linux6_12
+        if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
+        let machine = try VirtualMachine(
+            .threeRootPorts,
+            kernel: kernel,
+            options: .init(kernelArguments: ["lockdown=integrity"])
+        )
+        try machine.hotPlug(.pcieToPCIBridge("bridge"), behind: "rp1")
+        let before = try machine.resources()
+        let plan = try machine.run("pci-rebalance plan -q -o /tmp/plan.json")
+        #expect(plan.status == 0 && plan.output.contains("setpci"), "\(plan.output)")
+        let result = try machine.run("pci-rebalance apply /tmp/plan.json")
+        #expect(result.status == 77, "\(result.output)\(result.errors)")
+        #expect(result.output.contains("lockdown"), "\(result.output)")
+        #expect(result.lines.last == "APPLY: failed reason=not-permitted")
+        #expect(try machine.resources() == before)
+        #expect(try machine.run("ls /var/lib/pci-rebalance").output.isEmpty)
+    }
+
     /// An apply that died is ended by the unit, in its sandbox.
     private func recover(_ machine: VirtualMachine) throws {
-        try machine.hotPlug(EventTests.card, behind: "d2")
         // Killed as soon as its first step is seen to be done.
         let killed = try machine.run(
             """

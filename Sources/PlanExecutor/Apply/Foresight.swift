@@ -16,12 +16,12 @@ public protocol Foresight: AnyObject {
     /// refuse one of them.
     func outcome(of writes: [SystemWrite]) -> TreeState?
 
-    /// A plan from where the machine stands after which the functions at `addresses` have again all that they require;
-    /// nil when there is none.
+    /// A plan from where the machine stands after which the functions at `addresses` have again all that they require.
     ///
     /// - Parameters:
     ///   - now: the tree where the machine stands; the plan must begin there.
     ///   - addresses: the functions that miss something that they had.
+    /// - Returns: the plan, or nil when there is none.
     func planBack(from now: TreeState, for addresses: [FunctionAddress]) -> Plan?
 
     /// Another plan for the same goals under the behaviour that explains what was seen, for a machine that has been

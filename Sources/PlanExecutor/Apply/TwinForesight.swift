@@ -34,7 +34,7 @@ public final class TwinForesight: Foresight {
 
     /// The behaviour as planned with and the others that a kernel may have.
     private var candidates: [KernelBehaviour] {
-        [behaviour] + KernelBehaviour.presets.filter { $0 != behaviour }
+        [behaviour] + behaviour.alternatives
     }
 
     /// Tries the behaviour as planned with, then the others.
@@ -91,7 +91,7 @@ extension Goal {
     /// The function that the goal names, or nil.
     var address: FunctionAddress? {
         switch self {
-        case .everythingRequired: nil
+        case .everythingRequired, .restore: nil
         case .place(let address), .resize(let address, _, _), .reserve(let address, _),
             .virtualFunctions(let address, _):
             address

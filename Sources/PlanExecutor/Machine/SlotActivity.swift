@@ -16,8 +16,11 @@ enum SlotActivity {
     /// A function that answers with Request Retry Status needs no look: the kernel waits for it, up to a minute, before
     /// its rescan ends (`pci_bus_wait_rrs`).
     ///
-    /// - Parameter emptyCounts: whether the last of these counts; a function that never answers leaves its slot so for
-    ///   ever.
+    /// - Parameters:
+    ///   - tree: the tree.
+    ///   - signs: the signs of the ports.
+    ///   - emptyCounts: whether the last two of these count; a function that never answers leaves its slot so for ever.
+    /// - Returns: the addresses of the ports.
     static func busyPorts(_ tree: TreeState, _ signs: [FunctionSigns], emptyCounts: Bool) -> [FunctionAddress] {
         signs.filter { sign in
             guard let express = Capabilities(sign.config).express, express.isSlotImplemented,

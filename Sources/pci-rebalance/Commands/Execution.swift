@@ -55,6 +55,7 @@ struct Execution {
     /// - Parameters:
     ///   - initial: the machine before the first write, or nil when it is not known.
     ///   - wish: what another plan may be made for; nil when nobody agreed to another one.
+    /// - Returns: the foresight, with the behaviour that a plan for this kernel takes.
     static func foresight(
         _ initial: Topology?,
         wish: (goals: [Goal], constraints: Constraints)? = nil
