@@ -17,18 +17,20 @@ DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
 FAULTS ?= all
+STORM ?= 50
+INPUTS ?= 1000000
 TREES ?= 36
 SEED ?= 1
 
 BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
 VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3 \
-    gcc libc6-dev libkmod2 libacl1 libblkid1 libcap2 libselinux1
+    gcc libc6-dev debhelper mmdebstrap
 RELEASE = .build/release/pci-rebalance
 DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 
-.PHONY: differential fault-test event-test help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: differential fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -42,19 +44,22 @@ setup:
 build:
 	$(SWIFT) build -c release --static-swift-stdlib --product pci-rebalance -j $(JOBS)
 
-## test           all tests: units, recorded machines, real kernels in emulated machines
-test: fetch-kernels
+# Guests run the command as it is installed: optimised, it takes a fraction of the time there.
+IN_GUESTS = PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_TOOL=$(CURDIR)/$(RELEASE)
+
+## test           all tests: units, recorded machines, the package and real kernels in emulated machines
+test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
-	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel
+	$(IN_GUESTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel
 
 ## unit           the tests that need no emulated machine
 unit:
 	$(SWIFT) test --disable-xctest --skip VMTests -j $(JOBS)
 
 ## vm-test        the tests on real kernels only
-vm-test: fetch-kernels
+vm-test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
-	PCI_REBALANCE_REQUIRE_VM=1 $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
+	$(IN_GUESTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
 
 ## differential   twin against kernels: kept cases, oracles, then TREES random trees from SEED; the same every time
 differential: fetch-kernels
@@ -70,21 +75,24 @@ differential: fetch-kernels
 	cat .build/differential/6.1.txt .build/differential/6.12.txt .build/differential/7.txt; exit $$status
 
 ## fault-test     disturbed applies on real kernels: FAULTS of them on each, all of them take hours
-fault-test: fetch-kernels
+fault-test: fetch-kernels build
 	$(SWIFT) build --build-tests -j $(JOBS)
-	PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_FAULTS=$(FAULTS) $(SWIFT) test --skip-build --disable-xctest \
-	    --no-parallel --filter VMTests.FaultTests
+	$(IN_GUESTS) PCI_REBALANCE_FAULTS=$(FAULTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel \
+	    --filter VMTests.FaultTests
 
-## event-test     hot-plug events under Debian's systemd-udevd on real kernels
-event-test: fetch-kernels
+## event-test     hot-plug events in a Debian with systemd and the package, STORM cycles of unplugging and plugging
+event-test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
-	PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_EVENTS=1 $(SWIFT) test --skip-build --disable-xctest \
-	    --no-parallel --filter VMTests.EventTests
+	$(IN_GUESTS) PCI_REBALANCE_STORM_CYCLES=$(STORM) $(SWIFT) test --skip-build --disable-xctest --no-parallel \
+	    --filter 'VMTests.(EventTests|PackageTests)'
+
+## fuzz           libFuzzer on the readers of plans, snapshots, journals and policies: INPUTS of each
+fuzz:
+	Tests/Fuzz/run $(INPUTS)
 
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:
 	Tests/VMLaboratory/Scripts/fetch-kernels
-	Tests/VMLaboratory/Scripts/fetch-udev
 
 ## lint           the format that CI insists on
 lint:

@@ -143,7 +143,8 @@ let package = Package(
         .testTarget(
             name: "PlanExecutorTests",
             dependencies: [
-                "CPlanExecutor", "PCITopology", "AllocationPolicies", "PlanExecutor", "RebalancePlanner", "LibPCIBridge",
+                "CPlanExecutor", "PCITopology", "AllocationPolicies", "PlanExecutor", "RebalancePlanner",
+                "LibPCIBridge",
                 "TestSupport",
             ],
             swiftSettings: swift
