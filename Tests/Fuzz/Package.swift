@@ -14,6 +14,7 @@ let package = Package(
             dependencies: [
                 "CFuzzDriver",
                 .product(name: "PCITopology", package: "pci-rebalance"),
+                .product(name: "AllocationPolicies", package: "pci-rebalance"),
                 .product(name: "RebalancePlanner", package: "pci-rebalance"),
                 .product(name: "LibPCIBridge", package: "pci-rebalance"),
                 .product(name: "PlanExecutor", package: "pci-rebalance"),

@@ -14,6 +14,9 @@ enum Fuzz {
         let count = CommandLine.argc - 1
         let status: Int32
         switch name {
+        case "seeds":
+            Seeds.write(Array(CommandLine.arguments.dropFirst(2)))
+            status = 0
         case "plan": status = run_fuzzer(count, arguments) { Readers.plan(bytes($0, $1)) }
         case "snapshot": status = run_fuzzer(count, arguments) { Readers.snapshot(bytes($0, $1)) }
         case "journal": status = run_fuzzer(count, arguments) { Readers.journal(bytes($0, $1)) }
@@ -28,7 +31,7 @@ enum Fuzz {
     }
 
     private static func usage() -> Never {
-        fputs("usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]\n", stderr)
+        fputs("usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]\n       fuzz seeds PLANS JOURNALS SNAPSHOT...\n", stderr)
         exit(64)
     }
 }
