@@ -31,7 +31,8 @@ enum Fuzz {
     }
 
     private static func usage() -> Never {
-        fputs("usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]\n       fuzz seeds PLANS JOURNALS SNAPSHOT...\n", stderr)
+        fputs("usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]\n", stderr)
+        fputs("       fuzz seeds PLANS JOURNALS SNAPSHOT...\n", stderr)
         exit(64)
     }
 }
