@@ -17,6 +17,7 @@ struct EventRunTests {
         var minute = 0
         var notes: [EventNote] = []
         var plannings = 0
+        var goals: [[Goal]] = []
         var makePlan: (FakeMachineState) -> Plan = Fake.grow
         /// Whether the repair leaves the same thing missing.
         var staysBroken = false
@@ -48,8 +49,9 @@ struct EventRunTests {
                 applier: bench.applier,
                 minuteOfDay: { self.minute },
                 readTopology: { self.isRepaired && !self.staysBroken ? self.healthy : self.failed },
-                plan: { _, _, _ in
+                plan: { _, goals, _ in
                     self.plannings += 1
+                    self.goals.append(goals)
                     return self.makePlan(self.bench.machine.state)
                 }
             )
@@ -170,6 +172,26 @@ struct EventRunTests {
         #expect(try stage.ledger.failures.isEmpty)
     }
 
+    @Test("reserves are planned for once nothing is missing any more, as the rule of the port says")
+    func reserves() throws {
+        let room = Headroom(prefetchable: ByteCount(64 << 20))
+        let port = try #require(PortName(parsing: "0000:00:02.0/00.0/01.0"))
+        for (mode, status) in [(EventPolicy.Mode.apply, Int32(0)), (.report, 3), (.off, 0)] {
+            let stage = try Stage()
+            stage.policy.ports = [PortRule(port: port, reserve: room)]
+            #expect(try stage.run().line == "APPLY: done reason=goal-reached")
+            let address = try #require(FunctionAddress(parsing: "0000:02:01.0"))
+            #expect(stage.goals.last == [.reserve(address, room)], "right after the repair")
+
+            stage.policy.ports[0].mode = mode
+            let writes = stage.bench.machine.trace.count
+            let report = try stage.run()
+            #expect(report.exitStatus == status, "\(mode): \(report)")
+            #expect(report.line.hasPrefix("APPLY") == (mode == .apply))
+            #expect((stage.bench.machine.trace.count > writes) == (mode == .apply))
+        }
+    }
+
     @Test("an apply that was interrupted has to be recovered first")
     func unfinished() throws {
         let stage = try Stage()
@@ -222,6 +244,11 @@ struct EventRunTests {
         #expect(try !EventBurst(directory: directory).isWorker)
         #expect(worker.takeMark())
         #expect(!worker.takeMark(), "two events are one more look")
+        #expect(try !EventBurst(directory: directory).isWorker)
+        #expect(try worker.isWantedAgain(), "the mark came when the worker had looked for the last time")
+        #expect(worker.takeMark())
+        #expect(try !worker.isWantedAgain())
+        #expect(try EventBurst(directory: directory).isWorker)
     }
 
     @Test("the ledger survives its file, stays small, and a damaged one is refused")

@@ -11,6 +11,7 @@ public final class EventBurst {
     public static let defaultDirectory = "/run/pci-rebalance"
 
     private let mark: String
+    private let path: String
     private var lock: ApplyLock?
 
     /// Becomes the worker, or leaves the mark; `isWorker` tells.
@@ -18,7 +19,7 @@ public final class EventBurst {
     /// - Throws: `ApplyLockError` when the lock cannot be opened at all.
     public init(directory: String = defaultDirectory) throws(ApplyLockError) {
         mark = directory + "/event.pending"
-        let path = directory + "/event.lock"
+        path = directory + "/event.lock"
         lock = try Self.take(path)
         guard lock == nil else { return }
         let raw = open(mark, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
@@ -38,6 +39,19 @@ public final class EventBurst {
 
     /// Whether this process is the one that works.
     public var isWorker: Bool { lock != nil }
+
+    /// Lets go of the work, and takes it up again when somebody has left a mark since it was last looked for; true then.
+    ///
+    /// Who leaves a mark while the worker is about to end would otherwise be heard by nobody.
+    ///
+    /// - Throws: `ApplyLockError` when the lock cannot be opened.
+    public func isWantedAgain() throws(ApplyLockError) -> Bool {
+        guard isWorker else { return false }
+        lock = nil
+        guard access(mark, F_OK) == 0 else { return false }
+        lock = try Self.take(path)
+        return lock != nil
+    }
 
     /// Takes the mark away; true when there was one.
     public func takeMark() -> Bool { unlink(mark) == 0 }

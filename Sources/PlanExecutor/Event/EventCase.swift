@@ -9,9 +9,9 @@ public struct EventCase: Hashable, Sendable {
     public var boundary: FunctionAddress?
     /// What happens with the plan.
     public var mode: EventPolicy.Mode
-    /// What is missing, in the order of the tree.
+    /// What is missing, in the order of the tree; nothing for a case of reserves.
     public var missing: [Shortfall]
-    /// The functions that miss something, ascending.
+    /// The functions that miss something, or the ports whose reserves are meant, ascending.
     public var functions: [FunctionAddress]
     /// Names the case from one boot to the next: places and ids of the functions, and what they miss.
     public var key: String
@@ -131,6 +131,31 @@ public struct EventJudgement {
         // FNV-1a is defined modulo 2^64.
         for byte in all.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         return "\(words[0]) and more, \(hex(hash))"
+    }
+
+    /// What is asked of the planner for `one`: a place for every function that misses something, room for every reserve.
+    public func goals(for one: EventCase) -> [Goal] {
+        guard one.missing.isEmpty else { return one.functions.map(Goal.place) }
+        return reserves.filter { one.functions.contains($0.port) }.map { Goal.reserve($0.port, $0.room) }
+    }
+
+    /// The reserves of all ports, those that are to be restored first, then those that are only told; a port that is off
+    /// has none.
+    public func reserveCases() -> [EventCase] {
+        [EventPolicy.Mode.apply, .report].compactMap { mode in
+            let ports = reserves.map(\.port).filter { port in
+                topology.position(of: port).map { self.mode(at: topology.path(of: $0)) == mode } ?? false
+            }
+            guard !ports.isEmpty else { return nil }
+            let places = ports.compactMap { port in topology.position(of: port).map { "\(topology.path(of: $0))" } }
+            return EventCase(
+                boundary: nil,
+                mode: mode,
+                missing: [],
+                functions: ports.sorted(),
+                key: "reserves \(places.joined(separator: " "))"
+            )
+        }
     }
 
     /// What the planner may do for `one`.

@@ -118,6 +118,12 @@ public enum EventPolicyDocument {
             }
             rule.share = try headroom(&fields, "share")
             rule.reserve = try headroom(&fields, "reserve")
+            if rule.isTrusted == false, let reserve = rule.reserve {
+                let share = rule.share ?? Headroom()
+                guard reserve.io <= share.io, reserve.memory <= share.memory,
+                    reserve.prefetchable <= share.prefetchable, reserve.buses <= share.buses
+                else { throw fields.error("reserve", "expected no more than the share of an untrusted port") }
+            }
             try fields.finish()
             rules.append(rule)
         }

@@ -166,7 +166,10 @@ public struct EventRun {
                 )
             )
             guard let one = cases.first(where: { !done.contains("\($0.mode) \($0.key)") }) else {
-                if cases.isEmpty, reports.isEmpty { reports.append(try reserves(judgement, isCancelled, note)) }
+                // Room for later comes after what is missing now, and only when all of that is well.
+                if cases.isEmpty, reports.allSatisfy({ $0.exitStatus == 0 }), !isCancelled() {
+                    reports += try reserves(judgement, isCancelled, note)
+                }
                 break
             }
             done.insert("\(one.mode) \(one.key)")
@@ -202,7 +205,7 @@ public struct EventRun {
         _ note: @escaping (EventNote) -> Void
     ) throws -> EventReport {
         let start = applier.pacing.now()
-        let wish = (goals: one.functions.map(Goal.place), constraints: judgement.constraints(for: one))
+        let wish = (goals: judgement.goals(for: one), constraints: judgement.constraints(for: one))
         let plan = try plan(judgement.topology, wish.goals, wish.constraints)
         note(.planned(one, plan, took: applier.pacing.now() - start))
         return try decide(plan, wish, one.key, one.mode, judgement, isCancelled, note)
@@ -284,39 +287,27 @@ public struct EventRun {
         _ judgement: EventJudgement,
         _ isCancelled: @escaping () -> Bool,
         _ note: @escaping (EventNote) -> Void
-    ) throws -> EventReport {
-        let healthy = EventReport.nothing("healthy", "Everything has its place.")
-        let reserves = judgement.reserves
-        guard !reserves.isEmpty else { return healthy }
-        let start = applier.pacing.now()
-        let wish = (
-            goals: reserves.map { Goal.reserve($0.port, $0.room) }, constraints: judgement.constraints(below: nil)
-        )
-        let plan: Plan
-        do {
-            plan = try self.plan(judgement.topology, wish.goals, wish.constraints)
-        } catch let error as PlanningError {
-            note(.remark("the reserves cannot be planned: \(error)"))
-            return healthy
+    ) throws -> [EventReport] {
+        var reports: [EventReport] = []
+        for one in judgement.reserveCases() {
+            let start = applier.pacing.now()
+            let wish = (goals: judgement.goals(for: one), constraints: judgement.constraints(for: one))
+            let plan: Plan
+            do {
+                plan = try self.plan(judgement.topology, wish.goals, wish.constraints)
+            } catch let error as PlanningError {
+                note(.remark("the reserves cannot be planned: \(error)"))
+                continue
+            }
+            guard plan.verdict.answer == .act, !plan.steps.isEmpty else {
+                if plan.verdict.answer != .none { note(.remark("a reserve is not kept: \(plan.verdict.sentence)")) }
+                continue
+            }
+            note(.planned(one, plan, took: applier.pacing.now() - start))
+            reports.append(try decide(plan, wish, one.key, one.mode, judgement, isCancelled, note))
+            // What was carried out has changed the tree that the other was to be planned on.
+            if reports.last?.line.hasPrefix("APPLY") == true { break }
         }
-        guard plan.verdict.answer == .act, !plan.steps.isEmpty else {
-            if plan.verdict.answer != .none { note(.remark("the reserves are not kept: \(plan.verdict.sentence)")) }
-            return healthy
-        }
-        let key = "reserves " + reserves.map(\.port.description).joined(separator: " ")
-        note(
-            .planned(
-                EventCase(
-                    boundary: nil,
-                    mode: policy.mode,
-                    missing: [],
-                    functions: reserves.map(\.port).sorted(),
-                    key: key
-                ),
-                plan,
-                took: applier.pacing.now() - start
-            )
-        )
-        return try decide(plan, wish, key, policy.mode, judgement, isCancelled, note)
+        return reports
     }
 }

@@ -203,6 +203,11 @@ public final class SysfsObserver: MachineObserver {
         }
     }
 
+    /// Takes over what a reading of the machine that has just ended says of uses, as if it had been asked for here.
+    ///
+    /// - Parameter evidence: the reasons for which functions must not be stopped, by address.
+    public func remember(_ evidence: [FunctionAddress: [UseEvidence]]) { uses = (Pacing.system.now(), evidence) }
+
     /// What the reading given at creation says; at most a second old.
     public func protectedUse(of address: FunctionAddress) throws -> [UseEvidence] {
         let now = Pacing.system.now()

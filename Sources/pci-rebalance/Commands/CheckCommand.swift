@@ -66,7 +66,7 @@ struct CheckCommand: ParsableCommand {
             plan: { one in
                 let behaviour = KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
                 return try Planner(topology: topology, behaviour: behaviour)
-                    .plan(goals: one.functions.map(Goal.place), constraints: judgement.constraints(for: one))
+                    .plan(goals: judgement.goals(for: one), constraints: judgement.constraints(for: one))
             },
             isWithinHours: policy.allowsApply(atMinute: LocalTime.minuteOfDay)
         )

@@ -53,7 +53,9 @@ struct EventCommand: ParsableCommand {
 
     func run() throws {
         let policy = try PolicyFile.read(self.policy)
-        let applier = Execution(output: output, probe: false, planning: nil).applier
+        let execution = Execution(output: output, probe: false, planning: nil)
+        let observer = execution.observer
+        let applier = execution.applier(observer)
         if status { return try showStatus(policy, applier.disk) }
         if clear { return try clearLedger(applier.disk) }
         guard policy.mode != .off else {
@@ -68,11 +70,16 @@ struct EventCommand: ParsableCommand {
                 return .nothing("coalesced", "Another run is at work and will look once more.")
             }
             Cancellation.listen()
-            return try eventRun(policy, applier).run(
-                isAskedAgain: burst.takeMark,
-                isCancelled: Cancellation.isAsked,
-                note: { EventText.write($0, output) }
-            )
+            let run = eventRun(policy, applier, observer)
+            var report: EventReport
+            repeat {
+                report = try run.run(
+                    isAskedAgain: burst.takeMark,
+                    isCancelled: Cancellation.isAsked,
+                    note: { EventText.write($0, output) }
+                )
+            } while try burst.isWantedAgain() && !Cancellation.isAsked()
+            return report
         }
         try end(report)
     }
@@ -92,7 +99,7 @@ struct EventCommand: ParsableCommand {
         )
     }
 
-    private func eventRun(_ policy: EventPolicy, _ applier: Applier) -> EventRun {
+    private func eventRun(_ policy: EventPolicy, _ applier: Applier, _ observer: SysfsObserver) -> EventRun {
         var policy = policy
         if dryRun { policy = policy.reportingOnly }
         let isQuiet = output.quiet
@@ -100,7 +107,11 @@ struct EventCommand: ParsableCommand {
             policy: policy,
             applier: applier,
             minuteOfDay: { LocalTime.minuteOfDay },
-            readTopology: { try TopologyAssembler(try LiveReader().read()).topology() },
+            readTopology: {
+                let topology = try TopologyAssembler(try LiveReader().read()).topology()
+                observer.remember(Execution.protections(topology))
+                return topology
+            },
             plan: { topology, goals, constraints in
                 let behaviour = KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
                 return try Planner(topology: topology, behaviour: behaviour).plan(

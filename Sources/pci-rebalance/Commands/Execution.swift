@@ -15,13 +15,32 @@ struct Execution {
     var planning: PlanningOptions?
 
     /// An applier of the running machine.
-    var applier: Applier {
+    var applier: Applier { applier(observer) }
+
+    /// An applier that sees the machine through `observer`.
+    func applier(_ observer: SysfsObserver) -> Applier {
+        Applier(machine: Machine(writer: LiveSystemWriter(), observer: observer))
+    }
+
+    /// Sees the running machine.
+    var observer: SysfsObserver {
         let allowed = Set(planning?.allowDisturb ?? [])
-        let observer = SysfsObserver(uses: {
-            let functions = try LiveReader().read().functions.filter { !allowed.contains($0.address) }
-            return Dictionary(functions.map { ($0.address, $0.use.filter(\.isProtected)) }) { first, _ in first }
+        return SysfsObserver(uses: {
+            Self.protections(try TopologyAssembler(try LiveReader().read()).topology(), except: allowed)
         })
-        return Applier(machine: Machine(writer: LiveSystemWriter(), observer: observer))
+    }
+
+    /// The reasons for which functions must not be stopped, by address.
+    static func protections(
+        _ topology: Topology,
+        except allowed: Set<FunctionAddress> = []
+    ) -> [FunctionAddress: [UseEvidence]] {
+        var result: [FunctionAddress: [UseEvidence]] = [:]
+        for function in topology.functions where !allowed.contains(function.address) {
+            let reasons = function.use.evidence.filter(\.isProtected)
+            if !reasons.isEmpty { result[function.address] = reasons }
+        }
+        return result
     }
 
     /// Runs `body`, tells what happens, and ends with the status of its report.

@@ -24,13 +24,14 @@ struct PolicyText {
         for rule in policy.ports { text += "  \(describe(rule))\n" }
         for name in policy.protect { text += "  \(name)\(places(name)): protected, with what is below it\n" }
         for name in policy.allowDisturb { text += "  \(name)\(places(name)): may be stopped although in use\n" }
+        guard policy.mode != .off else { return text + "an event would do nothing\n" }
         let cases = judgement.cases()
-        guard !cases.isEmpty else {
-            return text
-                + (policy.mode == .off
-                    ? "an event would do nothing\n" : "nothing is missing: an event would do nothing\n")
-        }
         for one in cases { text += try describe(one) }
+        guard cases.isEmpty else { return text }
+        let reserves = judgement.reserveCases()
+        guard !reserves.isEmpty else { return text + "nothing is missing: an event would do nothing\n" }
+        text += "nothing is missing; reserves are looked at:\n"
+        for one in reserves { text += try describe(one) }
         return text
     }
 
@@ -56,7 +57,9 @@ struct PolicyText {
     private func describe(_ one: EventCase) throws -> String {
         let plan = try plan(one)
         let below = one.boundary.map { " below the untrusted port \($0)" } ?? ""
-        var text = "missing\(below): \(one.functions.map(\.description).joined(separator: ", "))\n"
+        let names = one.functions.map(\.description).joined(separator: ", ")
+        var text = one.missing.isEmpty ? "reserves of \(names)\n" : "missing\(below): \(names)\n"
+        if one.missing.isEmpty, plan.verdict.answer == .none { return text + "  are kept: an event would do nothing\n" }
         let disturbed = plan.disturbed.map(\.address.description).joined(separator: ", ")
         if !disturbed.isEmpty { text += "  the plan stops \(disturbed)\n" }
         if plan.verdict.answer != .act {
