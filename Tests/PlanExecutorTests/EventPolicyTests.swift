@@ -28,7 +28,7 @@ struct EventPolicyTests {
             "comment": "x", "mode": "apply", "hours": ["22:00-06:00"], "protect": ["0000:00:1c.0/00.0"],
             "allowDisturb": ["0000:3a:00.0"], "maxDisturbed": 4, "attempts": 2, "appliesPerHour": 5,
             "quietMilliseconds": 250, "settleLimitSeconds": 9, "ports": [{"port": "slot:5", "mode": "report",
-            "trusted": false, "share": {"mem": "16M", "pref": "1G", "io": "4K", "buses": 4},
+            "trusted": false, "share": {"mem": "16M", "pref": "1G", "io": "4K", "buses": 9},
             "reserve": {"buses": 8}}]
             """#
         )
@@ -51,7 +51,7 @@ struct EventPolicyTests {
                     io: ByteCount(4 << 10),
                     memory: ByteCount(16 << 20),
                     prefetchable: ByteCount(1 << 30),
-                    buses: 4
+                    buses: 9
                 )
         )
         #expect(rule.reserve == Headroom(buses: 8))
@@ -66,6 +66,7 @@ struct EventPolicyTests {
             #""ports": [{}]"#, #""ports": [{"port": "slot:"}]"#, #""ports": [{"port": "slot:1", "trusted": 1}]"#,
             #""ports": [{"port": "slot:1"}, {"port": "slot:1"}]"#,
             #""ports": [{"port": "slot:1", "share": {"mem": "x"}}]"#,
+            #""ports": [{"port": "slot:1", "trusted": false, "reserve": {"buses": 1}}]"#,
             #""ports": [{"port": "slot:1", "share": {"cpu": "1"}}]"#, #""mode": "report", "mode": "apply""#,
         ]
     )
