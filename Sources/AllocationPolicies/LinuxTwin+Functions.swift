@@ -22,6 +22,7 @@ extension LinuxTwin {
         facts.portType = function.capabilities.express.map { $0.portType?.rawValue ?? 0xf } ?? 0xff
         facts.isSlotHotPlug = function.isHotPlugBridge
         if let express = function.capabilities.express { readPort(function, Int(express.offset), &facts) }
+        facts.hidesExtendedConfiguration = hidesExtendedConfiguration(function, portType: facts.portType)
         facts.hasARI = function.capabilities.hasARI
         facts.forwardsARI = function.capabilities.express?.supportsARIForwarding ?? false
         held.ariForwarding = function.capabilities.express?.isARIForwardingEnabled ?? false
@@ -37,6 +38,14 @@ extension LinuxTwin {
             classCode: facts.classCode
         )
         return (facts, held)
+    }
+
+    /// `pci_bridge_child_ext_cfg_accessible`: false as well when too little could be read to know.
+    private func hidesExtendedConfiguration(_ function: Function, portType: UInt8) -> Bool {
+        guard function.isBridge, function.config.count >= 0x100, !(4...6).contains(portType) else { return false }
+        guard let extended = function.capabilities.standard.first(where: { $0.id == 0x07 }) else { return true }
+        let clocks266And533: UInt32 = 0xc000_0000
+        return (function.config.long(Int(extended.offset) + 4) ?? 0) & clocks266And533 == 0
     }
 
     /// What the port driver looks at.

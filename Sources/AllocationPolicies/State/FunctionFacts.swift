@@ -37,6 +37,8 @@ struct FunctionFacts: Sendable {
     var hasContainment = false
     var notifiesBandwidth = false
     var hasSeveralSpeeds = false
+    /// A bridge that passes the first 256 bytes of configuration space alone: neither a port nor PCI-X of mode 2.
+    var hidesExtendedConfiguration = false
     /// Windows that the bridge implements, by their type.
     var hasIOWindow = false
     var hasIO32 = false

@@ -60,6 +60,8 @@ struct KernelBus: Sendable {
     var numbers: Int32
     /// The bridge windows' first resource (index 13), none for a bus without bridge or before there are windows.
     var windows: Int32 = none
+    /// Bytes of configuration space from 0x100 on do not reach functions here (`PCI_BUS_FLAGS_NO_EXTCFG`).
+    var hidesExtendedConfiguration = false
     /// Apertures of a root bus; what a transparent bridge passes on.
     var extra: [Int32] = []
 

@@ -15,6 +15,8 @@ extension TwinState {
         bus.primary = UInt8(truncatingIfNeeded: resources[buses[parent].numbers].start)
         bus.bridge = bridge
         if bridge != none { bus.windows = facts[bridge].firstResource &+ 13 }
+        bus.hidesExtendedConfiguration =
+            buses[parent].hidesExtendedConfiguration || (bridge != none && facts[bridge].hidesExtendedConfiguration)
         bus.previous = buses[parent].lastChild
         let index: Int32
         if let free = freeBuses.popLast() {
@@ -31,6 +33,12 @@ extension TwinState {
         buses[parent].lastChild = index
         if bridge != none { devices[bridge].subordinate = index }
         return index
+    }
+
+    /// Whether a function's extended capabilities can be read (`pci_cfg_space_size`).
+    func showsExtendedCapabilities(_ device: Int32) -> Bool {
+        let bus = devices[device].bus
+        return bus != none && !buses[bus].hidesExtendedConfiguration
     }
 
     /// A new node for bus numbers, unless a removed bus left one.

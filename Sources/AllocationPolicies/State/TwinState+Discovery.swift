@@ -159,14 +159,16 @@ extension TwinState {
         guard !platform.ignoresARI, facts[device].isExpress, devices[device].devfn == 0, bridge != none,
             facts[bridge].forwardsARI
         else { return }
-        devices[bridge].ariEnabled = facts[device].hasARI
-        registers[bridge].ariForwarding = facts[device].hasARI
+        let enables = facts[device].hasARI && showsExtendedCapabilities(device)
+        devices[bridge].ariEnabled = enables
+        registers[bridge].ariForwarding = enables
     }
 
     /// `sriov_init`: the VF BAR blocks, for all VFs that the function could have.
     private mutating func readSRIOV(_ device: Int32) {
         let total = UInt64(facts[device].totalVFs)
-        guard facts[device].isExpress, total > 0, facts[device].resourceCount >= 13, !platform.forbidsVFs,
+        guard facts[device].isExpress, showsExtendedCapabilities(device), total > 0, facts[device].resourceCount >= 13,
+            !platform.forbidsVFs,
             facts[device].physicalFunction == none
         else { return }
         registers[device].vfEnabled = false

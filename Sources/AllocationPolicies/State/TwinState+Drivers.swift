@@ -96,7 +96,7 @@ extension TwinState {
         {
             return true
         }
-        if known.hasErrorReporting, behaviour.everyPortReportsErrors { return true }
+        if known.hasErrorReporting, showsExtendedCapabilities(device), behaviour.everyPortReportsErrors { return true }
         guard leadsDown, known.notifiesBandwidth else { return false }
         return known.hasSeveralSpeeds || !behaviour.bandwidthNeedsSpeeds
     }

@@ -71,6 +71,7 @@ extension TwinState {
         made.isMultiFunction = isMultiFunction
         made.headerLayout = card.bridge == nil ? 0 : 1
         made.portType = card.portType?.rawValue ?? 0xff
+        made.hidesExtendedConfiguration = card.bridge != nil && !(4...6).contains(made.portType)
         made.hasARI = card.hasARI
         made.hasErrorReporting = card.hasErrorReporting
         var offset: UInt16 = 0x208

@@ -15,7 +15,9 @@ extension TwinState {
         registers[device].command &= ~2
         if platform.preservesConfiguration {
             note(.refused(here, .unsupported, "firmware's configuration is to be preserved"))
-        } else if !(0...43).contains(exponent) || facts[device].bars[bar].resizable >> UInt64(exponent) & 1 == 0 {
+        } else if !(0...43).contains(exponent) || facts[device].bars[bar].resizable >> UInt64(exponent) & 1 == 0
+            || !showsExtendedCapabilities(device)
+        {
             note(.refused(here, .invalid, "size exponent \(exponent) is not offered"))
         } else if behaviour.resizeRelease == .identicalFlags {
             resizeByFlags(device, bar: bar, exponent: exponent)
