@@ -92,6 +92,17 @@ struct EventGuest {
         ).lines.filter { !$0.isEmpty }
     }
 
+    /// Processes of the command, or below one of its units.
+    func ownProcesses() throws -> [String] {
+        try machine.run(
+            """
+            for p in /proc/[0-9]*; do
+                if readlink $p/exe | grep -q pci-rebalance || grep -q 'pci.*rebalance' $p/cgroup; then readlink $p/exe; fi
+            done 2>/dev/null
+            """
+        ).lines.filter { !$0.isEmpty }
+    }
+
     /// The kilobytes that the state and run directories take.
     func stateSize() throws -> String {
         try machine.output("du -s /var/lib/pci-rebalance /run/pci-rebalance | cut -f 1")

@@ -106,7 +106,7 @@ struct EventTests {
         try guest.awaitIdle()
         let first = try guest.machine.resources()
         let firstSize = try guest.stateSize()
-        let processes = try guest.processes()
+        let processes = try guest.processes().count
         for _ in 0..<cycles {
             try guest.machine.deviceDel("card")
             try guest.machine.deviceAdd(Self.card, behind: "d2")
@@ -118,7 +118,10 @@ struct EventTests {
         #expect(last.count == first.count)
         let checked = try guest.machine.run("pci-rebalance check")
         #expect(checked.status == 0, "\(checked.output)")
-        #expect(try guest.processes() == processes)
+        #expect(try guest.ownProcesses() == [])
+        // systemd starts and ends helpers as it likes, udev's workers are not counted.
+        let remaining = try guest.processes()
+        #expect(remaining.count <= processes + 3, "\(remaining)")
         #expect(try guest.stateSize() == firstSize)
         #expect(try guest.machine.run("pci-rebalance event --status").status == 0)
         #expect(try guest.machine.run("systemctl --failed --no-legend | grep pci-rebalance").output.isEmpty)

@@ -201,6 +201,15 @@ public struct Applier {
         ApplyReport(.failed, reason: reason, sentence: sentence, exitStatus: status, differences: details)
     }
 
+    /// The report with which an apply would end whatever its plan: this process may not write; nil when it may.
+    ///
+    /// Asked before planning, since a process without privileges sees only a part of the machine.
+    public func privilegesMissing() throws -> ApplyReport? {
+        let obstacles = try machine.observer.obstacles(writesConfig: false)
+        guard !obstacles.isEmpty else { return nil }
+        return Self.untouched("not-permitted", "\(obstacles.joined(separator: "; ")).", 77, obstacles)
+    }
+
     private func obstacle(_ plan: Plan) throws -> ApplyReport? {
         do {
             if try disk.read(Journal.unfinishedName) != nil {

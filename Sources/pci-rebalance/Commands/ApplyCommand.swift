@@ -34,6 +34,10 @@ struct ApplyCommand: ParsableCommand {
             Execution.write(.ends(report), output)
             throw CommandEnd(.busy)
         }
+        if let report = try execution.guarded({ try execution.applier.privilegesMissing() }) {
+            Execution.write(.ends(report), output)
+            throw CommandEnd(.notPermitted)
+        }
         let (plan, topology) = try planToApply()
         guard plan.verdict.answer == .act else { return try end(without: plan) }
         if !output.json {
