@@ -21,6 +21,7 @@ STORM ?= 50
 INPUTS ?= 1000000
 TREES ?= 36
 SEED ?= 1
+COUNT ?= 1000000
 
 BUILD_PACKAGES = libpci-dev pkg-config pciutils make git
 VM_PACKAGES = qemu-system-x86 busybox-static cpio xz-utils zstd python3 \
@@ -30,7 +31,10 @@ DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 
-.PHONY: differential fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: differential solver-random fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+
+# The solver's tests, optimised.
+SOLVER_TESTS = .build/solver-tests
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -89,6 +93,12 @@ event-test: fetch-kernels deb
 ## fuzz           libFuzzer on the readers of plans, snapshots, journals and policies: INPUTS of each
 fuzz:
 	Tests/Fuzz/run $(INPUTS)
+
+## solver-random  COUNT random small problems: every layout checked, one in ten against exhaustive search
+solver-random:
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(SOLVER_TESTS) -j $(JOBS)
+	PCI_REBALANCE_RANDOM=$(COUNT) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(SOLVER_TESTS) \
+	    --filter ResourceSolverTests.RandomProblemTests
 
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:

@@ -41,11 +41,17 @@ public struct Solver: Sendable {
             var solver = HostSolver(problem, host: host, index: index, effort: effort, keepsPresent: keepsPresent)
             switch solver.solve() {
             case .found(var found):
-                builder.enter(&found.placer, selection: found.selection)
+                builder.enter(&found.placer, selection: found.selection, starts: found.starts)
                 disturbed.append(contentsOf: found.evicted.map { found.placer.forest.deviceOf[$0] }.filter { $0 >= 0 })
                 bound += found.bound
             case .impossible(let selection):
-                let finder = ConflictFinder(problem, host: host, index: index, selection: selection)
+                let finder = ConflictFinder(
+                    problem,
+                    host: host,
+                    index: index,
+                    selection: selection,
+                    steps: effort.steps
+                )
                 return .conflict(finder.find())
             case .unknown:
                 return .undecided
@@ -68,14 +74,7 @@ public struct Solver: Sendable {
 
 /// Solves one host bridge, stage by stage of the objective.
 struct HostSolver {
-    /// A placement of everything in `selection`.
-    struct Found {
-        var placer: Placer
-        var selection: Selection
-        var evicted: [Int]
-        var cost: Int
-        var bound: Int
-    }
+    typealias Found = ChangeSearch.Found
 
     enum Result {
         case found(Found)
@@ -90,6 +89,7 @@ struct HostSolver {
     let effort: Effort
     private let requests: [Int]
     private var base: Selection
+    private let changes: ChangeSearch
 
     init(_ problem: Problem, host: Int, index: ProblemIndex, effort: Effort, keepsPresent: Bool) {
         self.problem = problem
@@ -97,6 +97,7 @@ struct HostSolver {
         self.index = index
         self.effort = effort
         requests = index.requests[host]
+        changes = ChangeSearch(problem: problem, host: host, index: index, steps: effort.steps)
         base = Selection(problem)
         base.keepsPresent = keepsPresent
         for r in requests { base.isIncluded[r] = problem.requests[r].tier == .required }
@@ -128,54 +129,12 @@ struct HostSolver {
         }
     }
 
-    /// The best answer over the ways to assign prefetchable requests to windows.
     private func search(_ selection: Selection) -> Result {
-        var best = searchOnce(selection)
-        if case .found(let found) = best, found.cost == 0 { return best }
-        let movable = requests.filter { r in
-            let request = problem.requests[r]
-            guard selection.isIncluded[r], request.kind == .prefetchable, let b = request.bridge,
-                request.current == nil || !selection.keepsPresent
-            else { return false }
-            let kinds = problem.bridges[b].windows.map(\.kind)
-            return kinds.contains(.memory) && kinds.contains(.prefetchable)
+        switch changes.cheapest(selection) {
+        case .found(let found): .found(found)
+        case .impossible: .impossible(selection)
+        case .unknown: .unknown
         }
-        guard !movable.isEmpty else { return best }
-        let narrow = movable.filter { problem.requests[$0].limits.last < 1 << 32 }
-        for group in narrow.isEmpty || narrow.count == movable.count ? [movable] : [narrow, movable] {
-            var trial = selection
-            for r in group { trial.prefersMemory[r] = true }
-            let other = searchOnce(trial)
-            switch (best, other) {
-            case (.found(let a), .found(let b)):
-                // The bound holds for one assignment; the least of both holds for either.
-                var winner = b.cost < a.cost ? b : a
-                winner.bound = min(a.bound, b.bound)
-                best = .found(winner)
-            case (_, .found(var b)):
-                if case .unknown = best { b.bound = 0 }
-                best = .found(b)
-            case (.impossible, .unknown): best = .unknown
-            default: break
-            }
-        }
-        return best
-    }
-
-    private func searchOnce(_ selection: Selection) -> Result {
-        let forest = Forest(problem, host: host, selection: selection, index: index)
-        guard forest.homeless.isEmpty else { return .impossible(selection) }
-        var search = RepairSearch(Placer(forest), effort: effort)
-        let answer = search.run()
-        guard let evicted = answer.evicted else {
-            return answer.bound == .max ? .impossible(selection) : .unknown
-        }
-        var placer = search.placer
-        placer.setEvicted(evicted)
-        guard case .fits = placer.place(budget: 100_000) else { return .unknown }
-        return .found(
-            Found(placer: placer, selection: selection, evicted: evicted, cost: answer.cost, bound: answer.bound)
-        )
     }
 
     // MARK: - The other tiers
@@ -200,7 +159,7 @@ struct HostSolver {
         guard !waiting.isEmpty else { return found }
         var trial = found.selection
         for r in waiting { trial.isIncluded[r] = true }
-        if let better = place(trial, like: found) { return better }
+        if let better = changes.place(trial, like: found) { return better }
         guard waiting.count > 1 else { return found }
         let middle = waiting.startIndex + waiting.count / 2
         return add(waiting[middle...], to: add(waiting[..<middle], to: found))
@@ -212,86 +171,82 @@ struct HostSolver {
             .map(\.request)
     }
 
-    /// Places `selection` with the evictions of `found` and no others; nil when that does not fit.
-    private func place(_ selection: Selection, like found: Found) -> Found? {
-        let forest = Forest(problem, host: host, selection: selection, index: index)
-        guard forest.homeless.isEmpty else { return nil }
-        // Indices of real devices are the same in every forest of a host bridge; stand-ins are not.
-        let real = found.evicted.filter { found.placer.forest.deviceOf[$0] >= 0 }
-        let known = Set(real)
-        guard forest.mustGo.allSatisfy({ known.contains($0) || forest.weight[$0] == 0 }) else { return nil }
-        var placer = Placer(forest)
-        placer.setEvicted(real)
-        if case .fails = placer.place(budget: 500) {
-            for d in forest.deviceOf.indices where forest.weight[d] == 0 { placer.evict(d) }
-            guard case .fits = placer.place(budget: 2_000) else { return nil }
-        }
-        return Found(
-            placer: placer,
-            selection: selection,
-            evicted: placer.evicted,
-            cost: found.cost,
-            bound: found.bound
-        )
-    }
-
     // MARK: - Reserves
 
-    /// Grants reserves: the largest share that all can have, then more to one after the other, smallest share first.
+    /// Grants reserves max-min fairly: the share of what is asked rises for all alike (or faster for larger weights) until
+    /// somebody's cannot rise any more; theirs stays, the others' rise on.
     private func shareReserves(_ found: Found) -> Found {
-        var waiting: [(request: Int, weight: Int)] = []
+        var reserves: [Reserve] = []
         for r in requests {
-            if case .reserve(let weight) = problem.requests[r].tier { waiting.append((r, max(1, weight))) }
-        }
-        guard !waiting.isEmpty else { return found }
-        let heaviest = waiting.map(\.weight).max() ?? 1
-        let parts = 64
-        var share = Array(repeating: 0, count: waiting.count)
-        func granted(_ share: [Int]) -> Found? {
-            var trial = found.selection
-            for (i, reserve) in waiting.enumerated() {
-                let request = problem.requests[reserve.request]
-                let steps = request.size / request.alignment
-                let count =
-                    share[i] >= parts
-                    ? steps
-                    : steps / UInt64(parts) * UInt64(share[i])
-                        + steps % UInt64(parts) * UInt64(share[i]) / UInt64(parts)
-                trial.isIncluded[reserve.request] = count > 0
-                trial.size[reserve.request] = max(count, 1) * request.alignment
+            guard case .reserve(let weight) = problem.requests[r].tier else { continue }
+            let request = problem.requests[r]
+            let steps = request.size / max(request.alignment, 1)
+            if steps > 0 {
+                reserves.append(Reserve(request: r, weight: UInt64(min(max(1, weight), 1 << 16)), steps: steps))
             }
-            return place(trial, like: found)
         }
+        guard let heaviest = reserves.map(\.weight).max(), let lightest = reserves.map(\.weight).min() else {
+            return found
+        }
+        // Here the lightest has all, too.
+        let top = Reserve.full * ((heaviest + lightest - 1) / lightest)
         var best = found
-        var low = 0
-        var high = parts * heaviest
-        func common(_ level: Int) -> [Int] { waiting.map { min(parts, level * $0.weight / heaviest) } }
-        while low < high {
-            let middle = (low + high + 1) / 2
-            if let better = granted(common(middle)) {
-                best = better
-                low = middle
-            } else {
-                high = middle - 1
+        var open = Array(reserves.indices)
+        var level: UInt64 = 0
+        /// What everybody gets at `level`, those who stopped keeping what they have.
+        func grants(_ rising: [Int], _ level: UInt64) -> [UInt64] {
+            reserves.indices.map {
+                rising.contains($0) ? reserves[$0].granted(at: level, heaviest) : reserves[$0].granted
             }
         }
-        share = common(low)
-        for i in waiting.indices.sorted(by: { (share[$0], $0) < (share[$1], $1) }) {
-            var low = share[i]
-            var high = parts
-            while low < high {
-                let middle = (low + high + 1) / 2
-                var trial = share
-                trial[i] = middle
-                if let better = granted(trial) {
-                    best = better
-                    low = middle
-                } else {
-                    high = middle - 1
-                }
+        func attempt(_ grants: [UInt64]) -> Bool {
+            var trial = found.selection
+            for (reserve, steps) in zip(reserves, grants) {
+                trial.isIncluded[reserve.request] = steps > 0
+                trial.size[reserve.request] = max(steps, 1) * problem.requests[reserve.request].alignment
             }
-            share[i] = low
+            guard let better = changes.place(trial, like: found) else { return false }
+            best = better
+            for i in reserves.indices { reserves[i].granted = grants[i] }
+            return true
+        }
+        while !open.isEmpty, level < top {
+            // The highest level that all who still rise can have.
+            var high = top
+            if attempt(grants(open, high)) { break }
+            while high - level > 1 {
+                let middle = level + (high - level) / 2
+                let wanted = grants(open, middle)
+                if wanted == reserves.map(\.granted) || attempt(wanted) { level = middle } else { high = middle }
+            }
+            // One more level: whoever cannot have it stops here.
+            var rising: [Int] = []
+            for i in open {
+                let wanted = grants(rising + [i], high)
+                if wanted[i] == reserves[i].granted || attempt(wanted) { rising.append(i) }
+            }
+            open = rising.filter { reserves[$0].granted < reserves[$0].steps }
+            level = high
         }
         return best
+    }
+
+    /// Room to keep free, granted in steps of its alignment.
+    private struct Reserve {
+        /// Levels of sharing: at this one the heaviest has all that is asked.
+        static let full: UInt64 = 1 << 20
+
+        var request: Int
+        var weight: UInt64
+        var steps: UInt64
+        var granted: UInt64 = 0
+
+        /// The steps at `level` where the heaviest weight is `heaviest`: its share of what is asked, at most all.
+        func granted(at level: UInt64, _ heaviest: UInt64) -> UInt64 {
+            // Weights are at most 2^16 and levels at most 2^36: no product reaches 2^53.
+            let all = Self.full * heaviest
+            let product = steps.multipliedFullWidth(by: min(level * weight, all))
+            return all.dividingFullWidth((product.high, product.low)).quotient
+        }
     }
 }

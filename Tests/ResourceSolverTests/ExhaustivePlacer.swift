@@ -3,191 +3,304 @@
 import PCITopology
 import ResourceSolver
 
-/// Tries every set of disturbed devices and every address: small, slow, obviously right.
+/// Tries every set of disturbed devices, every window that would do and every address: small, slow, obviously right.
 ///
-/// One host bridge, one space, one window kind, addresses in units of `unit`. Works on the rule that a layout exists
-/// exactly when the granule-rounded hulls of all windows are disjoint among siblings.
+/// One host bridge. Addresses are looked at in steps of a unit per space. A layout exists exactly when the hulls of all
+/// windows, rounded to their granules, are disjoint among neighbours and inside what is above; a window that keeps its
+/// range is its range.
 struct ExhaustivePlacer {
     let problem: Problem
-    let unit: UInt64
-    let isBus: Bool
+
+    /// The step between addresses, in bytes or numbers.
+    static func unit(_ space: Problem.Space) -> UInt64 {
+        switch space {
+        case .io: 1 << 10
+        case .memory: 1 << 16
+        case .bus: 1
+        }
+    }
 
     /// The least cost, or nil when there is no layout.
     func leastCost() -> Int? {
         let movable = problem.devices.indices.filter { problem.devices[$0].weight != nil }
-        var best: Int?
-        for set in 0..<(1 << movable.count) {
-            var isMoved = Array(repeating: false, count: problem.devices.count)
+        var sets: [(cost: Int, bits: Int)] = []
+        for bits in 0..<(1 << movable.count) {
             var cost = 0
-            for (i, d) in movable.enumerated() where set >> i & 1 == 1 {
-                let holds = problem.requests.contains { $0.holders.contains(d) && $0.current != nil }
-                if !holds { cost = .max / 2 }
-                isMoved[d] = true
-                cost += problem.devices[d].weight ?? 0
-                if cost >= .max / 2 { break }
-            }
-            guard cost < best ?? .max / 2 else { continue }
-            if fits(isMoved) { best = cost }
+            for (i, d) in movable.enumerated() where bits >> i & 1 == 1 { cost += problem.devices[d].weight ?? 0 }
+            sets.append((cost, bits))
         }
-        return best
+        sets.sort { ($0.cost, $0.bits) < ($1.cost, $1.bits) }
+        for (cost, bits) in sets {
+            var isMoved = Array(repeating: false, count: problem.devices.count)
+            for (i, d) in movable.enumerated() where bits >> i & 1 == 1 { isMoved[d] = true }
+            if isClosed(isMoved), fits(isMoved) { return cost }
+        }
+        return nil
+    }
+
+    /// Under the rule `stock` whoever is below a disturbed bridge is disturbed.
+    private func isClosed(_ isMoved: [Bool]) -> Bool {
+        guard problem.rule == .stock else { return true }
+        return problem.devices.indices.allSatisfy { d in
+            isMoved[d] || bridgesAbove(problem.devices[d].bridge).allSatisfy { !isMovedBridge($0, isMoved) }
+        }
+    }
+
+    private func isMovedBridge(_ b: Int, _ isMoved: [Bool]) -> Bool {
+        problem.bridges[b].device.map { isMoved[$0] } ?? false
+    }
+
+    private func bridgesAbove(_ bridge: Int?) -> [Int] {
+        var list: [Int] = []
+        var above = bridge
+        while let b = above {
+            list.append(b)
+            above = problem.bridges[b].parent
+        }
+        return list
+    }
+
+    // MARK: - Windows that would do
+
+    /// A request or a window of a bridge.
+    enum Piece: Hashable {
+        case request(Int)
+        case window(Int, Int)
+    }
+
+    /// The windows (indices of the bridge above) that may hold a piece; nil stands for a root bus.
+    private func choices(_ piece: Piece) -> [Int?] {
+        let above: Int?
+        let kinds: [Problem.WindowKind]
+        switch piece {
+        case .request(let r):
+            above = problem.requests[r].bridge
+            kinds =
+                switch problem.requests[r].kind {
+                case .io: [.io]
+                case .memory: [.memory]
+                case .prefetchable: [.prefetchable, .memory]
+                case .busHeader, .busRoom: [.bus]
+                }
+        case .window(let b, let w):
+            above = problem.bridges[b].parent
+            let kind = problem.bridges[b].windows[w].kind
+            kinds = kind == .prefetchable ? [.prefetchable, .memory] : [kind]
+        }
+        guard let above else { return [nil] }
+        return problem.bridges[above].windows.indices.filter { kinds.contains(problem.bridges[above].windows[$0].kind) }
     }
 
     private func fits(_ isMoved: [Bool]) -> Bool {
-        var start = Array(repeating: -1, count: problem.requests.count)
+        var pieces: [Piece] = problem.requests.indices.map { .request($0) }
+        for b in problem.bridges.indices {
+            for w in problem.bridges[b].windows.indices { pieces.append(.window(b, w)) }
+        }
+        var inside: [Piece: Int?] = [:]
+        return assign(pieces[...], &inside, isMoved)
+    }
+
+    private func assign(_ pieces: ArraySlice<Piece>, _ inside: inout [Piece: Int?], _ isMoved: [Bool]) -> Bool {
+        guard let piece = pieces.first else { return place(inside, isMoved) }
+        let choices = choices(piece)
+        if choices.isEmpty {
+            // Nothing above takes it: fatal for a request, no matter for a window that stays closed.
+            if case .request = piece { return false }
+            return assign(pieces.dropFirst(), &inside, isMoved)
+        }
+        for choice in choices {
+            inside[piece] = choice
+            if assign(pieces.dropFirst(), &inside, isMoved) { return true }
+        }
+        inside[piece] = nil
+        return false
+    }
+
+    // MARK: - Addresses
+
+    private func place(_ inside: [Piece: Int?], _ isMoved: [Bool]) -> Bool {
+        var start: [UInt64?] = Array(repeating: nil, count: problem.requests.count)
         var open: [Int] = []
         for (r, request) in problem.requests.enumerated() {
-            if let current = request.current, !request.holders.allSatisfy({ isMoved[$0] }) {
-                start[r] = Int(current / unit)
+            if let current = request.current, request.isFixed || !request.holders.allSatisfy({ isMoved[$0] }) {
+                guard (request.currentSize ?? request.size) == request.size else { return false }
+                start[r] = current
             } else {
                 open.append(r)
             }
         }
         open.sort { problem.requests[$0].size > problem.requests[$1].size }
-        return place(open[...], &start)
+        return place(open[...], &start, inside, isMoved)
     }
 
-    private func place(_ open: ArraySlice<Int>, _ start: inout [Int]) -> Bool {
-        guard isConsistent(start) else { return false }
+    private func place(
+        _ open: ArraySlice<Int>,
+        _ start: inout [UInt64?],
+        _ inside: [Piece: Int?],
+        _ isMoved: [Bool]
+    ) -> Bool {
+        guard isConsistent(start, inside, isMoved) else { return false }
         guard let r = open.first else { return true }
         let request = problem.requests[r]
-        let size = Int(request.size / unit)
-        let step = Int(max(request.alignment / unit, 1))
-        guard let space = isBus ? problem.hosts[0].busNumbers : problem.hosts[0].apertures.first?.range else {
-            return false
+        let step = max(request.alignment, Self.unit(request.kind.space))
+        for range in spaces(request.kind.space) {
+            var at = (range.first + step - 1) / step * step
+            while at + (request.size - 1) <= range.last {
+                start[r] = at
+                if place(open.dropFirst(), &start, inside, isMoved) { return true }
+                at += step
+            }
         }
-        let low = Int(space.first / unit)
-        let high = Int((space.last + 1) / unit)
-        var at = (low + step - 1) / step * step
-        while at + size <= high {
-            start[r] = at
-            if place(open.dropFirst(), &start) { return true }
-            at += step
-        }
-        start[r] = -1
+        start[r] = nil
         return false
     }
 
-    /// Whether hulls of what is placed so far are disjoint among siblings; more placements never repair a clash.
-    func isConsistent(_ start: [Int]) -> Bool {
-        func hulls(of bridge: Int?) -> [(Int, Int)]? {
-            var pieces: [(Int, Int)] = []
-            var header: Int?
-            for (r, request) in problem.requests.enumerated() where request.bridge == bridge && start[r] >= 0 {
-                pieces.append((start[r], start[r] + Int(request.size / unit)))
-                if request.kind == .busHeader { header = start[r] }
-            }
-            for (b, child) in problem.bridges.enumerated() where child.parent == bridge {
-                guard let inside = hulls(of: b) else { return nil }
-                guard let low = inside.map(\.0).min(), let high = inside.map(\.1).max() else { continue }
-                let g = Int(max(child.windows[0].granule / unit, 1))
-                pieces.append((low / g * g, (high + g - 1) / g * g))
-            }
-            pieces.sort { $0 < $1 }
-            for (a, b) in zip(pieces, pieces.dropFirst()) where a.1 > b.0 { return nil }
-            if let header, let first = pieces.first, first.0 < header { return nil }
-            return pieces
-        }
-        guard let top = hulls(of: nil) else { return false }
-        guard let space = isBus ? problem.hosts[0].busNumbers : problem.hosts[0].apertures.first?.range else {
-            return false
-        }
-        return top.allSatisfy { $0.0 >= Int(space.first / unit) && $0.1 <= Int((space.last + 1) / unit) }
+    private func spaces(_ space: Problem.Space) -> [AddressRange] {
+        let host = problem.hosts[0]
+        return space == .bus
+            ? host.busNumbers.map { [$0] } ?? []
+            : host.apertures.filter { ($0.kind == .io) == (space == .io) }.map(\.range)
     }
-}
 
-/// Numbers that look random and are the same on every run.
-struct Dice {
-    private var state: UInt64
+    // MARK: - Rules
 
-    init(_ seed: UInt64) { state = seed &+ 1 }
-
-    mutating func roll(_ bound: Int) -> Int {
-        // A linear congruential generator is arithmetic modulo 2^64.
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return Int((state >> 33) % UInt64(max(bound, 1)))
-    }
-}
-
-/// Random small problems whose present layout is valid.
-enum SmallProblems {
-    /// One aperture of `slots` units of 64 KiB, granule 4 units, at most `devices` devices in place and one new.
-    static func memory(_ seed: UInt64, slots: Int = 32, devices: Int = 5) -> Problem {
-        var dice = Dice(seed)
-        let unit: UInt64 = 1 << 16
-        var p = Drawing(.prefetchable, 0, UInt64(slots) * unit - 1)
-        var buses: [Int?] = [nil]
-        for b in 0..<(1 + dice.roll(4)) {
-            let parent = buses[dice.roll(buses.count)]
-            p.problem.bridges.append(
-                Problem.Bridge(
-                    key: UInt64(b),
-                    label: "b\(b)",
-                    parent: parent,
-                    windows: [Problem.Window(.prefetchable, granule: 4 * unit)]
-                )
-            )
-            buses.append(b)
+    /// Whether what is placed so far keeps the rules; more placements never repair a clash.
+    func isConsistent(_ start: [UInt64?], _ inside: [Piece: Int?], _ isMoved: [Bool]) -> Bool {
+        var hulls: [Piece: AddressRange?] = [:]
+        for b in problem.bridges.indices {
+            for w in problem.bridges[b].windows.indices {
+                guard let range = hull(b, w, start, inside, isMoved, &hulls) else { return false }
+                // A window that is open needs one around it.
+                if range != nil, problem.bridges[b].parent != nil, inside[.window(b, w)] == nil { return false }
+            }
         }
-        let placer = { (p: Problem) in
-            ExhaustivePlacer(problem: p, unit: unit, isBus: false).isPresentConsistent
-        }
-        for d in 0..<(1 + dice.roll(devices)) {
-            let device = p.device(
-                "d\(d)",
-                below: buses[dice.roll(buses.count)],
-                weight: dice.roll(6) == 0 ? nil : 1 + dice.roll(3)
-            )
-            for n in 0..<(1 + dice.roll(2)) {
-                let size = 1 << dice.roll(4)
-                for _ in 0..<8 {
-                    let at = dice.roll(slots / size) * size
-                    p.bar(device, UInt64(size) * unit, .prefetchable, at: UInt64(at) * unit, name: "BAR \(n)")
-                    if placer(p.problem) { break }
-                    p.problem.requests.removeLast()
+        // The root buses.
+        for space in Problem.Space.allCases {
+            var pieces: [AddressRange] = problem.hosts[0].obstacles.filter { $0.space == space }.map(\.range)
+            for (r, request) in problem.requests.enumerated()
+            where request.bridge == nil && request.kind.space == space {
+                guard let at = start[r] else { continue }
+                guard let range = AddressRange(first: at, size: request.size),
+                    isInAperture(range, space, request.kind == .prefetchable), request.limits.contains(range)
+                else { return false }
+                pieces.append(range)
+            }
+            for (b, bridge) in problem.bridges.enumerated() where bridge.parent == nil {
+                for (w, window) in bridge.windows.enumerated() where window.kind.space == space {
+                    guard let range = hulls[.window(b, w)] ?? nil else { continue }
+                    guard isInAperture(range, space, window.kind == .prefetchable) else { return false }
+                    pieces.append(range)
                 }
             }
+            guard areDisjoint(pieces) else { return false }
         }
-        let new = p.device("new", below: buses[dice.roll(buses.count)])
-        for n in 0..<(1 + dice.roll(2)) {
-            p.bar(new, UInt64(1 << dice.roll(5)) * unit, .prefetchable, name: "BAR \(n)")
-        }
-        return p.problem
+        return true
     }
 
-    /// Bus numbers 1 to `last`, some bridges in place, one to three new below one of them.
-    static func buses(_ seed: UInt64, last: UInt64 = 9) -> Problem {
-        var dice = Dice(seed)
-        var p = Drawing(.memory, 0, 0xffff, buses: 1...last)
-        var all: [Int] = []
-        for b in 0..<(1 + dice.roll(5)) {
-            let parent = all.isEmpty || dice.roll(2) == 0 ? nil : all[dice.roll(all.count)]
-            let bridge = p.bridge("b\(b)", below: parent, device: false, windows: [.bus: (0, 0)])
-            let holder = p.device("d\(b)", below: bridge, weight: dice.roll(6) == 0 ? nil : 1 + dice.roll(3))
-            for _ in 0..<10 {
-                p.secondary(bridge, at: UInt64(1 + dice.roll(Int(last))), holders: [holder])
-                if ExhaustivePlacer(problem: p.problem, unit: 1, isBus: true).isPresentConsistent { break }
-                p.problem.requests.removeLast()
+    private func isInAperture(_ range: AddressRange, _ space: Problem.Space, _ prefetchable: Bool) -> Bool {
+        if space == .bus { return problem.hosts[0].busNumbers?.contains(range) ?? false }
+        return problem.hosts[0].apertures.contains {
+            $0.range.contains(range) && ($0.kind == .io) == (space == .io) && ($0.kind != .prefetchable || prefetchable)
+        }
+    }
+
+    private func areDisjoint(_ pieces: [AddressRange]) -> Bool {
+        let sorted = pieces.sorted { $0.first < $1.first }
+        return zip(sorted, sorted.dropFirst()).allSatisfy { $0.last < $1.first }
+    }
+
+    private func keepsRange(_ b: Int, _ w: Int, _ isMoved: [Bool]) -> AddressRange? {
+        let window = problem.bridges[b].windows[w]
+        guard let current = window.current else { return nil }
+        if window.isFrozen { return current }
+        guard problem.rule == .stock else { return nil }
+        let isQuiet = problem.devices.indices.contains { d in
+            !isMoved[d] && bridgesAbove(problem.devices[d].bridge).contains(b)
+        }
+        return isQuiet ? current : nil
+    }
+
+    /// The range of a window: `.some(nil)` when it is closed, nil when its content breaks a rule.
+    private func hull(
+        _ b: Int,
+        _ w: Int,
+        _ start: [UInt64?],
+        _ inside: [Piece: Int?],
+        _ isMoved: [Bool],
+        _ hulls: inout [Piece: AddressRange?]
+    ) -> AddressRange?? {
+        if let known = hulls[.window(b, w)] { return .some(known) }
+        let window = problem.bridges[b].windows[w]
+        var pieces: [AddressRange] = []
+        var headerAt: UInt64?
+        for (r, request) in problem.requests.enumerated() where request.bridge == b && inside[.request(r)] == .some(w) {
+            guard let at = start[r] else { continue }
+            guard let range = AddressRange(first: at, size: request.size), request.limits.contains(range) else {
+                return nil
             }
-            if p.problem.requests.last?.bridge == bridge {
-                all.append(bridge)
-            } else {
-                p.problem.bridges.removeLast()
-                p.problem.devices.removeLast()
+            pieces.append(range)
+            if request.kind == .busHeader { headerAt = at }
+        }
+        for (c, child) in problem.bridges.enumerated() where child.parent == b {
+            for v in child.windows.indices where inside[.window(c, v)] == .some(w) {
+                guard let inner = hull(c, v, start, inside, isMoved, &hulls) else { return nil }
+                if let inner { pieces.append(inner) }
             }
         }
-        var above = all.isEmpty ? nil : all[dice.roll(all.count)]
-        for n in 0..<(1 + dice.roll(3)) {
-            let bridge = p.bridge("new\(n)", below: above, device: false, windows: [.bus: (0, 0)])
-            p.secondary(bridge, at: nil, holders: [])
-            if n == 0 { above = bridge }
+        guard areDisjoint(pieces) else { return nil }
+        if let headerAt, pieces.contains(where: { $0.first < headerAt }) { return nil }
+        var range: AddressRange?
+        if let kept = keepsRange(b, w, isMoved) {
+            guard pieces.allSatisfy({ kept.contains($0) }) else { return nil }
+            if let headerAt, headerAt != kept.first { return nil }
+            range = kept
+        } else if let low = pieces.map(\.first).min(), let high = pieces.map(\.last).max() {
+            let g = window.granule
+            range = AddressRange(first: low / g * g, last: high / g * g + (g - 1))
+            guard let range, window.limits.contains(range) else { return nil }
         }
-        return p.problem
+        hulls[.window(b, w)] = .some(range)
+        return .some(range)
     }
 }
 
 extension ExhaustivePlacer {
-    /// Whether what is placed at present keeps the rules.
-    var isPresentConsistent: Bool {
-        isConsistent(problem.requests.map { $0.current.map { Int($0 / unit) } ?? -1 })
+    /// Whether what is placed at present keeps the rules in some choice of windows, nobody being disturbed.
+    var isPresentConsistent: Bool { presentWindows != nil }
+
+    /// The ranges of all windows around what is placed at present, in the first choice of windows that keeps the rules.
+    var presentWindows: [Piece: AddressRange?]? {
+        var pieces: [Piece] = problem.requests.indices.filter { problem.requests[$0].current != nil }.map {
+            .request($0)
+        }
+        for b in problem.bridges.indices {
+            for w in problem.bridges[b].windows.indices { pieces.append(.window(b, w)) }
+        }
+        var inside: [Piece: Int?] = [:]
+        return presentFits(pieces[...], &inside) ? hulls(inside) : nil
+    }
+
+    private func hulls(_ inside: [Piece: Int?]) -> [Piece: AddressRange?] {
+        var hulls: [Piece: AddressRange?] = [:]
+        let isMoved = Array(repeating: false, count: problem.devices.count)
+        for b in problem.bridges.indices {
+            for w in problem.bridges[b].windows.indices {
+                _ = hull(b, w, problem.requests.map(\.current), inside, isMoved, &hulls)
+            }
+        }
+        return hulls
+    }
+
+    private func presentFits(_ pieces: ArraySlice<Piece>, _ inside: inout [Piece: Int?]) -> Bool {
+        guard let piece = pieces.first else {
+            let isMoved = Array(repeating: false, count: problem.devices.count)
+            return isConsistent(problem.requests.map(\.current), inside, isMoved)
+        }
+        for choice in choices(piece) {
+            inside[piece] = choice
+            if presentFits(pieces.dropFirst(), &inside) { return true }
+        }
+        inside[piece] = nil
+        return false
     }
 }

@@ -10,8 +10,7 @@ struct OracleTests {
     func memory(block: Int) throws {
         for seed in 0..<25 {
             let problem = SmallProblems.memory(UInt64(block * 1_000 + seed))
-            let oracle = ExhaustivePlacer(problem: problem, unit: 1 << 16, isBus: false)
-            try agree(problem, oracle, "memory \(block * 1_000 + seed)")
+            try agree(problem, "memory \(block * 1_000 + seed)")
         }
     }
 
@@ -19,13 +18,19 @@ struct OracleTests {
     func buses(block: Int) throws {
         for seed in 0..<25 {
             let problem = SmallProblems.buses(UInt64(block * 1_000 + seed))
-            let oracle = ExhaustivePlacer(problem: problem, unit: 1, isBus: true)
-            try agree(problem, oracle, "buses \(block * 1_000 + seed)")
+            try agree(problem, "buses \(block * 1_000 + seed)")
         }
     }
 
-    private func agree(_ problem: Problem, _ oracle: ExhaustivePlacer, _ name: String) throws {
-        let expected = oracle.leastCost()
+    @Test("random small trees of all kinds at once: same least cost, valid layouts, true proofs", arguments: 0..<40)
+    func mixed(block: Int) throws {
+        for seed in 0..<25 {
+            try agree(SmallProblems.mixed(UInt64(block * 1_000 + seed)), "mixed \(block * 1_000 + seed)")
+        }
+    }
+
+    private func agree(_ problem: Problem, _ name: String) throws {
+        let expected = ExhaustivePlacer(problem: problem).leastCost()
         switch try Solver().smallestChange(problem) {
         case .layout(let layout):
             #expect(LayoutChecker(problem).defects(of: layout) == [], "\(name)")

@@ -39,6 +39,11 @@ struct Forest {
     private(set) var high: [Int] = []
     /// Whether the node may lie in a region that takes prefetchable children only.
     private(set) var isPrefetchable: [Bool] = []
+    /// Another window that the node may lie in instead of its parent, -1 for none.
+    private(set) var alternative: [Int] = []
+    /// Where the node's range may lie on its own account, whatever window it is in.
+    private(set) var ownLow: [Int] = []
+    private(set) var ownHigh: [Int] = []
     /// The present range, half-open; low > high when there is none.
     private(set) var pinLow: [Int] = []
     private(set) var pinHigh: [Int] = []
@@ -70,6 +75,14 @@ struct Forest {
     private(set) var deviceOf: [Int] = []
     /// Devices that are disturbed in any case: a BAR of theirs changes its size, or lies where it cannot stay.
     private(set) var mustGo: [Int] = []
+    /// Devices (a superset of `mustGo`) without which what stays keeps all rules in the windows that the forest gives;
+    /// more than `mustGo` only where present ranges contradict each other.
+    private(set) var misfits: [Int] = []
+    /// Whether pins that never move contradict each other in the windows that the forest gives them.
+    private(set) var isTorn = false
+    /// Locked pins outside of apertures or limits, or on top of each other: nothing can be done about them, they just
+    /// hold their ranges.
+    private(set) var adrift: [Int] = []
     /// Requests that have no window to lie in.
     private(set) var homeless: [Int] = []
     /// log2 of the unit of each root, in bytes or numbers.
@@ -93,8 +106,11 @@ struct Selection {
     var isIncluded: [Bool]
     /// Per request: the size it is to have.
     var size: [UInt64]
-    /// Per request: whether a prefetchable request goes to the memory window although there is a prefetchable one.
-    var prefersMemory: [Bool]
+    /// Per request: the kind of window that it lies in, where both kinds would do; nil: the one that forwards it now, else
+    /// the prefetchable one.
+    var window: [Problem.WindowKind?]
+    /// Per bridge: the same for its prefetchable window and the windows above.
+    var nesting: [Problem.WindowKind?]
     /// Whether present addresses count; false packs from scratch, where only fixed ones stay.
     var keepsPresent = true
     /// Per device: whether it counts as free to move although its weight forbids it.
@@ -103,7 +119,8 @@ struct Selection {
     init(_ problem: Problem) {
         isIncluded = Array(repeating: true, count: problem.requests.count)
         size = problem.requests.map(\.size)
-        prefersMemory = Array(repeating: false, count: problem.requests.count)
+        window = Array(repeating: nil, count: problem.requests.count)
+        nesting = Array(repeating: nil, count: problem.bridges.count)
     }
 }
 
@@ -138,13 +155,16 @@ extension Forest {
             let bridge = problem.bridges[b]
             var nodes = [-1, -1, -1, -1]
             for (w, window) in bridge.windows.enumerated() where nodes[Int(window.kind.rawValue)] < 0 {
-                guard let above = Self.windowAbove(window, bridge: bridge, windowNode: windowNode) else { continue }
+                let outer = windowAbove(window, of: bridge, chosen: selection.nesting[b], problem, windowNode)
+                guard let outer else { continue }
+                let above = outer.node
                 let unit = Self.unitLog[Int(window.kind.space.rawValue)]
                 let node = appendNode(
                     parent: above,
                     low: Self.units(up: window.limits.first, unit),
                     high: Self.unitsAfter(window.limits.last, unit)
                 )
+                alternative[node] = outer.other
                 low[node] = max(low[node], low[above])
                 high[node] = min(high[node], high[above])
                 granule[node] = max(1, Int(clamping: window.granule >> UInt64(unit)))
@@ -218,6 +238,9 @@ extension Forest {
         self.low.append(low)
         self.high.append(high)
         isPrefetchable.append(false)
+        alternative.append(-1)
+        ownLow.append(low)
+        ownHigh.append(high)
         pinLow.append(0)
         pinHigh.append(-1)
         isLocked.append(false)
@@ -258,18 +281,30 @@ extension Forest {
         for root in 0..<Self.rootCount { regions[root].sort { $0.low < $1.low } }
     }
 
-    private static func windowAbove(
+    /// The window above that takes `window`, and another one that would; nil when there is none.
+    ///
+    /// A prefetchable window may lie inside a memory window, never the other way. A window that is inside one of them at
+    /// present belongs there.
+    private func windowAbove(
         _ window: Problem.Window,
-        bridge: Problem.Bridge,
-        windowNode: [Int: [Int]]
-    ) -> Int? {
-        guard let above = bridge.parent else { return Int(window.kind.space.rawValue) }
+        of bridge: Problem.Bridge,
+        chosen: Problem.WindowKind?,
+        _ problem: Problem,
+        _ windowNode: [Int: [Int]]
+    ) -> (node: Int, other: Int)? {
+        guard let above = bridge.parent else { return (Int(window.kind.space.rawValue), -1) }
         guard let nodes = windowNode[above] else { return nil }
         let same = nodes[Int(window.kind.rawValue)]
-        if same >= 0 { return same }
-        // A prefetchable window may lie inside a memory window, never the other way.
+        guard window.kind == .prefetchable else { return same < 0 ? nil : (same, -1) }
         let memory = nodes[Int(Problem.WindowKind.memory.rawValue)]
-        return window.kind == .prefetchable && memory >= 0 ? memory : nil
+        guard same >= 0, memory >= 0 else { return max(same, memory) < 0 ? nil : (max(same, memory), -1) }
+        let range = window.current
+        let present = problem.bridges[above].windows.first { outer in
+            (outer.kind == .memory || outer.kind == .prefetchable)
+                && range.map { outer.current?.contains($0) ?? false } ?? false
+        }
+        let isInMemory = (chosen ?? present?.kind) == .memory
+        return isInMemory ? (memory, same) : (same, memory)
     }
 
     private mutating func appendLeaf(
@@ -284,6 +319,7 @@ extension Forest {
         let space = Int(request.kind.space.rawValue)
         let unit = Self.unitLog[space]
         var above = space
+        var other = -1
         if let b = request.bridge {
             let nodes = windowNode[b] ?? [-1, -1, -1, -1]
             let memory = nodes[Int(Problem.WindowKind.memory.rawValue)]
@@ -293,14 +329,16 @@ extension Forest {
             case .busHeader, .busRoom: above = nodes[Int(Problem.WindowKind.bus.rawValue)]
             case .prefetchable:
                 above = nodes[Int(Problem.WindowKind.prefetchable.rawValue)]
-                if above < 0 || selection.prefersMemory[r] { above = memory >= 0 ? memory : above }
-                if selection.keepsPresent, let range = request.currentRange {
-                    // A placed request belongs to the window that forwards it now.
-                    for window in problem.bridges[b].windows where window.kind.space == .memory {
-                        let node = nodes[Int(window.kind.rawValue)]
-                        if node >= 0, let current = window.current, current.contains(range) { above = node }
-                    }
+                guard above >= 0, memory >= 0 else {
+                    above = max(above, memory)
+                    break
                 }
+                let range = selection.keepsPresent ? request.currentRange : nil
+                let present = problem.bridges[b].windows.first { window in
+                    window.kind.space == .memory && range.map { window.current?.contains($0) ?? false } ?? false
+                }
+                other = memory
+                if (selection.window[r] ?? present?.kind) == .memory { swap(&above, &other) }
             }
         }
         guard above >= 0 else {
@@ -318,6 +356,9 @@ extension Forest {
             low: max(low[above], Self.units(up: request.limits.first, unit)),
             high: min(high[above], Self.unitsAfter(request.limits.last, unit))
         )
+        alternative[node] = other
+        ownLow[node] = Self.units(up: request.limits.first, unit)
+        ownHigh[node] = Self.unitsAfter(request.limits.last, unit)
         size[node] = max(1, units)
         alignment[node] = max(1, Int(clamping: max(alignmentBytes, unitBytes) >> UInt64(unit)))
         isPrefetchable[node] = request.kind == .prefetchable
@@ -411,13 +452,6 @@ extension Forest {
                 holders[node] = holders[parent[node]]
             }
             if hasPin(node), holders[node].contains(where: { weight[$0] < 0 }) { isLocked[node] = true }
-            if hasPin(node), isLocked[node] {
-                var above = parent[node]
-                while above >= Self.rootCount {
-                    if isRigid[above] { isLocked[above] = true }
-                    above = parent[above]
-                }
-            }
         }
         pins = Array(repeating: [], count: count)
         for node in Self.rootCount..<max(count, Self.rootCount) {
@@ -426,6 +460,13 @@ extension Forest {
             line[node] = above
             guard hasPin(node) else { continue }
             pins[above].append(node)
+            if isLocked[node] {
+                // It stays when the windows around it change.
+                while above >= Self.rootCount {
+                    above = parent[above]
+                    if above < Self.rootCount || isRigid[above] { pins[above].append(node) }
+                }
+            }
             for d in holders[node] { pinsOf[d].append(node) }
         }
         for node in 0..<count where pins[node].count > 1 {
@@ -439,21 +480,34 @@ extension Forest {
     /// window apart. Their holders must go; a pin without holders to blame is dropped.
     private mutating func releaseMisplaced() {
         var dropped = Array(repeating: false, count: count)
+        // Out of bounds on its own, whatever the others do.
+        var isLost = dropped
         for line in 0..<count where !pins[line].isEmpty {
             var kept: [Int] = []
-            for pin in pins[line] {
+            for pin in pins[line] where self.line[pin] == line {
                 if !isInBounds(pin, line) {
+                    // In another window it may be right.
+                    let isHopeless = alternative[pin] < 0
                     if isLocked[pin] {
-                        // Nothing can be done about what is fixed in a wrong place: it just holds its range.
+                        if isHopeless { adrift.append(pin) } else { isTorn = true }
                         kept.append(pin)
                     } else {
                         dropped[pin] = true
+                        isLost[pin] = isHopeless
                     }
                     continue
                 }
                 while let last = kept.last, !areCompatible(last, pin, line, kept) {
-                    guard isLocked[pin], !isLocked[last] else {
-                        dropped[pin] = !isLocked[pin]
+                    if isLocked[pin], isLocked[last] {
+                        if pinLow[pin] < pinHigh[last], granule[pin] == 0, granule[last] == 0 {
+                            adrift.append(pin)
+                        } else {
+                            isTorn = true
+                        }
+                        break
+                    }
+                    guard isLocked[pin] else {
+                        dropped[pin] = true
                         break
                     }
                     dropped[last] = true
@@ -462,11 +516,19 @@ extension Forest {
                 if !dropped[pin] { kept.append(pin) }
             }
         }
-        for pin in 0..<count where dropped[pin] { mustGo.append(contentsOf: holders[pin]) }
-        mustGo.sort()
+        misfits = mustGo
+        for pin in 0..<count where dropped[pin] {
+            misfits.append(contentsOf: holders[pin])
+            if isLost[pin] { mustGo.append(contentsOf: holders[pin]) }
+        }
+        mustGo = Self.sortedSet(mustGo)
+        misfits = Self.sortedSet(misfits)
+    }
+
+    private static func sortedSet(_ list: [Int]) -> [Int] {
         var unique: [Int] = []
-        for d in mustGo where unique.last != d { unique.append(d) }
-        mustGo = unique
+        for d in list.sorted() where unique.last != d { unique.append(d) }
+        return unique
     }
 
     private func isInBounds(_ pin: Int, _ line: Int) -> Bool {
@@ -477,6 +539,10 @@ extension Forest {
         return regions[line].contains { region in
             region.low <= pinLow[pin] && pinHigh[pin] <= region.high && (region.takesAll || mayShare)
         }
+    }
+
+    private func areInOneRegion(_ a: Int, _ b: Int, _ line: Int) -> Bool {
+        regions[line].contains { $0.low <= pinLow[a] && pinHigh[b] <= $0.high }
     }
 
     private func topmost(_ node: Int, below line: Int) -> Int {
@@ -502,7 +568,7 @@ extension Forest {
             begin = roundDown(begin, granule[window])
             window = parent[window]
         }
-        guard end <= begin else { return false }
+        guard end <= begin, span == line || line >= Self.rootCount || areInOneRegion(a, b, line) else { return false }
         // A window between `b` and `span` must not have been seen before.
         window = parent[b]
         while window != span {

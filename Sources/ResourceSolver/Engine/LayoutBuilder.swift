@@ -18,9 +18,9 @@ struct LayoutBuilder {
     ///
     /// Every window becomes the hull of what it holds, rounded to its granule; then windows that can have their present
     /// range get it, outermost first.
-    mutating func enter(_ placer: inout Placer, selection: Selection) {
+    mutating func enter(_ placer: inout Placer, selection: Selection, starts: [Int]? = nil) {
         let forest = placer.forest
-        let start = placer.addresses()
+        let start = starts ?? placer.addresses()
         var low = Array(repeating: Int.max, count: forest.count)
         var high = Array(repeating: Int.min, count: forest.count)
         for node in stride(from: forest.count - 1, through: Forest.rootCount, by: -1) {

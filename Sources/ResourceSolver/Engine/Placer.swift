@@ -284,6 +284,8 @@ struct Placer {
         for p in forest.pins[line].indices {
             let node = forest.pins[line][p]
             guard holdCount[node] > 0 else { continue }
+            // What never moves shows up where the windows around it have gone.
+            if forest.isLocked[node], forest.line[node] != line, self.line(of: forest.parent[node]) != line { continue }
             let i = activePins.count
             activePins.append(node)
             var above = forest.parent[node]

@@ -140,6 +140,24 @@ struct ShapeTable {
         granule[shape] == 0 ? start + size[shape] : start + length(shape, startingAt: start, exact: &exact)
     }
 
+    /// A lower bound of the end of class `shape` when it starts at or after `position`: level counts, without search.
+    func boundedEnd(_ shape: Int, from position: Int) -> Int {
+        let g = granule[shape]
+        guard g > 0 else { return roundUp(position, alignment[shape]) + size[shape] }
+        let start = roundUp(position, g)
+        var bound = start + volume[shape]
+        var mask = levelMask[shape]
+        while mask != 0 {
+            let k = mask.trailingZeroBitCount
+            mask &= mask - 1
+            let count = slots[shape * Self.levels + k]
+            guard count > 0 else { continue }
+            let first = (start + ((1 << k) - 1)) >> k
+            bound = max(bound, (first + count) << k)
+        }
+        return roundUp(bound, g)
+    }
+
     private mutating func length(_ shape: Int, startingAt start: Int, exact: inout Bool) -> Int {
         let residue = start & (alignment[shape] - 1)
         if let length = remembered[shape][residue] {

@@ -2,126 +2,104 @@
 
 import PCITopology
 
-/// Shrinks an impossible problem to an irreducible core and says what it means.
+/// Shrinks an impossible problem to an irreducible core.
 ///
-/// Members are requests that must be placed and ranges that may not move. Members are dropped in halves, then one by
-/// one, as long as the rest stays provably impossible; what remains is irreducible when dropping any member was seen to
-/// make the rest fit.
+/// Members are requests that must be placed and ranges that may not move; whatever may move counts as moved. Deduction
+/// with every member as an assumption names those that a contradiction came from. Then members are dropped one by one as
+/// long as the rest stays provably impossible; what remains is irreducible when dropping any member was seen to make the
+/// rest fit.
 struct ConflictFinder {
-    private enum Element: Hashable {
-        case request(Int)
-        case holder(Int)
-        case window(Int, Int)
-        case obstacle(Int)
-    }
+    typealias Element = OrderSolver.Element
 
-    private let problem: Problem
-    private let host: Int
-    private let index: ProblemIndex
-    private let selection: Selection
+    let problem: Problem
+    let host: Int
+    let index: ProblemIndex
+    let selection: Selection
+    /// The work that may be spent on making the core small.
+    let steps: Int
 
-    init(_ problem: Problem, host: Int, index: ProblemIndex, selection: Selection) {
+    init(_ problem: Problem, host: Int, index: ProblemIndex, selection: Selection, steps: Int) {
         self.problem = problem
         self.host = host
         self.index = index
         self.selection = selection
+        self.steps = steps
     }
 
     func find() -> Conflict {
-        if let r = homeless() { return homelessConflict(r) }
-        let all = elements()
-        var core = all
-        guard fits(core) == false else {
-            return describe(core, isIrreducible: false)
-        }
-        shrink(&core)
-        var isIrreducible = true
-        var i = 0
-        while i < core.count {
-            var rest = core
-            rest.remove(at: i)
-            switch fits(rest) {
-            case .some(false): core = rest
-            case .some(true): i += 1
-            case .none:
-                isIrreducible = false
-                i += 1
+        let forest = Forest(problem, host: host, selection: selection, index: index)
+        if let r = forest.homeless.first { return homelessConflict(r) }
+        var placer = Placer(forest)
+        let options = OrderSolver.Options(triesBothWindows: true, explains: true)
+        var solver = OrderSolver(&placer, options: options)
+        let stop = solver.core.steps + steps
+        /// The literals of a subset that cannot hold together; nil: they can; empty: not decided.
+        func refute(_ literals: [Literal]) -> [Literal]? {
+            switch solver.search(&placer, assumptions: literals, steps: max(0, stop - solver.core.steps)) {
+            case .refuted(let blamed): return blamed
+            case .solved: return nil
+            case .exhausted: return []
             }
         }
-        return describe(core, isIrreducible: isIrreducible)
+        let holders = solver.elements.filter { !isRequest($0.element) }.map(\.holds)
+        let requests = solver.elements.filter { isRequest($0.element) }
+        var core: [Literal] = []
+        // One request that cannot be placed at all says most.
+        for (element, l) in requests where isNew(element) {
+            if let blamed = refute(holders + [l]), !blamed.isEmpty {
+                core = blamed
+                break
+            }
+        }
+        if core.isEmpty { core = refute(holders + requests.map(\.holds)) ?? [] }
+        if core.isEmpty { core = holders + requests.map(\.holds) }
+        var isIrreducible = true
+        var needed: Set<Literal> = []
+        // Requests go first: holders that are in nobody's way then go by themselves.
+        let order = requests.map(\.holds) + holders
+        while let l = order.first(where: { core.contains($0) && !needed.contains($0) }) {
+            let rest = core.filter { $0 != l }
+            if let blamed = refute(rest) {
+                if blamed.isEmpty {
+                    isIrreducible = false
+                    needed.insert(l)
+                } else {
+                    core = blamed
+                }
+            } else {
+                needed.insert(l)
+            }
+        }
+        let members = solver.elements.filter { core.contains($0.holds) }.map(\.element)
+        return describe(sorted(members), isIrreducible: isIrreducible)
     }
 
-    // MARK: - The core
+    private func isRequest(_ element: Element) -> Bool {
+        if case .request = element { return true }
+        return false
+    }
 
-    private func isImmovable(_ r: Int) -> Bool {
+    /// Whether a request has no place yet, or needs another size.
+    private func isNew(_ element: Element) -> Bool {
+        guard case .request(let r) = element else { return false }
         let request = problem.requests[r]
-        guard request.current != nil, selection.keepsPresent || request.isFixed else { return false }
-        return request.isFixed || request.holders.contains { problem.devices[$0].weight == nil }
+        return request.current == nil || (request.currentSize ?? request.size) != selection.size[r]
     }
 
     /// Requests in key order, then what holds ranges.
-    private func elements() -> [Element] {
-        var list: [Element] = []
-        var holders: [Element] = []
-        for r in index.requests[host] where selection.isIncluded[r] {
-            if isImmovable(r) { holders.append(.holder(r)) } else { list.append(.request(r)) }
-        }
-        for b in index.bridges[host] {
-            for (w, window) in problem.bridges[b].windows.enumerated() where window.isFrozen && window.current != nil {
-                holders.append(.window(b, w))
-            }
-        }
-        for o in problem.hosts[host].obstacles.indices { holders.append(.obstacle(o)) }
-        return list + holders
-    }
-
-    /// Whether the elements can be placed together with everything movable moved; nil when not decided.
-    private func fits(_ elements: [Element]) -> Bool? {
-        var trial = selection
-        var reduced = problem
-        for r in index.requests[host] { trial.isIncluded[r] = false }
-        for b in index.bridges[host] {
-            for w in reduced.bridges[b].windows.indices { reduced.bridges[b].windows[w].isFrozen = false }
-        }
-        var kept: Set<Int> = []
-        for element in elements {
+    private func sorted(_ members: [Element]) -> [Element] {
+        func rank(_ element: Element) -> (Int, UInt64, Int) {
             switch element {
-            case .request(let r), .holder(let r): trial.isIncluded[r] = true
-            case .window(let b, let w): reduced.bridges[b].windows[w].isFrozen = true
-            case .obstacle(let o): kept.insert(o)
+            case .request(let r): (0, problem.requests[r].key, 0)
+            case .holder(let r): (1, problem.requests[r].key, 0)
+            case .window(let b, let w): (2, problem.bridges[b].key, w)
+            case .obstacle(let o): (3, 0, o)
             }
         }
-        let obstacles = problem.hosts[host].obstacles
-        reduced.hosts[host].obstacles = obstacles.indices.filter { kept.contains($0) }.map { obstacles[$0] }
-        let forest = Forest(reduced, host: host, selection: trial, index: index)
-        if forest.mustGo.contains(where: { forest.weight[$0] < 0 }) { return false }
-        var placer = Placer(forest)
-        for d in forest.deviceOf.indices { placer.evict(d) }
-        switch placer.place(budget: 20_000) {
-        case .fits: return true
-        case .fails(let isProof): return isProof ? false : nil
-        }
-    }
-
-    private func shrink(_ core: inout [Element]) {
-        var chunk = core.count / 2
-        while chunk > 1 {
-            var i = 0
-            while i < core.count {
-                let end = min(core.count, i + chunk)
-                var rest = core
-                rest.removeSubrange(i..<end)
-                if !rest.isEmpty, fits(rest) == false { core = rest } else { i = end }
-            }
-            chunk /= 2
-        }
+        return members.sorted { rank($0) < rank($1) }
     }
 
     // MARK: - Words
-
-    private func homeless() -> Int? {
-        Forest(problem, host: host, selection: selection, index: index).homeless.first
-    }
 
     private func homelessConflict(_ r: Int) -> Conflict {
         let request = problem.requests[r]

@@ -22,14 +22,15 @@ extension ProofStatus: CustomStringConvertible {
 ///
 /// Work is counted in steps, not seconds: the same problem with the same effort gives the same answer on every machine.
 public struct Effort: Hashable, Sendable {
-    /// The number of steps; one step is one position, one order or one gap that is looked at (0.05 to 0.5 microseconds).
+    /// The number of steps; one step is one bound, clause or order that is looked at (some 0.03 microseconds). Only what
+    /// is hard takes them.
     public var steps: Int
 
     /// Creates an effort.
     public init(steps: Int) { self.steps = max(0, steps) }
 
-    /// Enough for the best answer on up to 256 functions: some 100 ms.
-    public static let standard = Effort(steps: 1_000_000)
-    /// Ends within a second also for 4096 functions.
-    public static let long = Effort(steps: 8_000_000)
+    /// Enough for a proof on almost everything up to 128 functions: at most half a second.
+    public static let standard = Effort(steps: 12_000_000)
+    /// For proofs that may take several seconds.
+    public static let long = Effort(steps: 200_000_000)
 }

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// The search for the cheapest set of devices whose leaving lets everything selected fit on one host bridge.
+///
+/// First as if everything stayed; then by deduction with every request in the window that forwards it now (or the
+/// prefetchable one); and where that costs anything and there are other windows to lie in, by deduction over both.
+struct ChangeSearch {
+    let problem: Problem
+    let host: Int
+    let index: ProblemIndex
+    var steps: Int
+
+    /// A placement of everything selected.
+    struct Found {
+        var placer: Placer
+        var selection: Selection
+        /// Devices that leave (forest indices), ascending.
+        var evicted: [Int]
+        var cost: Int
+        /// No placement costs less.
+        var bound: Int
+        /// Per forest node the start of leaves, where the placer does not know the places.
+        var starts: [Int]?
+
+        /// Devices that leave and that somebody minds.
+        var disturbed: [Int] { evicted.filter { placer.forest.weight[$0] != 0 } }
+    }
+
+    enum Result {
+        case found(Found)
+        /// It is proved that nothing fits.
+        case impossible
+        case unknown
+    }
+
+    /// The cheapest placement of `selection`.
+    func cheapest(_ selection: Selection) -> Result {
+        let forest = Forest(problem, host: host, selection: selection, index: index)
+        guard forest.homeless.isEmpty, !forest.mustGo.contains(where: { forest.weight[$0] < 0 }) else {
+            return .impossible
+        }
+        var placer = Placer(forest)
+        placer.setEvicted(forest.mustGo)
+        let least = placer.cost
+        if !forest.isTorn, forest.misfits == forest.mustGo, case .fits = placer.place(budget: 500) {
+            return .found(
+                Found(placer: placer, selection: selection, evicted: forest.mustGo, cost: least, bound: least)
+            )
+        }
+        let once = deduce(&placer, selection, below: nil, triesBothWindows: false)
+        guard hasChoice(forest) else { return once }
+        switch once {
+        case .found(let found) where found.cost == least:
+            return once
+        case .found(var found):
+            let other = deduce(&placer, selection, below: found.cost, triesBothWindows: true)
+            switch other {
+            case .found(let better): return .found(better)
+            case .impossible: found.bound = found.cost
+            case .unknown: found.bound = least
+            }
+            return .found(found)
+        case .impossible, .unknown:
+            return deduce(&placer, selection, below: nil, triesBothWindows: true)
+        }
+    }
+
+    /// Whether somewhere both a prefetchable and a memory window would do.
+    private func hasChoice(_ forest: Forest) -> Bool {
+        (0..<forest.count).contains { forest.alternative[$0] >= 0 && forest.request[$0] >= 0 }
+            || (0..<forest.count).contains { forest.alternative[$0] >= 0 && !forest.children[$0].isEmpty }
+    }
+
+    private func deduce(_ placer: inout Placer, _ selection: Selection, below: Int?, triesBothWindows: Bool) -> Result {
+        var options = OrderSolver.Options()
+        options.triesBothWindows = triesBothWindows
+        var solver = OrderSolver(&placer, options: options)
+        solver.target.isUsed = true
+        if let below {
+            solver.limitCost(below - 1)
+            solver.target.hasLayout = true
+        }
+        let stop = solver.core.steps + steps
+        var best: OrderSolver.Answer?
+        while true {
+            switch solver.search(&placer, steps: max(0, stop - solver.core.steps)) {
+            case .solved:
+                guard let answer = solver.answer else { return .unknown }
+                best = answer
+                solver.target.hasLayout = true
+                if solver.target.share == 256 { solver.target.share = 192 }
+                solver.limitCost(answer.cost - 1)
+            case .refuted:
+                guard let best else { return .impossible }
+                return found(best, bound: best.cost, placer, selection)
+            case .exhausted:
+                guard let best else { return .unknown }
+                return found(best, bound: min(best.cost, solver.leastCost), placer, selection)
+            }
+        }
+    }
+
+    /// What `answer` means, with a placer that has it.
+    func found(_ answer: OrderSolver.Answer, bound: Int, _ placer: Placer, _ selection: Selection) -> Result {
+        var selection = selection
+        var placer = placer
+        if let windows = answer.windows, windows != placer.forest.parent {
+            let forest = placer.forest
+            for node in Forest.rootCount..<forest.count
+            where windows[node] >= Forest.rootCount && forest.alternative[node] >= 0 {
+                let kind: Problem.WindowKind = forest.isPrefetchable[windows[node]] ? .prefetchable : .memory
+                if forest.request[node] >= 0 {
+                    selection.window[forest.request[node]] = kind
+                } else if forest.bridge[node] >= 0 {
+                    selection.nesting[forest.bridge[node]] = kind
+                }
+            }
+            placer = Placer(Forest(problem, host: host, selection: selection, index: index))
+        }
+        placer.setEvicted(answer.evicted)
+        var starts: [Int]?
+        if case .fails = placer.place(budget: 2_000) {
+            guard let known = answer.starts else { return .unknown }
+            starts = known
+        }
+        return .found(
+            Found(
+                placer: placer,
+                selection: selection,
+                evicted: answer.evicted,
+                cost: answer.cost,
+                bound: bound,
+                starts: starts
+            )
+        )
+    }
+
+    /// A placement of `selection` for which nobody else leaves than for `found`; nil when there is none, or none was found.
+    func place(_ selection: Selection, like found: Found) -> Found? {
+        let forest = Forest(problem, host: host, selection: selection, index: index)
+        guard forest.homeless.isEmpty else { return nil }
+        // Indices of real devices are the same in every forest of a host bridge; those of stand-ins are not.
+        let real = found.evicted.filter { found.placer.forest.deviceOf[$0] >= 0 }
+        let known = Set(real)
+        guard forest.misfits.allSatisfy({ known.contains($0) || forest.weight[$0] == 0 }) else { return nil }
+        var placer = Placer(forest)
+        var result = found
+        result.selection = selection
+        result.starts = nil
+        placer.setEvicted(real)
+        for isLenient in forest.isTorn ? [] : [false, true] {
+            if isLenient {
+                for d in forest.deviceOf.indices where forest.weight[d] == 0 { placer.evict(d) }
+            }
+            if case .fits = placer.place(budget: 500) {
+                result.placer = placer
+                result.evicted = placer.evicted
+                return result
+            }
+        }
+        for triesBothWindows in hasChoice(forest) ? [false, true] : [false] {
+            var solver = OrderSolver(&placer, options: OrderSolver.Options(triesBothWindows: triesBothWindows))
+            solver.settleDevices { known.contains($0) }
+            switch solver.search(&placer, steps: steps / 8) {
+            case .solved:
+                guard let answer = solver.answer,
+                    case .found(var other) = self.found(answer, bound: found.bound, placer, selection)
+                else { return nil }
+                other.cost = found.cost
+                return other
+            case .refuted, .exhausted: continue
+            }
+        }
+        return nil
+    }
+}
