@@ -24,7 +24,8 @@ struct OracleTests {
 
     @Test("random small trees of all kinds at once: same least cost, valid layouts, true proofs", arguments: 0..<40)
     func mixed(block: Int) throws {
-        for seed in 0..<25 {
+        // Exhaustive search is slow without optimisation: `make solver-random` does hundreds of thousands.
+        for seed in 0..<2 {
             try agree(SmallProblems.mixed(UInt64(block * 1_000 + seed)), "mixed \(block * 1_000 + seed)")
         }
     }
