@@ -3,8 +3,13 @@
 internal import Glibc
 
 /// An open directory; names are looked up relative to it, so that a reading follows one tree even if it is moved.
+///
+/// It lies on disk or in an archive that is held in memory.
 struct Directory: ~Copyable {
+    /// The descriptor; -1 for a directory in an archive.
     private let descriptor: Int32
+    /// The archive and the directory's path in it; nil on disk.
+    private let member: (archive: Archive, path: String)?
 
     /// Opens `path`.
     /// - Throws: `ReadError` when it is missing, no directory, or not readable.
@@ -12,19 +17,35 @@ struct Directory: ~Copyable {
         let fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard fd >= 0 else { throw .system(errno, path: path, doing: "open directory") }
         descriptor = fd
+        member = nil
+    }
+
+    /// Opens the directory at `path` in an archive, or gives nil.
+    init?(in archive: Archive, path: String) {
+        guard let found = archive.directory(path) else { return nil }
+        descriptor = -1
+        member = (archive, found)
     }
 
     /// Opens the directory `name` inside `parent`, or gives nil.
     init?(in parent: borrowing Directory, name: String) {
+        if let (archive, base) = parent.member {
+            guard let found = archive.directory(name, from: base) else { return nil }
+            descriptor = -1
+            member = (archive, found)
+            return
+        }
         let fd = openat(parent.descriptor, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard fd >= 0 else { return nil }
         descriptor = fd
+        member = nil
     }
 
-    deinit { close(descriptor) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
 
     /// The names inside, without those that begin with a dot, sorted.
     func names() -> [String] {
+        if let member { return member.archive.names(in: member.path) }
         let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard copy >= 0 else { return [] }
         guard let stream = fdopendir(copy) else {
@@ -44,7 +65,8 @@ struct Directory: ~Copyable {
 
     /// Where the symbolic link `name` points to, or nil when it is none.
     func link(_ name: String) -> String? {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1024) { buffer in
+        if let member { return member.archive.link(name, in: member.path) }
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1024) { buffer in
             let count = buffer.withMemoryRebound(to: CChar.self) { text in
                 text.baseAddress.map { readlinkat(descriptor, name, $0, 1024) } ?? -1
             }
@@ -59,12 +81,16 @@ struct Directory: ~Copyable {
     }
 
     /// Whether `name` exists.
-    func has(_ name: String) -> Bool { faccessat(descriptor, name, F_OK, 0) == 0 }
+    func has(_ name: String) -> Bool {
+        if let member { return member.archive.find(name, from: member.path) != nil }
+        return faccessat(descriptor, name, F_OK, 0) == 0
+    }
 
     /// Reads the file `name` into `scratch`; the file's bytes up to the scratch's size, or nil with `scratch.failure`
     /// set.
     func read(_ name: StaticString, _ scratch: Scratch) -> UnsafeBufferPointer<UInt8>? {
-        name.withUTF8Buffer { utf8 in
+        if let member { return scratch.take(member.archive.contents(name.description, from: member.path)) }
+        return name.withUTF8Buffer { utf8 in
             utf8.withMemoryRebound(to: CChar.self) { text -> UnsafeBufferPointer<UInt8>? in
                 guard let pointer = text.baseAddress else { return nil }
                 return scratch.read(openat(descriptor, pointer, O_RDONLY | O_CLOEXEC))
@@ -74,11 +100,16 @@ struct Directory: ~Copyable {
 
     /// Reads the file `name` into `scratch`, as `read(_:_:)` with a name that is not known beforehand.
     func read(named name: String, _ scratch: Scratch) -> UnsafeBufferPointer<UInt8>? {
-        scratch.read(openat(descriptor, name, O_RDONLY | O_CLOEXEC))
+        if let member { return scratch.take(member.archive.contents(name, from: member.path)) }
+        return scratch.read(openat(descriptor, name, O_RDONLY | O_CLOEXEC))
     }
 
     /// The whole file `name`, up to `limit` bytes, or nil.
     func contents(_ name: String, limit: Int = 16 << 20) -> [UInt8]? {
+        if let member {
+            let bytes = member.archive.contents(name, from: member.path)
+            return bytes?.count ?? 0 <= limit ? bytes : nil
+        }
         let fd = openat(descriptor, name, O_RDONLY | O_CLOEXEC)
         guard fd >= 0 else { return nil }
         defer { close(fd) }
@@ -112,6 +143,17 @@ final class Scratch {
     private(set) var failure: Int32 = 0
 
     deinit { memory.deallocate() }
+
+    /// Takes the bytes of a file that is in memory, as far as the buffer holds them; nil says that there is none.
+    func take(_ bytes: [UInt8]?) -> UnsafeBufferPointer<UInt8>? {
+        guard let bytes else {
+            failure = ENOENT
+            return nil
+        }
+        let count = min(bytes.count, memory.count)
+        for i in 0..<count { memory[i] = bytes[i] }
+        return UnsafeBufferPointer(rebasing: memory[..<count])
+    }
 
     /// Reads `descriptor` to its end or the size of the buffer and closes it; a negative one gives nil.
     func read(_ descriptor: Int32) -> UnsafeBufferPointer<UInt8>? {

@@ -61,7 +61,8 @@ public struct Evidence: Hashable, Sendable {
         throw ReadError(.badInput, path: path, "\(path) is nothing that can be read: \(Self.guess(head))")
     }
 
-    private static func head(of path: String) throws(ReadError) -> [UInt8] {
+    /// The first bytes of a file.
+    static func head(of path: String) throws(ReadError) -> [UInt8] {
         let fd = open(path, O_RDONLY | O_CLOEXEC)
         guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
         let scratch = Scratch()
@@ -72,18 +73,18 @@ public struct Evidence: Hashable, Sendable {
         return head
     }
 
-    private static func looksLikeSnapshot(_ head: [UInt8]) -> Bool {
+    static func looksLikeSnapshot(_ head: [UInt8]) -> Bool {
         let text = head[...].trimmedLines
         // Keys are sorted, so a large document may name its schema beyond the first bytes.
         return text.starts("{") && (text.has("\"pci-rebalance.snapshot/") || text.has("\"functions\""))
             || text.starts("{") && text.has("\"buses\"") && text.has("\"deviceOrder\"")
     }
 
-    private static func guess(_ head: [UInt8]) -> String {
+    /// Why bytes that nobody recognises are nothing, or what would be.
+    static func guess(_ head: [UInt8]) -> String {
         if head.isEmpty { return "it is empty" }
-        if head.starts(with: [0x1f, 0x8b]) { return "it is compressed with gzip; unpack it first" }
-        if head.starts(with: [0xfd, 0x37, 0x7a]) { return "it is compressed with xz; unpack it first" }
+        if let compression = Compression(head) { return "it is compressed with \(compression)" }
         if head[...].trimmedLines.starts("{") { return "it is JSON, but no snapshot" }
-        return "expected a snapshot, a sysfs directory or the output of lspci or dmesg"
+        return "expected a snapshot, a sysfs directory, or the output of lspci, dmesg or /proc/iomem"
     }
 }

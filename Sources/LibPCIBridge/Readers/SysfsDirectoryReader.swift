@@ -20,9 +20,18 @@ internal import PCITopology
 public struct SysfsDirectoryReader: Sendable {
     /// The directory.
     public var path: String
+    /// The archive in which the directory lies, with its path there; nil on disk.
+    private var member: (archive: Archive, root: String)?
 
     /// Creates a reader of `path`.
     public init(path: String) { self.path = path }
+
+    /// Creates a reader of an archive's tree; nil when the archive holds none. `path` stands in messages.
+    init?(_ archive: Archive, path: String) {
+        guard let root = archive.sysfsRoot else { return nil }
+        self.path = path
+        member = (archive, root)
+    }
 
     /// Where `devices/` lies below `path`, or nil when the directory has another shape.
     static func busPath(below path: String) -> String? {
@@ -37,15 +46,15 @@ public struct SysfsDirectoryReader: Sendable {
     /// - Throws: `ReadError` when there is no such directory, it has another shape, or may not be read.
     /// - Complexity: about twelve system calls for each function.
     public func read() throws(ReadError) -> MachineRecord {
-        let root = try Directory(path: path)
-        guard let busPath = Self.busPath(below: path) else {
+        let root = try openRoot()
+        guard let place = Self.busPlace(below: root), let bus = Directory(in: root, name: place) else {
             throw ReadError(
                 .badInput,
                 path: path,
                 "\(path) is no sysfs directory: expected devices/, bus/pci/devices/ or sys/bus/pci/devices/ in it"
             )
         }
-        var tree = try SysfsTree(path: busPath)
+        var tree = SysfsTree(bus: bus, path: "\(path)/\(place)")
         let entries = try tree.entries()
         var record = MachineRecord(origin: .directory)
         record.functions = try tree.functions(entries, configs: nil)
@@ -56,6 +65,19 @@ public struct SysfsDirectoryReader: Sendable {
         readTexts(root, &record)
         record.noteGaps()
         return record
+    }
+
+    private func openRoot() throws(ReadError) -> Directory {
+        guard let member else { return try Directory(path: path) }
+        guard let directory = Directory(in: member.archive, path: member.root) else {
+            throw ReadError(.badInput, path: path, "\(path) holds no directory \(member.root)")
+        }
+        return directory
+    }
+
+    /// The place below `root` of the directory that holds `devices/`, or nil when `root` has another shape.
+    private static func busPlace(below root: borrowing Directory) -> String? {
+        ["sys/bus/pci", "bus/pci", "."].first { place in Directory(in: root, name: "\(place)/devices") != nil }
     }
 
     private func readBuses(_ root: borrowing Directory, _ entries: [SysfsTree.Entry], _ record: inout MachineRecord) {

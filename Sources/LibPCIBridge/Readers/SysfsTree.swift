@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import Glibc
 internal import PCITopology
 
 /// Reads what sysfs shows below one `bus/pci` directory.
@@ -15,9 +16,19 @@ struct SysfsTree: ~Copyable {
     private var unreadable: [FunctionAddress] = []
 
     /// Opens the directory that holds `devices/`.
-    init(path: String) throws(ReadError) {
-        bus = try Directory(path: path)
+    init(path: String) throws(ReadError) { self.init(bus: try Directory(path: path), path: path) }
+
+    /// Reads below an open directory that holds `devices/`; `path` stands in messages.
+    init(bus: consuming Directory, path: String) {
+        self.bus = bus
         self.path = path
+    }
+
+    private func devices() throws(ReadError) -> Directory {
+        guard let devices = Directory(in: bus, name: "devices") else {
+            throw .system(errno, path: path + "/devices", doing: "open directory")
+        }
+        return devices
     }
 
     /// One entry of `devices/`, before it is read.
@@ -32,7 +43,7 @@ struct SysfsTree: ~Copyable {
     /// The entries of `devices/` in ascending address order.
     /// - Throws: `ReadError` when the directory is missing or unreadable.
     func entries() throws(ReadError) -> [Entry] {
-        let devices = try Directory(path: path + "/devices")
+        let devices = try devices()
         var result: [Entry] = []
         for name in devices.names() {
             guard let address = FunctionAddress(parsing: name), name.utf8.count >= 12 else { continue }
@@ -63,7 +74,7 @@ struct SysfsTree: ~Copyable {
     /// `configs` holds the configuration spaces in the order of `entries` when they were read by other means; nil reads
     /// the files `config`.
     mutating func functions(_ entries: [Entry], configs: [ConfigSpace]?) throws(ReadError) -> [FunctionRecord] {
-        let devices = try Directory(path: path + "/devices")
+        let devices = try devices()
         var records: [FunctionRecord] = []
         records.reserveCapacity(entries.count)
         for (i, entry) in entries.enumerated() {
@@ -76,7 +87,7 @@ struct SysfsTree: ~Copyable {
             if let configs {
                 record.config = configs[i]
             } else if let bytes = directory.read("config", scratch) {
-                record.config = ConfigSpace(Array(bytes))
+                record.config = configuration(bytes)
             }
             if let bytes = directory.read("resource", scratch) {
                 record.resource = resourceLines(bytes)
@@ -92,6 +103,16 @@ struct SysfsTree: ~Copyable {
             records.append(record)
         }
         return records
+    }
+
+    /// The bytes of a file `config`. A copy of one that only root may read beyond 64 bytes may be filled up with zeros;
+    /// nobody read those, which shows where the status register promises capabilities and there are none.
+    private func configuration(_ bytes: UnsafeBufferPointer<UInt8>) -> ConfigSpace {
+        let config = ConfigSpace(Array(bytes))
+        guard config.count > 64, let status = config.word(0x06), status & 0x10 != 0, config.byte(0x34) ?? 0 >= 0x40,
+            bytes.dropFirst(64).allSatisfy({ $0 == 0 })
+        else { return config }
+        return ConfigSpace(Array(bytes.prefix(64)))
     }
 
     private func readIdentity(_ directory: borrowing Directory, _ record: inout FunctionRecord) {

@@ -17,44 +17,42 @@ public struct RecordedInput: Sendable {
 
     /// The largest text that is read, in bytes.
     public static let maximumTextSize = 64 << 20
+    /// The largest compressed file or archive that is read, in bytes.
+    public static let maximumArchiveSize = 256 << 20
 
-    /// Reads `paths` in their order; `-` is standard input. At most one snapshot or directory may be among them; where
+    /// Reads `paths` in their order; `-` is standard input. At most one snapshot or tree of sysfs may be among them; where
     /// several texts speak of the same, the first counts.
     ///
+    /// Files compressed with gzip, xz, zstd or bzip2 are unpacked in memory; an archive of tar is read as the tree of sysfs
+    /// that it holds, or else as the texts and snapshots in it.
     /// - Throws: `ReadError`: a file is missing or unreadable, holds nothing known, or two of them are whole records.
     public init(paths: [String]) throws(ReadError) {
         var whole: MachineRecord?
         var all = TextEvidence()
         var isFirstText = true
         for path in paths {
-            if path != "-", let record = try Self.wholeRecord(path, &kinds) {
-                guard whole == nil else {
-                    throw ReadError(
-                        .badInput,
-                        path: path,
-                        "\(path) is a second whole record: expected at most one snapshot or sysfs directory, and texts"
-                    )
+            for part in try Self.parts(of: path) {
+                kinds.append(part.kind)
+                switch part.content {
+                case .record(let record):
+                    guard whole == nil else {
+                        throw ReadError(
+                            .badInput,
+                            path: path,
+                            "\(path) is a second whole record: expected at most one snapshot or sysfs directory, and texts"
+                        )
+                    }
+                    whole = record
+                case .texts(let evidence):
+                    if isFirstText {
+                        all = evidence
+                        isFirstText = false
+                    } else {
+                        let more = all.merge(evidence)
+                        agreement.equal += more.equal
+                        agreement.different += more.different
+                    }
                 }
-                whole = record
-                continue
-            }
-            let evidence = TextEvidence(bytes: try Self.bytes(of: path))
-            guard !evidence.isEmpty else {
-                throw ReadError(
-                    .badInput,
-                    path: path,
-                    "\(path) is nothing that can be read: expected a snapshot, a sysfs directory, or the output of lspci, "
-                        + "dmesg or /proc/iomem"
-                )
-            }
-            kinds.append(evidence.kinds.joined(separator: "+"))
-            if isFirstText {
-                all = evidence
-                isFirstText = false
-            } else {
-                let more = all.merge(evidence)
-                agreement.equal += more.equal
-                agreement.different += more.different
             }
         }
         texts = all
@@ -66,34 +64,134 @@ public struct RecordedInput: Sendable {
         }
     }
 
-    /// A snapshot's or directory's record; nil when the path is a text.
-    private static func wholeRecord(_ path: String, _ kinds: inout [String]) throws(ReadError) -> MachineRecord? {
-        let kind: Evidence.Kind
-        do {
-            kind = try Evidence(path: path, recognisers: [TextEvidence.recogniser]).kind
-        } catch {
-            // The first bytes may hold nothing about PCI and the rest a log.
-            if error.code == .badInput, isRegularFile(path) { return nil }
-            throw error
+    /// The kernel log in a file, or in standard input for `-`: a log as it is, unpacked where it is compressed; the log that
+    /// a snapshot, a report or a tree of sysfs holds; the texts of an archive, one behind the other.
+    /// - Throws: `ReadError` for a file that is missing, unreadable or damaged. Text of any content is a log.
+    public static func log(at path: String) throws(ReadError) -> [UInt8] {
+        if path != "-", case .directory = FileKind(path) {
+            return joined(try SysfsDirectoryReader(path: path).read().kernelLog)
         }
-        switch kind {
-        case .sysfsDirectory:
-            kinds.append("sysfs")
-            return try SysfsDirectoryReader(path: path).read()
-        case .snapshot:
-            kinds.append("snapshot")
-            return try SnapshotFile(path: path).read()
-        case .text: return nil
+        var content = try bytes(of: path, limit: maximumArchiveSize)
+        if let compression = Compression(content.prefix(8)) {
+            content = try compression.expanded(content, path: path)
+        }
+        if let archive = Archive(content) {
+            if let reader = SysfsDirectoryReader(archive, path: path) { return joined(try reader.read().kernelLog) }
+            return archive.files.compactMap { archive.contents($0) }.reduce(into: []) { $0 += $1 + [0x0a] }
+        }
+        let isSnapshot = Evidence.looksLikeSnapshot(Array(content.prefix(1 << 16)))
+        guard isSnapshot || ReportFile.isReport(content) else { return content }
+        let record = try located(path) { () throws(ReadError) in
+            try isSnapshot ? SnapshotFile.decode(content) : ReportFile.record(in: content)
+        }
+        return joined(record.kernelLog)
+    }
+
+    private static func joined(_ lines: [String]?) -> [UInt8] { Array((lines ?? []).joined(separator: "\n").utf8) }
+
+    // MARK: What a path holds
+
+    /// A record or a text in a file, with what it was taken for.
+    private struct Part {
+        enum Content {
+            case record(MachineRecord)
+            case texts(TextEvidence)
+        }
+
+        var kind: String
+        var content: Content
+    }
+
+    private static func parts(of path: String) throws(ReadError) -> [Part] {
+        if path != "-", case .directory = FileKind(path) {
+            return [Part(kind: "sysfs", content: .record(try SysfsDirectoryReader(path: path).read()))]
+        }
+        let head = path == "-" ? nil : try Evidence.head(of: path)
+        if let head, Compression(head) == nil, !Archive.isArchive(head[...]) {
+            let isRecord = Evidence.looksLikeSnapshot(head) || ReportFile.isReport(head)
+            return [try part(try bytes(of: path, limit: isRecord ? maximumArchiveSize : maximumTextSize), path)]
+        }
+        var content = try bytes(of: path, limit: maximumArchiveSize)
+        var packing = ""
+        if let compression = Compression(content.prefix(8)) {
+            content = try compression.expanded(content, path: path)
+            packing = "\(compression) "
+        }
+        guard let archive = Archive(content) else {
+            var part = try part(content, path)
+            part.kind = packing + part.kind
+            return [part]
+        }
+        if let reader = SysfsDirectoryReader(archive, path: path) {
+            return [Part(kind: "\(packing)tar sysfs", content: .record(try reader.read()))]
+        }
+        var result: [Part] = []
+        for name in archive.files {
+            guard let member = archive.contents(name), member.count <= maximumTextSize,
+                var part = try? part(member, "\(path):\(name)")
+            else { continue }
+            part.kind = "\(packing)tar \(part.kind)"
+            result.append(part)
+        }
+        guard !result.isEmpty else {
+            throw ReadError(
+                .badInput,
+                path: path,
+                "\(path) is an archive that holds nothing known: expected sys/bus/pci/devices, a snapshot, or the output "
+                    + "of lspci, dmesg or /proc/iomem in it"
+            )
+        }
+        return result
+    }
+
+    /// What the bytes of a file are, compression and archives apart.
+    private static func part(_ bytes: [UInt8], _ path: String) throws(ReadError) -> Part {
+        if Evidence.looksLikeSnapshot(Array(bytes.prefix(1 << 16))) {
+            return Part(
+                kind: "snapshot",
+                content: .record(
+                    try located(path) { () throws(ReadError) in
+                        try SnapshotFile.decode(bytes)
+                    }
+                )
+            )
+        }
+        if ReportFile.isReport(bytes) {
+            return Part(
+                kind: "report",
+                content: .record(
+                    try located(path) { () throws(ReadError) in
+                        try ReportFile.record(in: bytes)
+                    }
+                )
+            )
+        }
+        guard bytes.count <= maximumTextSize else { throw tooLarge(path, maximumTextSize) }
+        let evidence = TextEvidence(bytes: bytes)
+        guard !evidence.isEmpty else {
+            throw ReadError(.badInput, path: path, "\(path) is nothing that can be read: \(Evidence.guess(bytes))")
+        }
+        return Part(kind: evidence.kinds.joined(separator: "+"), content: .texts(evidence))
+    }
+
+    /// What `decode` gives; its errors name `path`.
+    private static func located(
+        _ path: String,
+        _ decode: () throws(ReadError) -> MachineRecord
+    ) throws(ReadError) -> MachineRecord {
+        do {
+            return try decode()
+        } catch {
+            throw ReadError(error.code, path: path, errno: error.errno, "\(path): \(error.description)")
         }
     }
 
-    private static func isRegularFile(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFDIR
+    private static func tooLarge(_ path: String, _ limit: Int) -> ReadError {
+        ReadError(.badInput, path: path, "\(path) is too large: expected at most \(limit >> 20) MiB of text")
     }
 
     /// The bytes of a file or of standard input.
-    static func bytes(of path: String) throws(ReadError) -> [UInt8] {
+    static func bytes(of path: String, limit: Int = maximumTextSize) throws(ReadError) -> [UInt8] {
         let descriptor = path == "-" ? 0 : open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw ReadError.system(errno, path: path, doing: "open") }
         defer { if path != "-" { close(descriptor) } }
@@ -106,13 +204,7 @@ public struct RecordedInput: Sendable {
                 throw ReadError.system(errno, path: path, doing: "read")
             }
             if count == 0 { return result }
-            guard result.count + count <= maximumTextSize else {
-                throw ReadError(
-                    .badInput,
-                    path: path,
-                    "\(path) is too large: expected at most \(maximumTextSize >> 20) MiB of text"
-                )
-            }
+            guard result.count + count <= limit else { throw tooLarge(path, limit) }
             result.append(contentsOf: chunk[..<count])
         }
     }
