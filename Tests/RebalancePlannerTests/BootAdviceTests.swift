@@ -8,43 +8,104 @@ import RebalancePlanner
 import Testing
 
 @Suite struct BootAdviceTests {
-    private func topology(_ name: String) throws -> Topology {
-        let directory = URL(fileURLWithPath: #filePath)
+    private static func url(_ name: String) -> URL {
+        URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("Fixtures/\(name)")
-        let paths = ["lspci.txt", "dmesg.txt"].map { directory.appendingPathComponent($0).path }
-            .filter { FileManager.default.fileExists(atPath: $0) }
-        return try TopologyAssembler(RecordedInput(paths: paths).record).topology()
     }
 
-    private func advice(_ name: String, _ goal: BootAdvice.Goal) throws -> BootAdvice {
-        let topology = try topology(name)
-        let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "6.12").behaviour
-        let platform = Platform(architecture: "x86_64", commandLine: topology.kernel.commandLine)
-        return try BootAdvice(topology, goal: goal, behaviour: behaviour, platform: platform)
+    private func record(_ name: String) throws -> MachineRecord {
+        if name.hasSuffix(".json") { return try SnapshotFile(path: Self.url(name).path).read() }
+        let paths = ["lspci.txt", "dmesg.txt"].map { Self.url(name).appendingPathComponent($0).path }
+            .filter { FileManager.default.fileExists(atPath: $0) }
+        return try RecordedInput(paths: paths).record
     }
+
+    private func advice(_ name: String, _ goals: [BootGoal], _ commandLine: String? = nil) throws -> BootAdvice {
+        let record = try record(name)
+        let topology = try TopologyAssembler(record).topology()
+        return try BootAdvice(
+            topology,
+            goals: goals,
+            behaviour: KernelBehaviour.preset(forRelease: topology.kernel.release ?? "6.12").behaviour,
+            commandLine: commandLine ?? topology.kernel.commandLine,
+            firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
+        )
+    }
+
+    private func address(_ text: String) throws -> FunctionAddress { try #require(FunctionAddress(parsing: text)) }
 
     @Test func wordsAreNoLargerThanNeeded() throws {
-        let found = try advice("R9", .placeAll)
-        print("R9: \(found.best?.parameter ?? "none") after \(found.attempts) boots, as it is \(found.asItIs.missing)")
+        let found = try advice("R9", [.plan(.everythingRequired)])
         #expect(!found.asItIs.isGood)
-        #expect(found.asItIs.missing.contains("0000:05:00.0 BAR 0"))
+        #expect(found.asItIs.missing.contains("0000:05:00.0 BAR 0 (32G) has no address"))
         let best = try #require(found.best)
         #expect(best.isGood)
-        #expect(best.words.count <= 2)
-        #expect(found.instructions.count == 6)
+        #expect(best.words == ["realloc"])
+        #expect(found.parameter == "pci=realloc")
+        #expect(found.smaller.map(\.words) == [[]])
+        #expect(found.instructions.contains { $0.text == "rpm-ostree kargs --append-if-missing=\"pci=realloc\"" })
     }
 
     @Test func nothingIsAdvisedWhereNothingIsNeeded() throws {
-        let found = try advice("R2", .placeAll)
+        let found = try advice("R2", [.plan(.everythingRequired)])
         #expect(found.asItIs.isGood)
-        #expect(found.best?.parameter == nil)
+        #expect(found.best?.words == [])
+        #expect(!found.isChange && found.parameter == found.presentParameter)
         #expect(found.instructions.isEmpty)
-        #expect(found.attempts == 1)
+        #expect(found.attempts == 2)
+    }
+
+    /// The same words as those that a guest was booted with (`BootWordsTests` in VMTests).
+    @Test(arguments: [("6.1", "1009M"), ("6.12", "1009M"), ("7", "1G")])
+    func everyPartOfTheAnswerIsNeeded(kernel: String, size: String) throws {
+        let card = try CardProfile(word: "testdev:1G")
+        let found = try advice(
+            "first-light-\(kernel)/boot.snapshot.json",
+            [.card(port: try address("02:01.0"), card)]
+        )
+        #expect(found.start == .firmware)
+        #expect(found.best?.words == ["realloc", "resource_alignment=0000:02:01.0", "hpmmioprefsize=\(size)"])
+        #expect(found.smaller.count == 4)
+        for outcome in found.smaller { #expect(!outcome.isGood, "\(outcome.words)") }
+    }
+
+    @Test func aCardThatFirmwareDidNotSeeIsALatecomer() throws {
+        let found = try advice("first-light-6.12/failed-hot-add.snapshot.json", [.plan(.everythingRequired)])
+        #expect(found.latecomers.map(\.description) == ["0000:04:00.0"])
+        #expect(found.best?.words == ["realloc"])
+    }
+
+    @Test func wordsThatAreThereAndDoNothingAreNamed() throws {
+        let line = "quiet pci=noaer,hpmmioprefsize=64G,realloc=off pci=hpbussize=8"
+        let found = try advice("first-light-6.12/boot.snapshot.json", [.plan(.everythingRequired)], line)
+        #expect(found.presentParameter == "pci=noaer,hpmmioprefsize=64G,realloc=off,hpbussize=8")
+        #expect(found.parameter == "pci=noaer")
+        #expect(found.needless == ["hpmmioprefsize=64G", "realloc=off", "hpbussize=8"])
+        // What is there does, so that nothing has to be changed.
+        #expect(found.asItIs.isGood && found.edit == nil && found.instructions.isEmpty)
+        let other = try advice("first-light-6.12/failed-hot-add.snapshot.json", [.plan(.everythingRequired)], line)
+        #expect(
+            other.edit
+                == "write pci=noaer,realloc in place of pci=noaer,hpmmioprefsize=64G,realloc=off,hpbussize=8"
+        )
+    }
+
+    @Test func withoutTheBootsLogWordsThatAreThereStay() throws {
+        let record = try record("first-light-6.12/failed-hot-add.snapshot.json")
+        let topology = try TopologyAssembler(record).topology()
+        let found = try BootAdvice(
+            topology,
+            goals: [.plan(.everythingRequired)],
+            behaviour: KernelBehaviour.preset(forRelease: "6.12").behaviour,
+            commandLine: "pci=hpmmiosize=4M"
+        )
+        #expect(found.start == .registers)
+        #expect(found.parameter == "pci=hpmmiosize=4M,realloc")
+        #expect(found.needless.isEmpty)
     }
 
     @Test func aCardThatIsTooLargeForEveryApertureGetsNoAdvice() throws {
-        let port = try #require(FunctionAddress(parsing: "04:01.0"))
         let identity = Function.Identity(vendor: 0x1af4, device: 1, classCode: 0x12_0000)
         let card = CardProfile(
             name: "huge",
@@ -52,17 +113,47 @@ import Testing
                 CardFunction(identity: identity, bars: [.memory(0, 1 << 45, is64Bit: true, isPrefetchable: true)])
             ]
         )
-        let topology = try topology("R8")
         // Without pci=nocrs, so that the apertures bound what can be given.
-        let found = try BootAdvice(
-            topology,
-            goal: .card(port: port, card),
-            behaviour: KernelBehaviour.preset(forRelease: "6.12").behaviour,
-            platform: Platform(architecture: "x86_64", commandLine: nil)
-        )
+        let found = try advice("R8", [.card(port: try address("04:01.0"), card)], "quiet")
         #expect(found.best == nil)
         #expect(found.attempts > 1)
         #expect(found.instructions.isEmpty)
+    }
+
+    @Test func goalsAtTheWrongPlaceAreRefused() throws {
+        let card = try CardProfile(word: "nvme")
+        for place in ["7f:00.0", "00:1f.2"] {
+            #expect(throws: TwinError.self) {
+                try advice("first-light-6.12/boot.snapshot.json", [.card(port: address(place), card)])
+            }
+        }
+        #expect(throws: TwinError.self) {
+            try advice(
+                "first-light-6.12/boot.snapshot.json",
+                [.plan(.resize(address("03:00.0"), bar: 2, size: ByteCount(1 << 30)))]
+            )
+        }
+    }
+
+    @Test func busNumbersAreFoundByNumberingAnew() throws {
+        let found = try advice(
+            "three-root-ports-6.12/boot.snapshot.json",
+            [.card(port: try address("00:02.0"), try CardProfile(word: "pci-bridge"))]
+        )
+        #expect(found.best?.words == ["assign-busses", "hpbussize=2"])
+    }
+
+    @Test func aFunctionOfTheTreeIsACardForAGuest() throws {
+        let topology = try TopologyAssembler(record("first-light-6.12/boot.snapshot.json")).topology()
+        let card = try #require(CardProfile(of: address("03:00.0"), in: topology))
+        let reserve = GuestReserve(card)
+        #expect(reserve.properties == "io-reserve=4K,mem-reserve=1M,pref64-reserve=16M")
+        #expect(
+            reserve.libvirtLines(alias: "ua-port").contains {
+                $0.contains("name='pref64-reserve' type='unsigned' value='16777216'")
+            }
+        )
+        #expect(CardProfile(of: try address("02:00.0"), in: topology) == nil)
     }
 
     @Test func reservesFollowThePrefetchableFlag() {

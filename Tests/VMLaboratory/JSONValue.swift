@@ -59,6 +59,11 @@ public enum JSONValue: Sendable, Hashable, Codable {
         return members[name]
     }
 
+    /// The elements of an array, or nil for anything else.
+    public var elements: [JSONValue]? {
+        if case .array(let value) = self { value } else { nil }
+    }
+
     /// The text of a string; nil for anything else.
     public var text: String? {
         guard case .string(let text) = self else { return nil }

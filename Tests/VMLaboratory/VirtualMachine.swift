@@ -30,6 +30,9 @@ public final class VirtualMachine {
         public var kernelArguments: [String]
         /// QEMU arguments beside the topology's.
         public var machineArguments: [String]
+        /// Cards that are plugged between firmware and kernel, with the bus of each: firmware never sees them, and the
+        /// kernel finds them as they are after power-on. Only behind ports without a power controller.
+        public var lateCards: [LateCard]
         /// The longest time that a boot may take.
         public var bootTimeout: Duration
 
@@ -41,6 +44,7 @@ public final class VirtualMachine {
             image: Kernel.Image = .decompressed,
             kernelArguments: [String] = [],
             machineArguments: [String] = [],
+            lateCards: [LateCard] = [],
             bootTimeout: Duration = .seconds(120)
         ) {
             self.system = system
@@ -49,7 +53,27 @@ public final class VirtualMachine {
             self.image = image
             self.kernelArguments = kernelArguments
             self.machineArguments = machineArguments
+            self.lateCards = lateCards
             self.bootTimeout = bootTimeout
+        }
+    }
+
+    /// QEMU arguments that give ports no power controller, so that what is plugged answers at once.
+    public static let withoutPowerControl = ["pcie-root-port", "xio3130-downstream"].flatMap {
+        ["-global", "\($0).power_controller_present=off"]
+    }
+
+    /// A card that is plugged while firmware waits at its boot menu.
+    public struct LateCard: Sendable {
+        /// The card.
+        public var card: Device
+        /// The bus that it goes to.
+        public var bus: String
+
+        /// A card and its bus.
+        public init(_ card: Device, behind bus: String) {
+            self.card = card
+            self.bus = bus
         }
     }
 
@@ -89,6 +113,10 @@ public final class VirtualMachine {
             ]
         )
         try greet(deadline)
+        if !options.lateCards.isEmpty {
+            try awaitFirmware(deadline)
+            for late in options.lateCards { try deviceAdd(late.card, behind: late.bus) }
+        }
         try awaitReady(deadline)
         bootDuration = ContinuousClock.now - started
     }
@@ -142,6 +170,8 @@ public final class VirtualMachine {
             program, "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", files.image, "-initrd", archive, "-append", parameters.joined(separator: " "),
         ] + (try topology.arguments()) + options.machineArguments
+            // Firmware then waits that many milliseconds at its boot menu.
+            + (options.lateCards.isEmpty ? [] : ["-boot", "menu=on,splash-time=8000"])
     }
 
     /// Why no guest can be booted here without a download, or nil if one can: a line to skip a test with.
@@ -389,6 +419,32 @@ public final class VirtualMachine {
     private func greet(_ deadline: ContinuousClock.Instant) throws {
         _ = try awaitLine(.monitor, deadline, "the monitor's greeting")
         try qmp("qmp_capabilities")
+    }
+
+    /// Waits until firmware has assigned everything: every bridge has its numbers and a function behind one decodes.
+    private func awaitFirmware(_ deadline: ContinuousClock.Instant) throws {
+        while true {
+            var isNumbered = true
+            var decodes = false
+            func walk(_ device: JSONValue) {
+                if let bridge = device["pci_bridge"] {
+                    if bridge["bus"]?["secondary"] ?? .integer(0) == .integer(0) { isNumbered = false }
+                    for below in bridge["devices"]?.elements ?? [] { walk(below) }
+                } else if device["regions"]?.elements?.isEmpty == false {
+                    decodes = true
+                }
+            }
+            for bus in try qmp("query-pci").elements ?? [] {
+                for device in bus["devices"]?.elements ?? [] { walk(device) }
+            }
+            // Decoding is switched on function by function; a moment later the last has it.
+            if isNumbered, decodes {
+                try pump(until: .now + .milliseconds(800))
+                return
+            }
+            guard ContinuousClock.now < deadline else { throw late("firmware to assign addresses") }
+            try pump(until: .now + .milliseconds(50))
+        }
     }
 
     private func awaitReady(_ deadline: ContinuousClock.Instant) throws {

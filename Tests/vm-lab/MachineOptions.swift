@@ -32,6 +32,12 @@ struct MachineOptions: ParsableArguments {
     @Flag(help: "Boot the kernel image as packaged instead of decompressed beforehand.")
     var packaged = false
 
+    @Option(
+        name: .customLong("late"),
+        help: "A card that the kernel finds and firmware did not see: BUS=SIZE; ports then have no power controller."
+    )
+    var late: [TestCard] = []
+
     func machine() throws -> MachineTopology {
         guard let machine = MachineTopology.named(topology) else {
             let names = MachineTopology.named.map(\.name).joined(separator: ", ")
@@ -46,7 +52,33 @@ struct MachineOptions: ParsableArguments {
             image: packaged ? .packaged : .decompressed,
             kernelArguments: parameters,
             machineArguments: devices.flatMap { ["-device", $0] }
+                + (late.isEmpty ? [] : VirtualMachine.withoutPowerControl),
+            lateCards: late.enumerated().map { number, card in
+                VirtualMachine.LateCard(card.device("late\(number + 1)"), behind: card.bus)
+            }
         )
+    }
+}
+
+/// A test device as typed: the bus that it goes to, and its size, `d2=1G`.
+struct TestCard: ExpressibleByArgument {
+    var bus: String
+    var bytes: UInt64
+
+    init?(argument: String) {
+        let words = argument.split(separator: "=", maxSplits: 1)
+        guard words.count == 2, let last = words[1].last else { return nil }
+        let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
+        guard let count = UInt64(units[last] == nil ? words[1] : words[1].dropLast()),
+            case let (bytes, overflow) = count.multipliedReportingOverflow(by: units[last] ?? 1), !overflow
+        else { return nil }
+        bus = String(words[0])
+        self.bytes = bytes
+    }
+
+    /// The device.
+    func device(_ identifier: String) -> Device {
+        Device("pci-testdev", identifier, properties: [.init("membar", .number(bytes))])
     }
 }
 
@@ -56,28 +88,12 @@ struct HotPlugOptions: ParsableArguments {
         name: .customLong("plug"),
         help: "A card to plug into the running guest first: BUS=SIZE, a test device of that size, for example d2=1G."
     )
-    var cards: [String] = []
+    var cards: [TestCard] = []
 
     /// Plugs the cards one after another.
     func apply(to machine: VirtualMachine) throws {
         for (number, card) in cards.enumerated() {
-            let words = card.split(separator: "=", maxSplits: 1).map(String.init)
-            guard words.count == 2 else { throw ValidationError("expected BUS=SIZE, found '\(card)'") }
-            let device = Device(
-                "pci-testdev",
-                "plugged\(number + 1)",
-                properties: [.init("membar", .number(try size(words[1])))]
-            )
-            try machine.hotPlug(device, behind: words[0])
+            try machine.hotPlug(card.device("plugged\(number + 1)"), behind: card.bus)
         }
-    }
-
-    private func size(_ text: String) throws -> UInt64 {
-        let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
-        let unit = text.last.flatMap { units[$0] }
-        guard let count = UInt64(unit == nil ? text : String(text.dropLast())),
-            case let (bytes, overflow) = count.multipliedReportingOverflow(by: unit ?? 1), !overflow
-        else { throw ValidationError("expected a size as 16M, found '\(text)'") }
-        return bytes
     }
 }

@@ -42,8 +42,14 @@ struct ApplyCommand: ParsableCommand {
         guard plan.verdict.answer == .act else { return try end(without: plan) }
         if !output.json {
             let columns = StandardOutput.columns
-            let text = PlanText(plan: plan, verbosity: output.verbose, style: output.style, columns: columns)
-            if file == nil && !output.quiet { try StandardOutput.write(text.render()) }
+            let text = PlanText(
+                plan: plan,
+                verbosity: output.verbose,
+                style: output.style,
+                columns: columns,
+                isBrief: output.quiet
+            )
+            if file == nil { try StandardOutput.write(text.render()) }
         }
         guard file != nil || yes || Confirmation.ask("carry this out?") else {
             throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")

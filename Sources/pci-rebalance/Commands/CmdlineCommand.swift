@@ -1,38 +1,122 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import ArgumentParser
 import LibPCIBridge
 import PCITopology
+import RebalancePlanner
 
-/// `cmdline`: are the words about PCI on the kernel command line any good?
+/// `cmdline`: are the words about PCI on the kernel command line any good, and which ones would do?
 struct CmdlineCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cmdline",
-        abstract: "Check the words about PCI on the kernel command line",
+        abstract: "Check the words about PCI on the kernel command line, and find the smallest that do",
         discussion: """
             Finds words that the kernel does not know, words that change nothing on this machine, and values that \
-            cannot fit. Nothing is written. Exit status 0 when every word is fine, 3 when one is not.
+            cannot fit. With a goal, or when something has no place, boots of the kernel are simulated to find the \
+            smallest set of words that reaches it. Nothing is written. Exit status 0 when every word is fine and the \
+            goal is reached with them, 3 when a word is not or others are needed, 2 when no words reach the goal.
             """
     )
 
     @Argument(help: ArgumentHelp("The words to check instead of the running kernel's.", valueName: "words"))
     var words: [String] = []
 
+    @OptionGroup var goals: BootGoalOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Say what QEMU's root port must reserve so that a guest can be given this card, or this function of the tree.",
+            valueName: "card|address"
+        )
+    )
+    var guest: String?
+
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let topology = try reading.topology(output)
+        let goals = try goals.goals()
+        if let guest, goals.isEmpty, reading.from.isEmpty, let card = try? CardProfile(word: guest) {
+            // A named card needs no machine.
+            return try write(CmdlineAnswer(guest: (guest, GuestReserve(card))))
+        }
+        let (record, topology) = try reading.read(output)
         let text = words.isEmpty ? topology.kernel.commandLine : words.joined(separator: " ")
-        guard let text else {
+        var answer = CmdlineAnswer()
+        if let guest { answer.guest = (guest, try reserve(guest, topology)) }
+        if let text {
+            answer.words = BootWords(text, kernel: topology.kernel, topology: topology)
+        } else if goals.isEmpty, guest == nil {
             throw CommandEnd(.badInput, "expected a record with a kernel command line, or the words to check")
         }
-        let result = BootWords(text, kernel: topology.kernel, topology: topology)
+        answer.goals =
+            goals.isEmpty && guest == nil && !topology.problemShortfalls.isEmpty ? [.plan(.everythingRequired)] : goals
+        if !answer.goals.isEmpty { answer.advice = try advice(answer.goals, text, record, topology) }
+        try write(answer)
+        if answer.exitStatus != .success { throw CommandEnd(answer.exitStatus) }
+    }
+
+    private func write(_ answer: CmdlineAnswer) throws {
         if output.json {
-            try StandardOutput.write(cmdlineJSON(result))
+            try StandardOutput.write(cmdlineJSON(answer))
         } else if !output.quiet {
-            try StandardOutput.write(result.lines().map { $0 + "\n" }.joined())
+            let text = CmdlineText(
+                answer: answer,
+                verbosity: output.verbose,
+                style: output.style,
+                columns: StandardOutput.columns
+            )
+            try StandardOutput.write(text.render())
         }
-        if !result.findings.isEmpty { throw CommandEnd(.problems) }
+    }
+
+    private func advice(
+        _ goals: [BootGoal],
+        _ commandLine: String?,
+        _ record: MachineRecord,
+        _ topology: Topology
+    ) throws(CommandEnd) -> BootAdvice {
+        do {
+            return try BootAdvice(
+                topology,
+                goals: goals,
+                behaviour: KernelChoice.behaviour(for: topology, isQuiet: output.quiet),
+                commandLine: commandLine,
+                firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
+            )
+        } catch {
+            throw CommandEnd(.usage, error.description)
+        }
+    }
+
+    private func reserve(_ word: String, _ topology: Topology) throws(CommandEnd) -> GuestReserve {
+        guard let address = FunctionAddress(parsing: word) else { return GuestReserve(try CardWords.card(word)) }
+        guard let card = CardProfile(of: address, in: topology) else {
+            throw CommandEnd(.usage, "expected the address of a function with BARs of known size, found \(word)")
+        }
+        return GuestReserve(card)
+    }
+}
+
+/// What `cmdline` found out.
+struct CmdlineAnswer {
+    /// The words and what is wrong with them; nil when no command line is known.
+    var words: BootWords?
+    /// What the boot must reach; empty when nothing was asked and nothing is missing.
+    var goals: [BootGoal] = []
+    /// How it is reached; nil without goals.
+    var advice: BootAdvice?
+    /// A card for a guest, by the word that named it, with what its port must reserve.
+    var guest: (word: String, reserve: GuestReserve)?
+
+    init(guest: (word: String, reserve: GuestReserve)? = nil) { self.guest = guest }
+
+    var exitStatus: ExitStatus {
+        if let advice {
+            if advice.best == nil { return .impossible }
+            if !advice.asItIs.isGood { return .problems }
+        }
+        return words?.findings.isEmpty == false ? .problems : .success
     }
 }

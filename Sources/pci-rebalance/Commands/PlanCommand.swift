@@ -45,7 +45,13 @@ struct PlanCommand: ParsableCommand {
             try StandardOutput.write(PlanDocument.encode(plan))
         } else {
             let columns = StandardOutput.columns
-            let text = PlanText(plan: plan, verbosity: output.verbose, style: output.style, columns: columns)
+            let text = PlanText(
+                plan: plan,
+                verbosity: output.verbose,
+                style: output.style,
+                columns: columns,
+                isBrief: output.quiet
+            )
             try StandardOutput.write(text.render())
         }
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }

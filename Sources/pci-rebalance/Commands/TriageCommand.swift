@@ -13,7 +13,10 @@ struct TriageCommand: ParsableCommand {
     )
 
     @Argument(
-        help: ArgumentHelp("The log; - or nothing reads standard input.", valueName: "file"),
+        help: ArgumentHelp(
+            "The log, or a snapshot, report or archive that holds one; - or nothing reads standard input.",
+            valueName: "file"
+        ),
         completion: .file()
     )
     var file = "-"
@@ -21,7 +24,13 @@ struct TriageCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let triage = Triage(bytes: try StandardInput.contents(of: file))
+        let log: [UInt8]
+        do {
+            log = try RecordedInput.log(at: file)
+        } catch {
+            throw CommandEnd(error)
+        }
+        let triage = Triage(bytes: log)
         if output.json {
             try StandardOutput.write(triageJSON(triage))
         } else if !output.quiet {

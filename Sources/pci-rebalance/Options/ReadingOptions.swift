@@ -10,8 +10,11 @@ struct ReadingOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Read this instead of the machine: a snapshot, a sysfs-shaped directory, output of lspci, a kernel log.",
-            discussion: "May be given several times; each is told by its content. - reads standard input.",
+            "Read this instead of the machine: a snapshot, a report, a sysfs-shaped directory, output of lspci, a kernel log.",
+            discussion: """
+                May be given several times; each is told by its content, unpacked where it is compressed or an archive of \
+                tar. - reads standard input.
+                """,
             valueName: "path"
         ),
         completion: .file()
@@ -37,37 +40,26 @@ struct ReadingOptions: ParsableArguments {
     func record() throws(CommandEnd) -> MachineRecord {
         do {
             guard !from.isEmpty else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
-            if from.count == 1, from[0] != "-", let record = try Self.reported(from[0]) { return record }
             return try RecordedInput(paths: from).record
         } catch {
             throw CommandEnd(error)
         }
     }
 
-    /// The record in a file that `report` wrote; nil when it is another file.
-    private static func reported(_ path: String) throws(ReadError) -> MachineRecord? {
-        guard let head = FileInput.head(of: path, count: Report.title.utf8.count),
-            head == Array(Report.title.utf8)
-        else { return nil }
-        do {
-            return try Report.record(in: try StandardInput.contents(of: path))
-        } catch let error as ReadError {
-            throw error
-        } catch {
-            throw ReadError(.unavailable, path: path, "cannot read \(path)")
-        }
-    }
-
     /// The tree. What could not be read is said on standard error: one line, or a line for each with `verbose`.
-    func topology(_ output: OutputOptions) throws(CommandEnd) -> Topology {
-        let topology = try topology(of: try record())
+    func topology(_ output: OutputOptions) throws(CommandEnd) -> Topology { try read(output).topology }
+
+    /// The raw evidence and the tree, with the same remarks.
+    func read(_ output: OutputOptions) throws(CommandEnd) -> (record: MachineRecord, topology: Topology) {
+        let record = try record()
+        let topology = try topology(of: record)
         if from.isEmpty, !output.quiet, (try? DirectoryJournalDisk().read(Journal.unfinishedName)) ?? nil != nil {
             Diagnostics.warning(
                 "an apply is under way or was interrupted (recover --status): this is not the tree at rest"
             )
         }
         report(topology.gaps, output)
-        return topology
+        return (record, topology)
     }
 
     /// The tree that `record` shows.

@@ -10,11 +10,17 @@ struct PlanText {
     var verbosity: Int = 0
     var style: Style = .plain
     var columns: Int = 80
+    /// Only what would be done, who is disturbed, and the verdict.
+    var isBrief = false
 
     /// The text.
     func render() -> String {
         var page = TextPage(columns: columns)
         page.paragraph(plan.verdict.sentence, indent: 0)
+        guard !isBrief else {
+            brief(&page)
+            return page.text
+        }
         diagnosis(&page)
         disturbances(&page)
         steps(&page)
@@ -25,6 +31,19 @@ struct PlanText {
         page.blank()
         page.line([Piece(plan.verdict.line, style: color)], indent: 0, hanging: 0)
         return page.text
+    }
+
+    private func brief(_ page: inout TextPage) {
+        if !plan.steps.isEmpty {
+            let writes = plan.steps.reduce(0) { $0 + $1.writes.count }
+            page.paragraph(
+                "\(plan.steps.count) step\(plan.steps.count == 1 ? "" : "s"), \(writes) write\(writes == 1 ? "" : "s"); "
+                    + (plan.disturbed.isEmpty ? "nobody is disturbed" : "disturbed:"),
+                indent: 0
+            )
+        }
+        list(plan.disturbed, &page)
+        page.line([Piece(plan.verdict.line, style: color)], indent: 0, hanging: 0)
     }
 
     private var color: (String) -> String {
@@ -57,15 +76,7 @@ struct PlanText {
         guard plan.verdict.answer == .act || !plan.disturbed.isEmpty else { return }
         heading("Who is disturbed", &page)
         if plan.disturbed.isEmpty { page.paragraph("nobody", indent: 2) }
-        for one in plan.disturbed {
-            var pieces = [
-                Piece(one.address.description, style: style.change), Piece("\(one.what):", gap: 1),
-                Piece(one.effect.text, gap: 1),
-            ]
-            if one.newAddress != one.address { pieces.append(Piece("-> \(one.newAddress)", gap: 1)) }
-            if verbosity > 0 { pieces.append(Piece("(weight \(one.weight))", gap: 1)) }
-            page.line(pieces, indent: 2, hanging: 6)
-        }
+        list(plan.disturbed, &page)
         switch plan.proof {
         case .optimal: page.paragraph("No way disturbs less.", indent: 2)
         case .bestOfSearched(let cost, let bound):
@@ -74,6 +85,18 @@ struct PlanText {
                 indent: 2
             )
         case .notApplicable: break
+        }
+    }
+
+    private func list(_ disturbed: [Disturbance], _ page: inout TextPage) {
+        for one in disturbed {
+            var pieces = [
+                Piece(one.address.description, style: style.change), Piece("\(one.what):", gap: 1),
+                Piece(one.effect.text, gap: 1),
+            ]
+            if one.newAddress != one.address { pieces.append(Piece("-> \(one.newAddress)", gap: 1)) }
+            if verbosity > 0 { pieces.append(Piece("(weight \(one.weight))", gap: 1)) }
+            page.line(pieces, indent: 2, hanging: 6)
         }
     }
 

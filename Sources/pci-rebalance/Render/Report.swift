@@ -11,15 +11,10 @@ struct Report {
     var topology: Topology
     var plan: Result<Plan, CommandEnd>
 
-    /// The first line of every report.
-    static let title = "pci-rebalance report 1"
-    /// The line after which the record stands, to the end of the file.
-    static let snapshotMark = "== snapshot =="
-
     /// The report.
     func render() throws -> [UInt8] {
         let findings = topology.findings()
-        var text = Self.title + "\n"
+        var text = ReportFile.title + "\n"
         func section(_ name: String, _ body: String) {
             text += "\n== \(name) ==\n" + body
             if !body.hasSuffix("\n") { text += "\n" }
@@ -47,7 +42,7 @@ struct Report {
         }
         if let iomem = record.iomem { section("/proc/iomem", iomem) }
         if let ioports = record.ioports { section("/proc/ioports", ioports) }
-        text += "\n\(Self.snapshotMark)\n"
+        text += "\n\(ReportFile.snapshotMark)\n"
         do {
             return Array(text.utf8) + (try SnapshotFile.encode(record))
         } catch {
@@ -68,19 +63,5 @@ struct Report {
         }
         for gap in topology.gaps { lines.append("not read: \(gap.detail)") }
         return lines.joined(separator: "\n")
-    }
-
-    /// The record in a report; nil when the bytes are none.
-    static func record(in bytes: [UInt8]) throws(ReadError) -> MachineRecord? {
-        guard bytes.starts(with: Array((title + "\n").utf8)) else { return nil }
-        let mark = Array("\n\(snapshotMark)\n".utf8)
-        var i = bytes.count - mark.count
-        while i >= 0 {
-            if bytes[i] == 0x0a, bytes[i..<(i + mark.count)].elementsEqual(mark) {
-                return try SnapshotFile.decode(Array(bytes[(i + mark.count)...]))
-            }
-            i -= 1
-        }
-        throw ReadError(.badInput, "a report without its record: expected the line \(snapshotMark)")
     }
 }

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import AllocationPolicies
+import LibPCIBridge
+import PCITopology
+import RebalancePlanner
+
+/// What is wrong with the words about PCI, which words would do and how they are set, as text.
+struct CmdlineText {
+    let answer: CmdlineAnswer
+    var verbosity: Int
+    var style: Style
+    var columns: Int
+
+    /// The text.
+    func render() -> String {
+        var page = TextPage(columns: columns)
+        if let words = answer.words {
+            if words.words.isEmpty, answer.advice == nil || verbosity > 0 {
+                page.paragraph("no word about PCI on the command line", indent: 0)
+            }
+            self.words(words, &page)
+        }
+        if let advice = answer.advice {
+            if !page.text.isEmpty { page.blank() }
+            self.advice(advice, &page)
+        }
+        if let guest = answer.guest {
+            if !page.text.isEmpty { page.blank() }
+            self.guest(guest.word, guest.reserve, &page)
+        }
+        return page.text
+    }
+
+    // MARK: Words
+
+    private func words(_ words: BootWords, _ page: inout TextPage) {
+        for word in words.words {
+            let name = (word.parameter == "pci" ? "pci=" : "") + word.text
+            let findings = words.findings.filter { $0.word == word }
+            if findings.isEmpty {
+                page.line([Piece(padded("ok", 12), style: style.good), Piece(name)], indent: 0, hanging: 14)
+            }
+            for finding in findings {
+                page.line(
+                    [Piece(padded(finding.code.rawValue, 12), style: style.problem), Piece(name)]
+                        + finding.detail.split(separator: " ").map { Piece(String($0), gap: 1) },
+                    indent: 0,
+                    hanging: 14
+                )
+                if let suggestion = finding.suggestion { page.raw("              write: \(suggestion)") }
+            }
+        }
+    }
+
+    // MARK: Advice
+
+    private func advice(_ advice: BootAdvice, _ page: inout TextPage) {
+        for goal in answer.goals { page.paragraph("goal: \(goal.text)", indent: 0, hanging: 6) }
+        outcome("as it is:", advice.presentParameter ?? "no pci= words", advice.asItIs, &page)
+        guard let best = advice.best else {
+            page.line([Piece("no pci= words reach it", style: style.problem)], indent: 2, hanging: 2)
+            page.paragraph(hint(advice), indent: 4)
+            start(advice, &page)
+            return
+        }
+        if advice.isChange {
+            let words = advice.parameter ?? "no pci= words"
+            page.line(
+                [Piece("smallest:"), Piece(words, gap: 1, style: style.change), Piece("reaches it", gap: 1)],
+                indent: 2,
+                hanging: 4
+            )
+            for outcome in advice.smaller {
+                let name = outcome.words.isEmpty ? "none" : outcome.words.joined(separator: ",")
+                page.paragraph(
+                    "- \(name) is too little: \(outcome.complaint ?? "it reaches nothing")",
+                    indent: 4,
+                    hanging: 6
+                )
+                guard verbosity > 0 else { continue }
+                for more in (outcome.missing + outcome.lost).dropFirst() { page.paragraph(more, indent: 8) }
+            }
+        } else if best.words.isEmpty {
+            page.paragraph("no further words are needed", indent: 2)
+        } else {
+            page.paragraph("smallest: the words that are there", indent: 2)
+        }
+        if !advice.needless.isEmpty {
+            page.paragraph("not needed for it: \(advice.needless.joined(separator: ","))", indent: 2)
+        }
+        start(advice, &page)
+        instructions(advice, &page)
+    }
+
+    /// Why no words may do.
+    private func hint(_ advice: BootAdvice) -> String {
+        if advice.asItIs.missing.allSatisfy({ $0.contains("bus number") }) {
+            return
+                "hpbussize holds for every hot-plug port alike, those of the card too: the first takes what the next needs."
+        }
+        return
+            "What the host bridge decodes is firmware's choice: look for Above 4G Decoding, MMIO size and Resizable BAR "
+            + "in its setup. What a port without hot-plug gets is decided by what is behind it at boot."
+    }
+
+    private func outcome(_ label: String, _ words: String, _ outcome: BootAdvice.Outcome, _ page: inout TextPage) {
+        let wrong = outcome.missing + outcome.lost.map { "\($0) (lost by the boot)" }
+        guard let first = wrong.first else {
+            page.paragraph("\(label) \(words) reaches it", indent: 2, hanging: 4)
+            return
+        }
+        page.paragraph("\(label) \(words) does not reach it: \(first)", indent: 2, hanging: 4)
+        let shown = verbosity > 0 ? wrong.count : 4
+        for one in wrong.dropFirst().prefix(shown - 1) { page.paragraph(one, indent: 4) }
+        if wrong.count > shown { page.paragraph("and \(wrong.count - shown) more (-v shows them)", indent: 4) }
+    }
+
+    private func start(_ advice: BootAdvice, _ page: inout TextPage) {
+        var text: String
+        switch advice.start {
+        case .firmware: text = "The boots start from what firmware left, as the kernel log shows it"
+        case .registers:
+            text =
+                "The kernel log does not show what firmware left: the boots start from what the registers hold now, and "
+                + "words that are there stay"
+        }
+        text += "; \(advice.attempts) were simulated."
+        if !advice.latecomers.isEmpty {
+            let names = advice.latecomers.prefix(4).map(\.description).joined(separator: ", ")
+            let more = advice.latecomers.count > 4 ? " and \(advice.latecomers.count - 4) more" : ""
+            text += " Plugged in later, and taken to be there, untouched by firmware: \(names)\(more)."
+        }
+        page.paragraph(text, indent: 2)
+    }
+
+    private func instructions(_ advice: BootAdvice, _ page: inout TextPage) {
+        let list = advice.instructions
+        guard !list.isEmpty, let edit = advice.edit else { return }
+        page.blank()
+        page.paragraph("To set it (this tool never does): \(edit), in one of", indent: 0)
+        for one in list {
+            page.line(
+                [Piece(padded(one.loader, 14))] + one.text.split(separator: " ").map { Piece(String($0), gap: 1) },
+                indent: 2,
+                hanging: 17
+            )
+        }
+    }
+
+    private func padded(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(width - text.utf8.count, 0))
+    }
+
+    // MARK: Guests
+
+    private func guest(_ word: String, _ reserve: GuestReserve, _ page: inout TextPage) {
+        guard !reserve.properties.isEmpty else {
+            page.paragraph("\(word) needs no reserve at its root port", indent: 0)
+            return
+        }
+        page.paragraph("a guest's root port for \(word):", indent: 0)
+        page.raw("  QEMU, one line:")
+        page.raw("    -device pcie-root-port,id=port,bus=pcie.0,chassis=1,\(reserve.properties)")
+        page.raw("  libvirt, for the controller with <alias name='ua-port'/>, in")
+        page.raw("  <domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>:")
+        for line in reserve.libvirtLines(alias: "ua-port") { page.raw("    \(line)") }
+        if reserve.withSlack != reserve {
+            page.paragraph(
+                "SeaBIOS aligns windows to 2M only. Linux then moves the window of an empty port itself; for a guest that does "
+                    + "not: \(reserve.withSlack.properties)",
+                indent: 2
+            )
+        }
+        if verbosity > 0 {
+            page.paragraph(
+                "Prefetchable BARs count as pref64-reserve, all others, 64-bit ones too, as mem-reserve: bridges forward "
+                    + "those below 4 GiB only.",
+                indent: 2
+            )
+        }
+    }
+}
+
+extension BootGoal {
+    /// The goal as a sentence without full stop.
+    var text: String {
+        switch self {
+        case .plan(.everythingRequired): "everything that is required has its place after the boot"
+        case .plan(.restore): "everything has what it had in an older record"
+        case .plan(.place(let address)): "\(address) and what is below it have their place after the boot"
+        case .plan(.resize(let address, let bar, let size)):
+            "BAR \(bar) of \(address) can be made \(size?.description ?? "as large as it offers") after the boot"
+        case .plan(.reserve(let port, let room)): "\(port) keeps free \(room.text)"
+        case .plan(.virtualFunctions(let address, let count)): "\(count) VFs of \(address) can be enabled"
+        case .card(let port, let card): "\(card.name), plugged into \(port) after the boot, gets all its addresses"
+        }
+    }
+}
+
+extension Headroom {
+    /// The room in words: `64M memory, 16G prefetchable, 4 bus numbers`.
+    var text: String {
+        var parts: [String] = []
+        if io > .zero { parts.append("\(io) I/O") }
+        if memory > .zero { parts.append("\(memory) memory") }
+        if prefetchable > .zero { parts.append("\(prefetchable) prefetchable") }
+        if buses > 0 { parts.append("\(buses) bus numbers") }
+        return parts.isEmpty ? "nothing" : parts.joined(separator: ", ")
+    }
+}
