@@ -24,6 +24,15 @@ enum Command {
         input: String = "",
         environment: [String: String] = [:]
     ) throws -> (status: Int32, output: String, errors: String) {
+        try run(arguments, input: input, environment: environment)
+    }
+
+    /// The same with a list of arguments.
+    static func run(
+        _ arguments: [String],
+        input: String = "",
+        environment: [String: String] = [:]
+    ) throws -> (status: Int32, output: String, errors: String) {
         var all = ["COLUMNS": "80", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"]
         all.merge(environment) { $1 }
         return try CommandLineTests.run(path, arguments, input: input, environment: all)

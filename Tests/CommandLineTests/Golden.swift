@@ -3,11 +3,16 @@
 import Foundation
 import Testing
 
-/// Compares `text` with the file `Golden/name` beside the tests; `RECORD_SNAPSHOTS=1` writes it instead.
-func expectGolden(_ text: String, _ name: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
-    let file = goldenDirectory.appendingPathComponent(name)
+/// Compares `text` with the file `name` in `directory`, `Golden` beside the tests; `RECORD_SNAPSHOTS=1` writes it instead.
+func expectGolden(
+    _ text: String,
+    _ name: String,
+    in directory: URL = goldenDirectory,
+    sourceLocation: SourceLocation = #_sourceLocation
+) throws {
+    let file = directory.appendingPathComponent(name)
     if ProcessInfo.processInfo.environment["RECORD_SNAPSHOTS"] == "1" {
-        try FileManager.default.createDirectory(at: goldenDirectory, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         try Data(text.utf8).write(to: file)
         return
     }

@@ -28,6 +28,13 @@ struct SchemaTests {
         ("fit", ["fit", "00:02.0", "-q", "--json", "--profile", "nvme"]),
         ("comparison", ["compare", "-q", "--json", "--policies", "today,seabios"]),
         ("cmdline", ["cmdline", "-q", "--json", "pci=realloc,hpmemprefsize=1G"]),
+        (
+            "cmdline",
+            [
+                "cmdline", "-q", "--json", "pci=noaer", "--card", "00:02.0=gpu:1G", "--guest", "gpu-16g", "--place",
+                "all",
+            ]
+        ),
     ]
 
     static let machines = [
