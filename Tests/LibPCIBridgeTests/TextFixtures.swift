@@ -39,7 +39,7 @@ enum TextFixtures {
         #expect(machines.count >= 19)
         for name in machines {
             let input = try RecordedInput(paths: TextFixtures.paths(name))
-            #expect(input.agreement.different == 0, "\(name)")
+            #expect(input.agreement.different == 0, "\(name): \(input.agreement)")
             let topology = try TopologyAssembler(input.record).topology()
             #expect(topology.functions.count == input.texts.functions.count, "\(name)")
             let contradictions = Contradictions(topology).findings
