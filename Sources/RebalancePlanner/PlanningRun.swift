@@ -195,7 +195,7 @@ struct PlanningRun {
             )
         }
         // What the solver proves impossible is tried a little all the same: the proof is about the solver's model.
-        let budget = answer.conflict != nil || hasAlternatives ? 600 : constraints.simulationBudget
+        let budget = answer.conflict != nil ? 100 : hasAlternatives ? 600 : constraints.simulationBudget
         var search = ManeuverSearch(
             acceptance,
             wanted: wanted,

@@ -67,7 +67,13 @@ struct PlanAssembly {
         _ state: TreeState
     ) -> PlanStep {
         var step = PlanStep(
-            purpose: purpose(part.purpose, maneuver, names, begin),
+            purpose: purpose(
+                part.purpose,
+                maneuver,
+                names,
+                begin,
+                hasConfig: part.writes.contains(where: \.isRegister)
+            ),
             preconditions: [.treeAsPredicted],
             writes: part.writes,
             after: state
@@ -163,13 +169,16 @@ struct PlanAssembly {
         _ purpose: Situation.Part.Purpose,
         _ maneuver: Maneuver,
         _ names: String,
-        _ begin: Situation
+        _ begin: Situation,
+        hasConfig: Bool
     ) -> String {
         switch purpose {
         case .stop:
             if maneuver.usesResizeFiles { return "let the driver of \(names) go, so that its BAR may be resized" }
             return stopText(maneuver, names, begin)
-        case .find(let rescan): return findText(rescan, maneuver, names, begin)
+        case .find(let rescan):
+            let text = findText(rescan, maneuver, names, begin)
+            return hasConfig ? text + "; then window registers are made to agree with what the kernel holds" : text
         case .heal: return "make the window registers of bridges agree with what the kernel holds"
         case .revive: return "enable VFs again, as many as there were"
         case .decode: return "let functions that nobody enables decode again as they did before"
@@ -267,4 +276,9 @@ struct PlanAssembly {
         }
         return result
     }
+}
+
+extension SystemWrite {
+    /// Whether the write goes to configuration space.
+    fileprivate var isRegister: Bool { if case .config = self { true } else { false } }
 }

@@ -62,13 +62,20 @@ struct Situation {
                 if n == 0 { writes.insert(.resourceAlignment(texts.wanted), at: 0) }
                 if n == maneuver.rescans.count - 1 { writes.append(.resourceAlignment(texts.usual)) }
             }
-            perform(Part(purpose: .find(rescan), writes: writes), &self)
+            // Registers that the rescan leaves behind are put right before anybody looks.
+            done = simulation.perform(writes)
+            glance = simulation.twin.glance()
+            let healing = done ? healWrites(maneuver, before) : []
+            if !healing.isEmpty {
+                done = simulation.perform(healing)
+                glance = simulation.twin.glance()
+            }
+            if done { report?(Part(purpose: .find(rescan), writes: writes + healing), self) }
         }
         guard done else { return false }
         glance = simulation.twin.glance()
-        let healing = healWrites(maneuver, before)
-        if !healing.isEmpty {
-            perform(Part(purpose: .heal, writes: healing), &self)
+        if maneuver.rescans.isEmpty {
+            perform(Part(purpose: .heal, writes: healWrites(maneuver, before)), &self)
             glance = simulation.twin.glance()
         }
         let revival = revivalWrites(before)
