@@ -55,7 +55,7 @@ struct ApplyCommand: ParsableCommand {
             throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")
         }
         // Whoever hands over a file has agreed to that plan and to no other.
-        let wish = file == nil ? (planning.goals, planning.constraints) : nil
+        let wish = file == nil ? (try planning.goals(), planning.constraints) : nil
         let foresight = Execution.foresight(topology, wish: wish)
         try execution.report {
             try $0.apply(plan, progress: $1, foresight: foresight, isCancelled: Cancellation.isAsked)

@@ -32,6 +32,23 @@ struct PlanningOptions: ParsableArguments {
     var vfs: [VFWish] = []
 
     @Option(
+        help: ArgumentHelp(
+            "Keep room below a port: mem:, pref:, io: sizes and buses: numbers, joined by commas. May be given several times.",
+            valueName: "port=kind:size,…"
+        )
+    )
+    var reserve: [ReserveWish] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Give everything back the sizes and numbers that it had in this older record (as --from takes).",
+            valueName: "path"
+        ),
+        completion: .file()
+    )
+    var restore: String?
+
+    @Option(
         help: ArgumentHelp("Leave this function alone, and what is below it.", valueName: "address"),
         transform: functionAddress
     )
@@ -52,16 +69,46 @@ struct PlanningOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Stop at most this many devices.", valueName: "n"))
     var maxMoves: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Give out no address above this, whatever the apertures say: 4G, 0xffffffff.",
+            valueName: "address"
+        )
+    )
+    var maxAddr: HighestAddress?
+
+    @Option(
+        help: ArgumentHelp(
+            "Also ask for what is optional: rom, io, vf, reserve. May be given several times.",
+            valueName: "tier"
+        )
+    )
+    var with: [TierWord] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Give up what is optional where it helps: rom, io, vf, reserve. May be given several times.",
+            valueName: "tier"
+        )
+    )
+    var without: [TierWord] = []
+
     func validate() throws {
+        for word in with where without.contains(word) {
+            let tier = word.tier.rawValue
+            throw ValidationError("expected --with \(tier) or --without \(tier), found both")
+        }
         if let maxMoves, maxMoves < 0 { throw ValidationError("expected --max-moves 0 or more, found \(maxMoves)") }
     }
 
-    /// The goals.
-    var goals: [Goal] {
+    /// The goals; reads the record that `--restore` names.
+    func goals() throws(CommandEnd) -> [Goal] {
         let places = place.compactMap { if case .function(let address) = $0 { Goal.place(address) } else { nil } }
-        let wishes =
+        var wishes =
             resize.map { Goal.resize($0.address, bar: $0.bar, size: $0.size) }
             + vfs.map { Goal.virtualFunctions($0.address, count: $0.count) }
+            + reserve.map { Goal.reserve($0.port, $0.room) }
+        if let restore { wishes.append(.restore(try savedLayout(restore))) }
         if place.contains(.all) { return [.everythingRequired] + wishes }
         return places.isEmpty && wishes.isEmpty ? [.everythingRequired] : places + wishes
     }
@@ -72,8 +119,18 @@ struct PlanningOptions: ParsableArguments {
             keep: Set(keep),
             allowDisturb: Set(allowDisturb),
             onlyBelow: onlyBelow,
-            maxMoves: maxMoves
+            maxMoves: maxMoves,
+            highestAddress: maxAddr?.address,
+            tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier)))
         )
+    }
+
+    private func savedLayout(_ path: String) throws(CommandEnd) -> SavedLayout {
+        var reading = ReadingOptions()
+        reading.from = [path]
+        reading.kernel = nil
+        reading.probe = false
+        return SavedLayout(try reading.topology(of: try reading.record()))
     }
 
     /// The plan for `topology`.
@@ -85,6 +142,7 @@ struct PlanningOptions: ParsableArguments {
             topology: topology,
             behaviour: KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
         )
+        let goals = try goals()
         do {
             return try planner.plan(goals: goals, constraints: constraints)
         } catch {
@@ -125,40 +183,5 @@ extension Plan.Verdict.Answer {
         case .refused: .refused
         case .impossible: .impossible
         }
-    }
-}
-
-/// What `--resize` asks for: `86:00.0:2=16G` or `86:00.0:2=max`.
-struct ResizeWish: ExpressibleByArgument, Equatable {
-    var address: FunctionAddress
-    var bar: Int
-    /// The size; nil for the largest that fits.
-    var size: ByteCount?
-
-    init?(argument: String) {
-        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
-        guard sides.count == 2, let colon = sides[0].lastIndex(of: ":"),
-            let address = FunctionAddress(parsing: sides[0][..<colon]),
-            let bar = Int(sides[0][sides[0].index(after: colon)...]), (0...5).contains(bar)
-        else { return nil }
-        self.address = address
-        self.bar = bar
-        if sides[1] == "max" { return }
-        guard let size = ByteCount(parsing: String(sides[1])) else { return nil }
-        self.size = size
-    }
-}
-
-/// What `--vfs` asks for: `07:00.0=7`.
-struct VFWish: ExpressibleByArgument, Equatable {
-    var address: FunctionAddress
-    var count: Int
-
-    init?(argument: String) {
-        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
-        guard sides.count == 2, let address = FunctionAddress(parsing: sides[0]), let count = Int(sides[1]), count > 0
-        else { return nil }
-        self.address = address
-        self.count = count
     }
 }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import ArgumentParser
+import PCITopology
+import RebalancePlanner
+
+/// What `--resize` asks for: `86:00.0:2=16G` or `86:00.0:2=max`.
+struct ResizeWish: ExpressibleByArgument, Equatable {
+    var address: FunctionAddress
+    var bar: Int
+    /// The size; nil for the largest that fits.
+    var size: ByteCount?
+
+    init?(argument: String) {
+        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
+        guard sides.count == 2, let colon = sides[0].lastIndex(of: ":"),
+            let address = FunctionAddress(parsing: sides[0][..<colon]),
+            let bar = Int(sides[0][sides[0].index(after: colon)...]), (0...5).contains(bar)
+        else { return nil }
+        self.address = address
+        self.bar = bar
+        if sides[1] == "max" { return }
+        guard let size = ByteCount(parsing: String(sides[1])) else { return nil }
+        self.size = size
+    }
+}
+
+/// What `--vfs` asks for: `07:00.0=7`.
+struct VFWish: ExpressibleByArgument, Equatable {
+    var address: FunctionAddress
+    var count: Int
+
+    init?(argument: String) {
+        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
+        guard sides.count == 2, let address = FunctionAddress(parsing: sides[0]), let count = Int(sides[1]), count > 0
+        else { return nil }
+        self.address = address
+        self.count = count
+    }
+}
+
+/// What `--max-addr` names: an address, or a size that stands for the last address below it.
+struct HighestAddress: ExpressibleByArgument, Equatable {
+    var address: UInt64
+
+    init?(argument: String) {
+        guard let value = ByteCount(parsing: argument)?.rawValue, value > 0 else { return nil }
+        // 4G is the first address that is too high; 0xffffffff is the last that is not.
+        address = value & 0xfff == 0 ? value - 1 : value
+    }
+}
+
+/// What `--with` and `--without` name.
+struct TierWord: ExpressibleByArgument, Equatable {
+    var tier: OptionalTiers.Tier
+
+    static var allValueStrings: [String] { OptionalTiers.Tier.allCases.map(\.rawValue) }
+
+    init?(argument: String) {
+        guard let tier = OptionalTiers.Tier(rawValue: argument) else { return nil }
+        self.tier = tier
+    }
+}
