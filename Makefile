@@ -19,6 +19,7 @@ KERNEL ?= 6.12
 FAULTS ?= all
 STORM ?= 50
 INPUTS ?= 1000000
+SEEDS ?= 600
 TREES ?= 36
 SEED ?= 1
 COUNT ?= 1000000
@@ -31,7 +32,7 @@ DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 
-.PHONY: differential solver-random fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: scenarios rescue-rate differential solver-random fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # The solver's tests, optimised.
 SOLVER_TESTS = .build/solver-tests
@@ -78,6 +79,12 @@ differential: fetch-kernels
 	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
 	cat .build/differential/6.1.txt .build/differential/6.12.txt .build/differential/7.txt; exit $$status
 
+## scenarios      every scenario of the planner on three real kernels: plan, apply, use; the usual tests run a few of them
+scenarios: fetch-kernels build
+	$(SWIFT) build --build-tests -j $(JOBS)
+	$(IN_GUESTS) PCI_REBALANCE_SCENARIOS=all $(SWIFT) test --skip-build --disable-xctest --no-parallel \
+	    --filter VMTests.ScenarioTests
+
 ## fault-test     disturbed applies on real kernels: FAULTS of them on each, all of them take hours
 fault-test: fetch-kernels build
 	$(SWIFT) build --build-tests -j $(JOBS)
@@ -99,6 +106,10 @@ solver-random:
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(SOLVER_TESTS) -j $(JOBS)
 	PCI_REBALANCE_RANDOM=$(COUNT) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(SOLVER_TESTS) \
 	    --filter ResourceSolverTests.RandomProblemTests
+
+## rescue-rate    random failed hot-adds: how many plans rescue, at what price, beside two baselines
+rescue-rate:
+	$(SWIFT) run -c release rescue-rate $(SEEDS)
 
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:

@@ -88,6 +88,18 @@ let package = Package(
         // Tests and their laboratory.
         .target(name: "TestSupport", dependencies: ["PCITopology"], path: "Tests/TestSupport", swiftSettings: swift),
         .target(
+            name: "RescueFamily",
+            dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver", "RebalancePlanner"],
+            path: "Tests/RescueFamily",
+            swiftSettings: swift
+        ),
+        .executableTarget(
+            name: "rescue-rate",
+            dependencies: ["AllocationPolicies", "RescueFamily"],
+            path: "Tests/rescue-rate",
+            swiftSettings: swift
+        ),
+        .target(
             name: "VMLaboratory",
             dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
@@ -132,7 +144,7 @@ let package = Package(
         ),
         .testTarget(
             name: "RebalancePlannerTests",
-            dependencies: ["PCITopology", "RebalancePlanner", "LibPCIBridge", "TestSupport"],
+            dependencies: ["PCITopology", "RebalancePlanner", "LibPCIBridge", "RescueFamily", "TestSupport"],
             swiftSettings: swift
         ),
         .testTarget(

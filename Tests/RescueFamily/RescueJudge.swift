@@ -1,45 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import AllocationPolicies
-import PCITopology
-import RebalancePlanner
-import ResourceSolver
-
-/// What people do by hand: remove something big and rescan, and see.
-enum RescueBaseline: String, CaseIterable {
-    /// The root port above the card.
-    case rootPort = "remove and rescan the root port"
-    /// Everything on the root bus.
-    case everything = "remove and rescan everything"
-
-    /// The tree afterwards and the number of endpoints stopped; nil when nothing may be done since something is protected.
-    func outcome(_ example: RescueCase) throws -> (isCured: Bool, stopped: Int, breaksProtection: Bool) {
-        let topology = example.topology
-        var twin = try LinuxTwin(topology, behaviour: example.behaviour)
-        var roots: [Int] = []
-        switch self {
-        case .rootPort:
-            if let i = topology.position(of: example.port) { roots = [topology.ancestors(of: i).last ?? i] }
-        case .everything: roots = topology.roots(of: 0)
-        }
-        let stopped = roots.flatMap { topology.subtree(of: $0) }.filter { !topology.functions[$0].isBridge }
-        for root in roots { try twin.perform(.remove(topology.functions[root].address)) }
-        try twin.perform(.rescan)
-        return (
-            RescueJudge(topology).isCured(try twin.topology()), stopped.count,
-            stopped.contains { topology.functions[$0].use.evidence.contains(where: \.isProtected) }
-        )
-    }
-}
+public import PCITopology
+internal import ResourceSolver
 
 /// Judges a tree by what it shows, sharing nothing with the planner.
-struct RescueJudge {
-    let before: Topology
+public struct RescueJudge: Sendable {
+    private let before: Topology
 
-    init(_ before: Topology) { self.before = before }
+    /// Judges trees against `before`, the broken one.
+    public init(_ before: Topology) { self.before = before }
 
     /// No problem is left, every function is there, and every BAR that had an address has one of that size.
-    func isCured(_ after: Topology) -> Bool {
+    public func isCured(_ after: Topology) -> Bool {
         guard after.findings().allSatisfy({ $0.severity == .note }) else { return false }
         var places: [TopologyPath: Function] = [:]
         for i in after.functions.indices { places[after.path(of: i)] = after.functions[i] }
@@ -55,7 +27,7 @@ struct RescueJudge {
 
     /// Whether the solver finds a layout for everything that the findings miss, whoever moves that is not protected; nil
     /// when it cannot tell.
-    func isFeasible() -> Bool? {
+    public func isFeasible() -> Bool? {
         var options = ProblemOptions()
         options.rule = .movable
         var problem = Problem(before, options: options)

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import AllocationPolicies
-import PCITopology
+public import AllocationPolicies
+public import PCITopology
 
 /// Random machines in which a card was just plugged and did not get all that it needs; the same for the same seed.
 ///
 /// Root ports with devices, switches and switches behind switches; firmware's layout by SeaBIOS's rules or the kernel's own;
 /// apertures like those of QEMU's q35, without room above 4 GiB, or cramped below it. Endpoints with and without driver,
 /// some of them protected. The card is an endpoint, or a switch with endpoints.
-struct RescueCase {
-    var seed: UInt64
+public struct RescueCase: Sendable {
+    /// The number that the case follows from.
+    public var seed: UInt64
     /// The machine after the failed hot-add.
-    var topology: Topology
+    public var topology: Topology
     /// The port that the card went into.
-    var port: FunctionAddress
-    var behaviour: KernelBehaviour
+    public var port: FunctionAddress
+    /// The kernel.
+    public var behaviour: KernelBehaviour
 
     /// The case of a seed; nil when the card simply fits.
-    init?(seed: UInt64, behaviour: KernelBehaviour) throws {
+    public init?(seed: UInt64, behaviour: KernelBehaviour) throws {
         var draw = Draw(seed: seed)
         let host = Self.host(&draw)
         var cards: [CardProfile] = []
