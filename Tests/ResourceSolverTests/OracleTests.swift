@@ -30,6 +30,12 @@ struct OracleTests {
         }
     }
 
+    @Test("a place spans no two apertures, even where they touch", arguments: [26482, 29410, 241155, 379355, 615434])
+    func touchingApertures(seed: Int) throws {
+        let problem = seed % 4 == 0 ? SmallProblems.memory(UInt64(seed)) : SmallProblems.mixed(UInt64(seed))
+        try agree(problem, "mixed \(seed)")
+    }
+
     private func agree(_ problem: Problem, _ name: String) throws {
         let expected = ExhaustivePlacer(problem: problem).leastCost()
         switch try Solver().smallestChange(problem) {

@@ -350,7 +350,7 @@ extension OrderSolver {
     private mutating func pair(_ x: Membership, _ y: Membership, _ lists: inout [[Neighbour]]) {
         let a = Int(x.node)
         let b = Int(y.node)
-        if isFixed(a), isFixed(b) { return }
+        if isFixed(a), isFixed(b), isGiven(a), isGiven(b) { return }
         if isSpared(a, by: b) || isSpared(b, by: a) { return }
         let v = newVariable(0, 1, step: 1, .pair, pairFirst.count)
         pairFirst.append(x)
@@ -359,6 +359,14 @@ extension OrderSolver {
         lists[a].append(Neighbour(other: y.node, before: before, mine: x.guardView, theirs: y.guardView))
         lists[b].append(Neighbour(other: x.node, before: before + 1, mine: y.guardView, theirs: x.guardView))
         if x.guardView < 0, y.guardView < 0, areTwins(a, b) { core.settle(Literal.yes(v)) }
+    }
+
+    /// Whether `n` is a barrier or a place that is kept; anything else is fixed only because a single place is left, and
+    /// that one may be taken.
+    private func isGiven(_ n: Int) -> Bool {
+        let node = forestNode[n]
+        guard node >= 0 else { return true }
+        return forest.hasPin(node) && (forest.isLocked[node] || (forest.isRigid[node] && !mayHold[node]))
     }
 
     private func isFixed(_ n: Int) -> Bool {
