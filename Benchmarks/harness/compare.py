@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Solves instances with CP-SAT (PyPI ortools) and with solver-bench, and compares.
+"""Solves instances with CP-SAT (PyPI ortools), with solver-bench and as the kernel would, and compares.
 
     compare.py --bench PATH FILE... [--limit SECONDS] [--steps N] [--workers N] [--out CSV]
 
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+from kernel_style import kernel_style
 from ortools.sat.python import cp_model
 
 
@@ -134,6 +135,8 @@ def main():
     p.add_argument("--only-cpsat", action="store_true", help="fill the cache, run nothing else")
     a = p.parse_args()
     rows = []
+    ratios = []
+    closed_all = same_all = wrong_all = rejected_all = 0
     cache = {}
     if a.cache and os.path.exists(a.cache):
         cache = json.load(open(a.cache))
@@ -155,11 +158,20 @@ def main():
             ours[r["name"]] = r
         same = worse = missed = wrong = closed = proved = rejected = infeasible = agree_inf = 0
         ct, ot = [], []
+        kernel_none = kernel_same = kernel_rows = 0
+        kernel_excess = []
         for inst in instances:
             c = cache[inst["name"]]
             o = ours.get(inst["name"], dict(status="crashed", cost=-1, bound=-1, milliseconds=0, defects=["crashed"]))
-            rows.append(dict(file=path, name=inst["name"], functions=len(inst["devices"]), leaves=len(inst["leaves"]),
-                             cpsat=c["status"], cpsat_value=c["value"], cpsat_ms=round(c["solve"], 3),
+            kernel = kernel_style(inst)
+            if c["status"] == "optimal":
+                kernel_rows += 1
+                kernel_none += kernel is None
+                kernel_same += kernel == c["value"]
+                if kernel is not None and c["value"]:
+                    kernel_excess.append(kernel / c["value"])
+            rows.append(dict(file=os.path.basename(path), name=inst["name"], functions=len(inst["devices"]), leaves=len(inst["leaves"]),
+                             cpsat=c["status"], cpsat_value=c["value"], kernel_value=kernel, cpsat_ms=round(c["solve"], 3),
                              cpsat_total_ms=round(c["total"], 3), ours=o["status"], ours_value=o["cost"],
                              ours_bound=o["bound"], ours_ms=o["milliseconds"]))
             ct.append(c["solve"])
@@ -209,7 +221,17 @@ def main():
               f" infeasible {infeasible}: agree {agree_inf}; our proofs {proved}, wrong {wrong}, rejected {rejected};"
               f" ms median/max CP-SAT {statistics.median(ct):.1f}/{max(ct):.0f}"
               f" ours {statistics.median(ot):.3f}/{max(ot):.1f};"
-              f" ratio of medians {statistics.median(ct) / max(statistics.median(ot), 1e-6):.0f}", flush=True)
+              f" ratio of medians {statistics.median(ct) / max(statistics.median(ot), 1e-6):.0f};"
+              f" kernel style same {kernel_same} of {kernel_rows}, none {kernel_none}, times the optimum"
+              f" {statistics.median(kernel_excess) if kernel_excess else 0:.2f}", flush=True)
+        closed_all += closed
+        same_all += same
+        wrong_all += wrong
+        rejected_all += rejected
+        ratios.extend(c / max(o, 1e-6) for c, o in zip(ct, ot))
+    if ratios:
+        print(f"all: CP-SAT optimal {closed_all}: same {same_all}, wrong {wrong_all}, rejected {rejected_all};"
+              f" median of the ratios of times {statistics.median(ratios):.0f}", flush=True)
     if a.out and rows:
         with open(a.out, "w", newline="") as f:
             w = csv.DictWriter(f, fieldnames=list(rows[0]))

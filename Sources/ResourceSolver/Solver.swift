@@ -37,6 +37,7 @@ public struct Solver: Sendable {
         var builder = LayoutBuilder(problem)
         var disturbed: [Int] = []
         var bound = 0
+        let effort = effort.shared(amongHosts: problem.hosts.count)
         for host in problem.hosts.indices {
             var solver = HostSolver(problem, host: host, index: index, effort: effort, keepsPresent: keepsPresent)
             switch solver.solve() {

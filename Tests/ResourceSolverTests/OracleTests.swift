@@ -36,6 +36,25 @@ struct OracleTests {
         try agree(problem, "mixed \(seed)")
     }
 
+    @Test("little effort still gives a valid layout with a true bound")
+    func littleEffort() throws {
+        var layouts = 0
+        for seed in 0..<150 {
+            let problem = SmallProblems.memory(UInt64(seed))
+            guard case .layout(let quick) = try Solver(effort: Effort(steps: 300)).smallestChange(problem) else {
+                continue
+            }
+            layouts += 1
+            #expect(LayoutChecker(problem).defects(of: quick) == [], "memory \(seed)")
+            let best = try Solver().smallestChange(problem).layout
+            #expect(best.map { $0.cost <= quick.cost } == true, "memory \(seed)")
+            if case .within(let bound) = quick.proof {
+                #expect(best.map { bound <= $0.cost } == true, "memory \(seed)")
+            }
+        }
+        #expect(layouts > 50)
+    }
+
     private func agree(_ problem: Problem, _ name: String) throws {
         let expected = ExhaustivePlacer(problem: problem).leastCost()
         switch try Solver().smallestChange(problem) {

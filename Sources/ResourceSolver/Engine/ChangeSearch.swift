@@ -10,6 +10,9 @@ struct ChangeSearch {
     let index: ProblemIndex
     var steps: Int
 
+    /// The nodes from which on a layout is looked for before it is deduced.
+    static let largeForest = 2_000
+
     /// A placement of everything selected.
     struct Found {
         var placer: Placer
@@ -80,8 +83,20 @@ struct ChangeSearch {
             solver.limitCost(below - 1)
             solver.target.hasLayout = true
         }
-        let stop = solver.core.steps + steps
+        var allowed = steps
         var best: OrderSolver.Answer?
+        var repaired: Placer?
+        if below == nil, placer.forest.count > Self.largeForest {
+            let (placed, spent) = SubtreeRepair.layout(placer, steps: steps / 3)
+            // Every step takes longer where there is more to touch.
+            allowed = max(steps / 12, steps / 3 - spent)
+            if let placed {
+                // Small costs are tried first as if there were no layout: they give the bound.
+                repaired = placed
+                solver.limitCost(placed.cost - 1)
+            }
+        }
+        let stop = solver.core.steps + allowed
         while true {
             switch solver.search(&placer, steps: max(0, stop - solver.core.steps)) {
             case .solved:
@@ -91,13 +106,25 @@ struct ChangeSearch {
                 if solver.target.share == 256 { solver.target.share = 192 }
                 solver.limitCost(answer.cost - 1)
             case .refuted:
-                guard let best else { return .impossible }
+                guard let best else { return repaired.map { found($0, bound: $0.cost, selection) } ?? .impossible }
                 return found(best, bound: best.cost, placer, selection)
             case .exhausted:
-                guard let best else { return .unknown }
+                guard let best else {
+                    if below == nil, repaired == nil {
+                        repaired = SubtreeRepair.layout(placer, steps: steps / 3).placer
+                    }
+                    return repaired.map { found($0, bound: min($0.cost, solver.leastCost), selection) } ?? .unknown
+                }
                 return found(best, bound: min(best.cost, solver.leastCost), placer, selection)
             }
         }
+    }
+
+    /// The layout that `placer` has.
+    private func found(_ placer: Placer, bound: Int, _ selection: Selection) -> Result {
+        .found(
+            Found(placer: placer, selection: selection, evicted: placer.evicted, cost: placer.cost, bound: bound)
+        )
     }
 
     /// What `answer` means, with a placer that has it.
@@ -119,7 +146,7 @@ struct ChangeSearch {
         }
         placer.setEvicted(answer.evicted)
         var starts: [Int]?
-        if case .fails = placer.place(budget: 2_000) {
+        if case .fails = placer.place(budget: SubtreeRepair.budget) {
             guard let known = answer.starts else { return .unknown }
             starts = known
         }

@@ -29,6 +29,9 @@ public struct Effort: Hashable, Sendable {
     /// Creates an effort.
     public init(steps: Int) { self.steps = max(0, steps) }
 
+    /// What each of `hosts` host bridges may take: all, up to sixteen of them, then a share of what sixteen may.
+    func shared(amongHosts hosts: Int) -> Effort { hosts <= 16 ? self : Effort(steps: steps / hosts * 16) }
+
     /// Enough for a proof on almost everything up to 128 functions: at most half a second.
     public static let standard = Effort(steps: 12_000_000)
     /// For proofs that may take several seconds.

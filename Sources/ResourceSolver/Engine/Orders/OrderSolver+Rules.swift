@@ -341,6 +341,8 @@ extension OrderSolver {
     /// Enough of the members that are 1 for a sum above `sum`, the earliest first.
     private mutating func addPaid(_ s: Int, beyond sum: Int) {
         var total = 0
+        let first = core.arena.count
+        defer { core.steps += (core.arena.count - first) / 4 }
         for v in sums[s].paid {
             if total > sum { return }
             total += weight[Int(v)]
