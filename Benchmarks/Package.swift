@@ -17,6 +17,15 @@ let package = Package(
             swiftSettings: [.swiftLanguageMode(.v6)]
         ),
         .executableTarget(
+            name: "plan-bench",
+            dependencies: [
+                .product(name: "AllocationPolicies", package: "pci-rebalance"),
+                .product(name: "RebalancePlanner", package: "pci-rebalance"),
+                .product(name: "PCITopology", package: "pci-rebalance"),
+            ],
+            swiftSettings: [.swiftLanguageMode(.v6)]
+        ),
+        .executableTarget(
             name: "twin-bench",
             dependencies: [
                 .product(name: "AllocationPolicies", package: "pci-rebalance"),

@@ -212,6 +212,45 @@ struct LiveReaderTests {
         #expect(codes(record, "00:02.0") == ["gpu-client!"])
     }
 
+    @Test("memory lent to peers, regions of firmware, addresses fixed by hardware, hypervisors that do not follow")
+    func platform() throws {
+        var shape = machine()
+        defer { shape.remove() }
+        let nic = "sys/devices/pci0000:00/0000:00:02.0"
+        shape.file("\(nic)/p2pmem/size", "16777216\n")
+        shape.file("\(nic)/p2pmem/available", "16777216\n")
+        link(shape, "\(nic)/iommu_group", "../../../kernel/iommu_groups/7")
+        let regions = "sys/kernel/iommu_groups/7/reserved_regions"
+        shape.file(regions, "0x00000000fee00000 0x00000000feefffff msi\n")
+        #expect(codes(try read(shape), "00:02.0") == ["p2pdma-idle"])
+        shape.file("\(nic)/p2pmem/available", "4194304\n")
+        shape.file(regions, "0x000000009d000000 0x000000009d7fffff direct\n0x00000000fee00000 0x00000000feefffff msi\n")
+        let use = try #require(try read(shape).function(at: at("00:02.0"))).use
+        #expect(
+            use.map(\.detail) == [
+                "12M of its memory is lent to other devices (P2PDMA)",
+                "firmware transfers through it, to 0x000000009d000000-0x000000009d7fffff",
+            ]
+        )
+        #expect(use.map(\.isProtected) == [true, false])
+        var config = [UInt8](repeating: 0, count: 256)
+        config[0] = 0x86
+        config[1] = 0x80
+        config[6] = 0x10
+        config[0x34] = 0x40
+        config[0x40] = 0x01
+        config[0x41] = 0x50
+        config[0x50] = 0x14
+        let none = Array(repeating: ResourceLine.zero, count: 13)
+        shape.function(at("00:04.0"), rootBus: 0, config: config, lines: none)
+        #expect(codes(try read(shape), "00:04.0") == ["fixed"])
+        shape.file("sys/class/dmi/id/sys_vendor", "QEMU\n")
+        #expect(codes(try read(shape), "00:04.0") == ["fixed"])
+        shape.file("sys/class/dmi/id/sys_vendor", "Cloud Hypervisor\n")
+        #expect(codes(try read(shape), "00:04.0") == ["fixed", "hypervisor!"])
+        #expect(codes(try read(shape), "00:01.0") == [], "a bridge is judged by what is below it")
+    }
+
     @Test("no sysfs is unavailable; an empty bus is said")
     func nothing() throws {
         let directory = temporaryDirectory()

@@ -88,6 +88,85 @@ struct FieldCaseTests {
         }
     }
 
+    @Test("R1: an empty port gives up what it hoards, and keeps a reserve; nothing above is touched")
+    func r1() throws {
+        let port = try at("02:02.0")
+        let room = Headroom(prefetchable: ByteCount(2 << 20))
+        let plan = try plan("R1", [.reserve(port, room)])
+        #expect(plan.verdict.line == "PLAN: act reason=reserve")
+        #expect(Set(plan.disturbed.map(\.address.description)) == ["0000:02:01.0", "0000:02:02.0", "0000:6b:00.0"])
+        let after = try #require(plan.after.functions.first { $0.address == port })
+        let window = after.lines[15]
+        #expect(window.end > window.start && window.end - window.start >= (2 << 20) - 1)
+        #expect(window.start >= 0x7000_0000 && window.end <= 0xb9ff_ffff)
+        // The neighbour keeps a reserve, and what it loses is said.
+        let hoarder = try at("02:01.0")
+        let left = try #require(plan.after.functions.first { $0.address == hoarder })
+        #expect(
+            left.lines[15].end > left.lines[15].start
+                && left.lines[15].end - left.lines[15].start >= (2 << 20) - 1
+        )
+        #expect(plan.remarks.contains { $0.contains("0000:02:01.0") && $0.contains("pref window had 1184M") })
+    }
+
+    @Test("R4: six times 32 GiB are proved impossible, and nobody is stopped for less")
+    func r4() throws {
+        let last = try at("0a:00.0")
+        let plan = try plan("R4", [.resize(last, bar: 1, size: ByteCount(32 << 30))])
+        #expect(plan.verdict.line == "PLAN: impossible reason=mmio-window-too-small")
+        #expect(plan.steps.isEmpty && plan.disturbed.isEmpty)
+        // Five at 32 GiB and one at 8 is what there is; the best for all six together is that.
+        let cards = ["01:00.0", "02:00.0", "03:00.0", "05:00.0", "08:00.0", "0a:00.0"]
+        let all = try self.plan("R4", try cards.map { .resize(try at($0), bar: 1, size: nil) })
+        #expect(all.verdict.answer == .none)
+    }
+
+    @Test("R5: nothing is to be done, and one function removed alone comes back where it was", arguments: ["R5"])
+    func r5(name: String) throws {
+        #expect(try plan(name).verdict.answer == .none)
+        let before = try topology(name)
+        for behaviour in KernelBehaviour.presets {
+            var twin = try LinuxTwin(before, behaviour: behaviour)
+            try twin.perform(.remove(at("7d:00.3")))
+            try twin.perform(.rescanDevice(at("7c:00.0")))
+            let after = try twin.topology()
+            #expect(after.functions.count == before.functions.count)
+            for function in before.functions {
+                let now = try #require(after[function.address])
+                #expect(now.resources.map(\.range) == function.resources.map(\.range), "\(function.address)")
+            }
+        }
+    }
+
+    @Test(
+        "R7: a late switch gets its five numbers",
+        arguments: [("R7", "0004:40:00.0", 5), ("R7-second", "0003:30:00.0", 4)]
+    )
+    func r7(name: String, root: String, buses: Int) throws {
+        let plan = try plan(name)
+        #expect(plan.verdict.answer == .act)
+        let wanted = try at(root)
+        let port = try #require(plan.after.functions.first { $0.address == wanted })
+        #expect((port.busRange?.count ?? 0) > buses)
+        for function in plan.after.functions where function.busRange == nil {
+            #expect(!(try topology(name)[function.address]?.isBridge ?? false), "\(function.address) has no bus")
+        }
+        #expect(plan.disturbed.allSatisfy { $0.address.segment == wanted.segment })
+    }
+
+    @Test("R12: 16 GiB beyond 2^48 where they are free; nothing above 01:00.0 is released")
+    func r12() throws {
+        let card = try at("0030:03:00.0")
+        let plan = try plan("R12", [.resize(card, bar: 2, size: ByteCount(16 << 30))])
+        #expect(plan.verdict.answer == .act)
+        let range = try #require(plan.after.functions.first { $0.address == card }).lines[2]
+        #expect(range.end - range.start == (16 << 30) - 1)
+        #expect(range.start >= 0x6_2000_0000_0000 && range.start % (16 << 30) == 0)
+        for address in ["0030:00:00.0", "0030:01:00.0"] {
+            #expect(!plan.disturbed.map(\.address).contains(try at(address)))
+        }
+    }
+
     @Test("R9: the root port's window moves to a multiple of 32 GiB; only what is below it is disturbed")
     func r9() throws {
         let plan = try plan("R9")

@@ -25,6 +25,7 @@ struct UseReader {
         DisplayUse.read(sysfs, &findings)
         PeripheralUse.read(sysfs, proc, commandLine: record.kernel.commandLine, &findings)
         DeviceHolders.read(sysfs, proc, &findings)
+        PlatformUse.read(sysfs, &findings)
         findings.finish(&record)
     }
 }

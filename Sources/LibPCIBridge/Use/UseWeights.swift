@@ -11,6 +11,10 @@ internal import PCITopology
 /// | an endpoint with driver | 10 |
 /// | a VF with driver | 20 |
 /// | an endpoint with enabled VFs | 20 more |
+/// | a mouse, a link that is up, a guest's device that nobody holds, fixed addresses | 50 |
+/// | a frame buffer, sound that plays, RDMA, a part of a bond or bridge | 100 |
+/// | firmware's own transfers (RMRR) | 200 |
+/// | a network address | 300 |
 /// | something protected | 1000 |
 enum UseWeights {
     static func basic(of f: FunctionRecord, isBridge: Bool) -> [UseEvidence] {

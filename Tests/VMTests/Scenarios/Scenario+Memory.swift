@@ -74,9 +74,19 @@ extension Scenario {
             expectation: .disturbs(["0000:03:00.0", "0000:04:00.0"])
         ),
         Scenario(
-            name: "an empty sibling gives way, a busy one stays",
+            name: "a window around a busy sibling has to grow",
             topology: ScenarioMachine.with("hoard", ScenarioMachine.hoard(.mib(16))),
             prepare: { try $0.plug(.sharedMemory("card", size: .mib(256)), behind: "d4") },
+            expectation: .disturbs(["0000:03:00.0", "0000:06:00.0"])
+        ),
+        Scenario(
+            name: "empty siblings give way, a busy one stays",
+            topology: ScenarioMachine.with(
+                "generous",
+                words: ["pci=realloc,hpmmioprefsize=256M"],
+                ScenarioMachine.oneSwitch(empty: 3)
+            ),
+            prepare: { try $0.plug(.sharedMemory("card", size: .mib(512)), behind: "d4") },
             expectation: .disturbs(["0000:06:00.0"])
         ),
         Scenario(
@@ -118,7 +128,7 @@ extension Scenario {
             expectation: .disturbs(["0000:03:00.0", "0000:03:00.1", "0000:04:00.0"])
         ),
         Scenario(
-            name: "non-prefetchable memory at a port of a conventional bridge",
+            name: "a conventional bridge next door stays",
             topology: ScenarioMachine.with(
                 "conventional",
                 [
@@ -143,7 +153,7 @@ extension Scenario {
                 ]
             ),
             prepare: { try $0.plug(.sharedMemory("card", size: .mib(128)), behind: "d2") },
-            expectation: .disturbs([])
+            expectation: .disturbs(["0000:05:00.0", "0000:06:00.0"])
         ),
         Scenario(
             name: "more than the aperture holds",

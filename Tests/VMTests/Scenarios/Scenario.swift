@@ -156,6 +156,13 @@ enum ScenarioSuite {
     /// The word that names all scenarios, or part of a scenario's name; nil for a few of them.
     static let choice = ProcessInfo.processInfo.environment["PCI_REBALANCE_SCENARIOS"]
 
+    /// The kernels that `PCI_REBALANCE_KERNELS` names, as in `6.1,7`; all without it.
+    static var kernels: [Kernel] {
+        guard let names = ProcessInfo.processInfo.environment["PCI_REBALANCE_KERNELS"] else { return Kernel.allCases }
+        let chosen = names.split(separator: ",").map(String.init)
+        return Kernel.allCases.filter { chosen.contains($0.description) }
+    }
+
     /// The ones that are always run: memory, ports, bus numbers, and a refusal.
     static let usual: Set<String> = [
         "deep switches, 1 GiB at the outer one", "ports run out, empty ports hold them",

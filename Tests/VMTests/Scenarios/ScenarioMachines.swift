@@ -9,6 +9,7 @@ enum ScenarioMachine {
         _ name: String,
         memory: MemorySize = .mib(512),
         hole64: MemorySize? = nil,
+        words: [String] = [],
         _ devices: [Device]
     ) -> MachineTopology {
         var arguments: [String] = []
@@ -16,7 +17,7 @@ enum ScenarioMachine {
         return MachineTopology(
             name,
             memory: memory,
-            kernelArguments: MachineTopology.withoutSHPC,
+            kernelArguments: MachineTopology.withoutSHPC + words,
             machineArguments: arguments,
             devices: devices
         )

@@ -10,7 +10,7 @@ internal import VMLaboratory
 /// whose names hold it.
 @Suite("scenarios on real kernels")
 struct ScenarioTests {
-    @Test("plan, apply, compare, use", arguments: Kernel.allCases)
+    @Test("plan, apply, compare, use", arguments: ScenarioSuite.kernels)
     func scenarios(kernel: Kernel) async throws {
         if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
         let applicable = Scenario.all.filter { !$0.skipping.contains(kernel) }
