@@ -118,7 +118,7 @@ for behaviour in KernelBehaviour.presets {
     }
     times.sort()
     func show(_ position: Int) -> String {
-        let tenths = Int((times[position] * 10).rounded())
+        let tenths = Int(times[position] * 10 + 0.5)
         return "\(tenths / 10).\(tenths % 10) ms"
     }
     guard !times.isEmpty else { continue }

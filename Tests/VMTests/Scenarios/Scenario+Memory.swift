@@ -80,16 +80,6 @@ extension Scenario {
             expectation: .disturbs(["0000:03:00.0", "0000:06:00.0"])
         ),
         Scenario(
-            name: "empty siblings give way, a busy one stays",
-            topology: ScenarioMachine.with(
-                "generous",
-                words: ["pci=realloc,hpmmioprefsize=256M"],
-                ScenarioMachine.oneSwitch(empty: 3)
-            ),
-            prepare: { try $0.plug(.sharedMemory("card", size: .mib(512)), behind: "d4") },
-            expectation: .disturbs(["0000:06:00.0"])
-        ),
-        Scenario(
             name: "a switch below a root port that has a neighbour",
             topology: ScenarioMachine.with(
                 "tight",

@@ -9,7 +9,6 @@ enum ScenarioMachine {
         _ name: String,
         memory: MemorySize = .mib(512),
         hole64: MemorySize? = nil,
-        words: [String] = [],
         _ devices: [Device]
     ) -> MachineTopology {
         var arguments: [String] = []
@@ -17,7 +16,7 @@ enum ScenarioMachine {
         return MachineTopology(
             name,
             memory: memory,
-            kernelArguments: MachineTopology.withoutSHPC + words,
+            kernelArguments: MachineTopology.withoutSHPC,
             machineArguments: arguments,
             devices: devices
         )
