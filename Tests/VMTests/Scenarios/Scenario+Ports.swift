@@ -19,7 +19,9 @@ extension Scenario {
                 try $0.guest.deviceDel("card")
                 try $0.guest.waitUntilQuiet()
             },
-            expectation: .disturbs([])
+            expectation: .disturbs([]),
+            // This kernel has closed the windows above as well; whether it must be the sibling is not proved.
+            differently: [.linux7: .disturbs(["0000:03:00.0"])]
         ),
         Scenario(
             name: "ports run out, empty ports hold them",
