@@ -137,7 +137,9 @@ let package = Package(
         ),
         .testTarget(
             name: "PolicyTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "LibPCIBridge", "TestSupport"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge", "TestSupport",
+            ],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],
             swiftSettings: swift

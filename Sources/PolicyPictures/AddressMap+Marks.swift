@@ -44,6 +44,16 @@ extension MapSegment {
         for c in children.indices { children[c].mark(against: old) }
     }
 
+    /// The mark as a sign: ◆ moved, ↕ resized, ✚ new; empty for `same`.
+    var markSign: String {
+        switch mark {
+        case .same: ""
+        case .moved: "\u{25c6}"
+        case .resized: "\u{2195}"
+        case .new: "\u{271a}"
+        }
+    }
+
     /// The mark in words: `moved from 0xfe000000`, `resized from 2M at 0xfe000000`, `new`; nil for `same`.
     public var markText: String? {
         switch mark {

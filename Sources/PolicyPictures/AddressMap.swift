@@ -32,7 +32,7 @@ public struct HostMap: Hashable, Sendable {
     public var name: String
     /// The bus numbers.
     public var buses: BusMap
-    /// The apertures with everything inside: I/O, then memory, ascending.
+    /// The apertures with everything inside: memory below 4 GiB, memory above, I/O, each ascending.
     public var apertures: [MapSegment]
     /// What holds addresses outside every aperture.
     public var outside: [MapSegment]
@@ -66,7 +66,7 @@ public struct HostMap: Hashable, Sendable {
         buses = BusMap(topology, host: host)
         var claims = Self.claims(topology, topology.roots(of: host))
         apertures = []
-        let ordered = bridge.apertures.sorted { ($0.isIO ? 0 : 1, $0.range) < ($1.isIO ? 0 : 1, $1.range) }
+        let ordered = bridge.apertures.sorted { ($0.isIO ? 1 : 0, $0.range) < ($1.isIO ? 1 : 0, $1.range) }
         for aperture in ordered {
             let isInside = { (segment: MapSegment) in
                 (segment.kind == .io) == aperture.isIO && aperture.range.contains(segment.range)
@@ -123,7 +123,7 @@ public struct HostMap: Hashable, Sendable {
             owner: "",
             label: aperture.isIO ? "I/O aperture" : "memory aperture",
             detail: aperture.offset == 0 ? "" : "bus addresses differ by \(aperture.offset)",
-            children: MapSegment.filled(inside, in: aperture.range, kind: kind)
+            children: MapSegment.folded(MapSegment.filled(inside, in: aperture.range, kind: kind))
         )
     }
 

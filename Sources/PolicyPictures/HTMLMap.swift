@@ -30,7 +30,7 @@ public struct HTMLMap: Hashable, Sendable {
             "Keys: \u{2191} \u{2193} through a map, \u{2190} \u{2192} to the same thing in the next map, n and p to the next and previous difference."
         )
         page.raw("\n</header>\n<main>\n<div class=\"scroll\">\n")
-        page.raw(SVGMap().drawing(maps, isInteractive: true))
+        for section in SVGMap(columnWidth: maps.count > 3 ? 340 : 430).sections(maps) { page.raw(section) }
         page.raw(
             "</div>\n</main>\n<aside id=\"detail\" aria-live=\"polite\">Point at a segment, or press Tab.</aside>\n"
         )
@@ -94,8 +94,10 @@ public struct HTMLMap: Hashable, Sendable {
         th,td{border:1px solid #999;padding:1px 6px;text-align:left}
         td:nth-child(-n+3){font-family:monospace}
         summary{cursor:pointer}
+        .map{display:block}
         @media print{aside,.keys{display:none}.scroll{overflow:visible;padding:0}section{padding:0}
-        .map{width:100%;height:auto}}
+        header{padding:0}table{font-size:9px}tr{break-inside:avoid}
+        .map{width:100%;height:auto;break-inside:avoid}}
         """
 
     private static let script = """

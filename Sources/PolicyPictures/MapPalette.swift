@@ -13,6 +13,8 @@ enum MapPalette {
         .map .h{font-size:15px;font-weight:bold}
         .map .a{font-weight:bold}
         .map .q{fill:#444;font-size:10px}
+        .map .inv{fill:#fff}
+        .map .halo{paint-order:stroke;stroke:#fff;stroke-width:3}
         .map .b{stroke:#555;stroke-width:1}
         .map .io .b{fill:#fdf1d9}
         .map .mem .b{fill:#e3f2fb}

@@ -52,6 +52,12 @@ public struct MapSegment: Hashable, Sendable {
     /// The size in bytes, 2^64-1 for the whole space.
     public var size: UInt64 { range.clampedSize }
 
+    /// The heading under which an aperture stands: `memory below 4 GiB`, `memory above 4 GiB`, `I/O ports`.
+    public var section: String {
+        if kind == .io { return "I/O ports" }
+        return range.first < 1 << 32 ? "memory below 4 GiB" : "memory above 4 GiB"
+    }
+
     /// A key that is the same for the same thing in another map; nil for free space, blockers and apertures.
     public var key: String? {
         switch content {
@@ -74,6 +80,49 @@ public struct MapSegment: Hashable, Sendable {
 
     /// Whether it holds nothing but free space.
     public var isEmptyWindow: Bool { children.count == 1 && children[0].content == .free }
+
+    /// Segments in which what is not PCI stands together: a run of at least three blockers with less than 4 KiB of I/O or
+    /// 1 MiB of memory free between them becomes one.
+    static func folded(_ segments: [MapSegment]) -> [MapSegment] {
+        var result: [MapSegment] = []
+        var run: [MapSegment] = []
+        func isSmallGap(_ segment: MapSegment) -> Bool {
+            segment.content == .free && segment.size < (segment.kind == .io ? 4096 : 1 << 20)
+        }
+        func close() {
+            // A gap at the end of the run stays by itself.
+            var rest: [MapSegment] = []
+            while let last = run.last, last.content == .free { rest.insert(run.removeLast(), at: 0) }
+            let blockers = run.filter { $0.content == .blocker }
+            if blockers.count >= 3, let first = run.first, let last = run.last {
+                result.append(
+                    MapSegment(
+                        range: first.range.hull(last.range),
+                        content: .blocker,
+                        kind: first.kind,
+                        owner: "",
+                        label: "\(blockers.count) ranges that are not PCI",
+                        detail: blockers.map(\.label).joined(separator: ", "),
+                        children: []
+                    )
+                )
+            } else {
+                result += run
+            }
+            result += rest
+            run = []
+        }
+        for segment in segments {
+            if segment.content == .blocker || !run.isEmpty && isSmallGap(segment) {
+                run.append(segment)
+            } else {
+                close()
+                result.append(segment)
+            }
+        }
+        close()
+        return result
+    }
 
     /// `inside` in ascending order with segments for the free parts of `range` in between.
     static func filled(_ inside: [MapSegment], in range: AddressRange, kind: ResourceKind) -> [MapSegment] {

@@ -19,14 +19,18 @@ public struct SVGMap: Hashable, Sendable {
     /// A complete SVG document.
     /// - Returns: the text of the document, encoded as UTF-8 when written.
     public func render(_ maps: [AddressMap]) -> String {
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + drawing(maps, isInteractive: false)
+        var canvas = SVGCanvas(columnWidth: columnWidth, isInteractive: false)
+        canvas.draw(maps)
+        return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+            + canvas.documents(columns: maps.count, title: maps.map(\.title).joined(separator: " / ")).joined()
     }
 
-    /// The `svg` element; in a page that handles keys only the first segment is a tab stop.
-    func drawing(_ maps: [AddressMap], isInteractive: Bool) -> String {
-        var canvas = SVGCanvas(columnWidth: columnWidth, isInteractive: isInteractive)
+    /// The drawing as one `svg` element per section, between which a printed page can break; in a page that handles keys
+    /// only the first segment is a tab stop.
+    func sections(_ maps: [AddressMap]) -> [String] {
+        var canvas = SVGCanvas(columnWidth: columnWidth, isInteractive: true)
         canvas.draw(maps)
-        return canvas.document(columns: maps.count, title: maps.map(\.title).joined(separator: " / "))
+        return canvas.documents(columns: maps.count, title: maps.map(\.title).joined(separator: " / "))
     }
 }
 
@@ -37,6 +41,8 @@ private struct SVGCanvas {
     var body = MarkupText()
     var height = 0
     var hasTabStop = false
+    /// The sections that have been cut off: what they draw and how high they are.
+    private var finished: [(body: String, height: Int)] = []
     /// The column being drawn.
     var column = 0
 
@@ -50,7 +56,22 @@ private struct SVGCanvas {
         self.isInteractive = isInteractive
     }
 
-    func document(columns: Int, title: String) -> String {
+    /// Ends a section where the drawing may be cut.
+    private mutating func cut() {
+        guard isInteractive else { return }
+        finished.append((body.text, height))
+        body = MarkupText()
+        height = 0
+    }
+
+    /// The finished sections; without cuts one.
+    func documents(columns: Int, title: String) -> [String] {
+        (finished + [(body.text, height)]).filter { !$0.body.isEmpty }.enumerated().map { i, part in
+            document(part.body, height: part.height, columns: columns, title: title, isFirst: i == 0)
+        }
+    }
+
+    private func document(_ body: String, height: Int, columns: Int, title: String, isFirst: Bool) -> String {
         let width = margin * 2 + columns * columnWidth + max(columns - 1, 0) * gap
         var result = MarkupText()
         result.open(
@@ -60,13 +81,16 @@ private struct SVGCanvas {
                 ("width", "\(width)"), ("height", "\(height)"), ("role", "group"), ("aria-label", title),
             ]
         )
-        result.element("title", [], title)
-        result.raw("<style>\n\(MapPalette.style)\n</style>\n\(MapPalette.definitions)\n")
+        if isFirst {
+            if !isInteractive { result.element("title", [], title) }
+            // The sections of a page share styles and patterns.
+            result.raw("<style>\n\(MapPalette.style)\n</style>\n\(MapPalette.definitions)\n")
+        }
         result.element(
             "rect",
             [("width", "\(width)"), ("height", "\(height)"), ("fill", "#fff")]
         )
-        result.raw("\n" + body.text + "</svg>\n")
+        result.raw("\n" + body + "</svg>\n")
         return result.text
     }
 
@@ -84,9 +108,22 @@ private struct SVGCanvas {
             }
             height += 20
             let apertures = maps.map { h < $0.hosts.count ? $0.hosts[h].apertures.count : 0 }.max() ?? 0
+            var section = ""
             for a in 0..<apertures {
+                let heads = maps.map { map in
+                    h < map.hosts.count && a < map.hosts[h].apertures.count ? map.hosts[h].apertures[a].section : ""
+                }
+                if let head = heads.first(where: { !$0.isEmpty }), head != section {
+                    if !section.isEmpty { cut() }
+                    section = head
+                    for (c, map) in maps.enumerated() where heads[c] == head {
+                        text(maps.count > 1 ? "\(head), \(map.title)" : head, x: left(c), y: height + 11, "q")
+                    }
+                    height += 16
+                }
                 row(maps) { host in h < host.count && a < host[h].apertures.count ? [host[h].apertures[a]] : [] }
             }
+            cut()
             if maps.contains(where: { h < $0.hosts.count && !$0.hosts[h].outside.isEmpty }) {
                 for (c, map) in maps.enumerated() where h < map.hosts.count && !map.hosts[h].outside.isEmpty {
                     text("outside the apertures", x: left(c), y: height + 12, "a")
@@ -97,6 +134,7 @@ private struct SVGCanvas {
             unplaced(maps, h)
             buses(maps, h)
             height += 12
+            cut()
         }
         height += margin
     }
@@ -121,13 +159,14 @@ private struct SVGCanvas {
         }
         text("dashed: free", x: x, y: height + 10, "")
         height += 16
-        text(
-            "thick edge and \u{25c6}: differs from the first map; heights grow with the logarithm of sizes",
-            x: margin,
-            y: height + 10,
-            "q"
-        )
-        height += 20
+        for line in [
+            "thick edge: differs from the first map, \u{25c6} moved, \u{2195} resized, \u{271a} new",
+            "heights grow with the logarithm of sizes",
+        ] {
+            text(line, x: margin, y: height + 10, "q")
+            height += 13
+        }
+        height += 7
     }
 
     private mutating func row(_ maps: [AddressMap], _ segments: ([HostMap]) -> [MapSegment]) {
@@ -222,11 +261,13 @@ private struct SVGCanvas {
         let isAperture = segment.content == .aperture
         let start = x + (isAperture ? 5 : 15)
         let right = ByteCount(segment.size).description
-        let mark = segment.mark == .same ? "" : "\u{25c6} "
+        let mark = segment.mark == .same ? "" : segment.markSign + " "
         var name = segment.owner.isEmpty ? segment.label : "\(segment.owner) \(segment.label)"
         if isAperture { name += " \(segment.range)" } else if !isTall { name += "  \(hex(segment.range.first))" }
         if segment.isEmptyWindow { name += "  empty" }
-        let room = (width - (start - x) - 8 - right.count * 7) * 10 / 66
+        // Bold letters are wider.
+        let letter = isAperture || !mark.isEmpty ? 75 : 66
+        let room = (width - (start - x) - 10 - right.count * 7) * 10 / letter
         text(mark + cut(name, room - mark.count), x: start, y: y + 12, mark.isEmpty ? (isAperture ? "a" : "") : "m")
         body.element(
             "text",
@@ -267,16 +308,17 @@ private struct SVGCanvas {
 
     private mutating func buses(_ maps: [AddressMap], _ h: Int) {
         var most = 0
+        let axis = BusAxis(maps.filter { h < $0.hosts.count }.map { $0.hosts[h].buses }, width: columnWidth - 154)
         for (c, map) in maps.enumerated() where h < map.hosts.count {
             column = c
             let buses = map.hosts[h].buses
             let counts = "\(buses.count(.used)) in use, \(buses.count(.reserved)) reserved, \(buses.count(.free)) free"
             text("bus numbers: \(counts)", x: left(c), y: height + 12, "a")
             var y = height + 20
-            strip(buses, x: left(c), y: y, name: map.hosts[h].name)
+            strip(buses, axis, x: left(c), y: y, name: map.hosts[h].name)
             y += 20
             for bridge in buses.bridges {
-                draw(bridge, x: left(c), y: y)
+                draw(bridge, axis, x: left(c), y: y)
                 y += 15
             }
             for bridge in buses.unnumbered {
@@ -288,35 +330,44 @@ private struct SVGCanvas {
         height += most + 6
     }
 
-    /// The left edge of a bus number on the axis, which starts behind the labels.
-    private func axis(_ number: Int) -> Int { 150 + number * (columnWidth - 154) / 256 }
-
-    private mutating func strip(_ buses: BusMap, x: Int, y: Int, name: String) {
+    private mutating func strip(_ buses: BusMap, _ axis: BusAxis, x: Int, y: Int, name: String) {
         text(name, x: x + 4, y: y + 11, "")
-        var start = 0
-        while start < 256 {
-            var end = start
-            while end < 255, buses.numbers[end + 1] == buses.numbers[start] { end += 1 }
+        for run in axis.runs {
             let fill: String
-            switch buses.numbers[start] {
+            switch buses.numbers[run.lowerBound] {
             case .used: fill = "#222"
             case .reserved: fill = "url(#p-blk)"
             case .free: fill = "#fff"
             case .outside: fill = "#eee"
             }
+            let left = x + 150 + axis[run.lowerBound]
+            let width = axis[run.upperBound] - axis[run.lowerBound]
             body.element(
                 "rect",
                 [
-                    ("x", "\(x + axis(start))"), ("y", "\(y)"), ("width", "\(max(axis(end + 1) - axis(start), 1))"),
-                    ("height", "14"), ("fill", fill), ("stroke", "#555"), ("stroke-width", "0.5"),
+                    ("x", "\(left)"), ("y", "\(y)"), ("width", "\(max(width, 1))"), ("height", "14"), ("fill", fill),
+                    ("stroke", "#555"), ("stroke-width", "0.5"),
                 ]
             )
-            start = end + 1
+            // The numbers where there is room: the first of a cell, both ends of a longer run.
+            let first = bareHex(UInt64(run.lowerBound), width: 2)
+            let last = bareHex(UInt64(run.upperBound - 1), width: 2)
+            let label = run.count == 1 ? first : "\(first)-\(last)"
+            guard width >= label.count * 6 + 3 else { continue }
+            let isDark = buses.numbers[run.lowerBound] == .used
+            body.element(
+                "text",
+                [
+                    ("x", "\(left + width / 2)"), ("y", "\(y + 11)"), ("text-anchor", "middle"),
+                    ("class", isDark ? "q inv" : buses.numbers[run.lowerBound] == .reserved ? "q halo" : "q"),
+                ],
+                label
+            )
         }
         body.raw("\n")
     }
 
-    private mutating func draw(_ bridge: BusMap.Bridge, x: Int, y: Int) {
+    private mutating func draw(_ bridge: BusMap.Bridge, _ axis: BusAxis, x: Int, y: Int) {
         let was = bridge.before.map { ", was \($0)" } ?? ""
         let summary = "\(bridge.owner) \(bridge.detail) \(bridge.range)\(was)"
         var attributes = [
@@ -341,15 +392,15 @@ private struct SVGCanvas {
         body.element(
             "rect",
             [
-                ("class", "b"), ("x", "\(x + axis(first))"), ("y", "\(y + 1)"),
-                ("width", "\(max(axis(last + 1) - axis(first), 2))"), ("height", "11"), ("fill", "#cfe3f5"),
+                ("class", "b"), ("x", "\(x + 150 + axis[first])"), ("y", "\(y + 1)"),
+                ("width", "\(max(axis[last + 1] - axis[first], 2))"), ("height", "11"), ("fill", "#cfe3f5"),
             ]
         )
         body.element(
             "rect",
             [
-                ("x", "\(x + axis(first))"), ("y", "\(y + 1)"), ("width", "\(max(axis(first + 1) - axis(first), 2))"),
-                ("height", "11"), ("fill", "#222"),
+                ("x", "\(x + 150 + axis[first])"), ("y", "\(y + 1)"),
+                ("width", "\(max(axis[first + 1] - axis[first], 2))"), ("height", "11"), ("fill", "#222"),
             ]
         )
         body.raw("</g>\n")

@@ -69,7 +69,13 @@ public struct TerminalMap: Hashable, Sendable {
 
     private func add(_ host: HostMap, to lines: inout [String]) {
         lines.append("host bridge \(host.name) \(host.buses.range)")
+        var section = ""
         for aperture in host.apertures {
+            if aperture.section != section {
+                section = aperture.section
+                lines.append("")
+                lines.append(section)
+            }
             let free = aperture.flattened.filter { $0.content == .free }
             let largest = free.map(\.range.largestAlignedBlock).max() ?? 0
             lines.append("")

@@ -43,17 +43,56 @@ struct ToolTests {
         }
         let csv = try Command.run("compare", "--csv", "--policies", "today,seabios", "--from", Self.failed)
         #expect(csv.output.hasPrefix("figure,today,seabios"))
-        let explained = try Command.run(
-            "compare",
-            "--explain",
-            "--policies",
-            "today,seabios",
-            "--from",
-            Self.failed
-        )
-        #expect(explained.output.hasPrefix("today -> seabios"))
         #expect(try Command.run("compare", "--policies", "nobody", "--from", Self.failed).status == 64)
-        #expect(try Command.run("compare", "--explain", "--from", Self.failed).status == 64)
+    }
+
+    @Test("compare: policies with platforms and words, and words that nobody knows")
+    func policyWords() throws {
+        func status(_ word: String) throws -> Int32 {
+            try Command.run("compare", "--policies", word, "--from", Self.failed).status
+        }
+        for word in [
+            "linux-6.12@arm64-dt", "linux-7.2@powernv", "linux-6.1@pseries", "linux-6.1+realloc", "linux-7.2+nocrs",
+            "linux-6.12@x86-acpi+realloc=off+hpmmiosize=16M", "optimal", "movable",
+        ] {
+            #expect(try status(word) == 0, "\(word)")
+        }
+        for word in [
+            "linux-2.4", "linux-6.12@vax", "linux-6.12@", "linux-6.12+", "linux-6.12+bogus", "linux-6.12@arm64-dt@arm64-dt",
+            "seabios+realloc", ",",
+        ] {
+            #expect(try status(word) == 64, "\(word)")
+        }
+    }
+
+    @Test("compare: where two policies part, in words and as a document")
+    func explain() throws {
+        let text = try Command.run("compare", "--explain", "seabios", "ovmf", "--from", Self.failed)
+        #expect(text.status == 0)
+        #expect(text.output.hasPrefix("seabios and ovmf part at 0000:01:00.0 (bridge), pref window"))
+        #expect(text.output.contains("decisions that differ: "))
+        let same = try Command.run("compare", "--explain", "seabios", "seabios", "--from", Self.failed)
+        #expect(same.output == "seabios and seabios agree in everything\n")
+        let json = try Command.run("compare", "--explain", "ovmf", "edk2", "--json", "--from", Self.failed)
+        #expect(json.output.contains("pci-rebalance.parting/1"))
+        for words in [["--explain", "seabios"], ["--explain", "seabios", "nobody"], ["--explain", "a", "b", "c"]] {
+            #expect(try run(Command.path, ["compare", "--from", Self.failed] + words).status == 64, "\(words)")
+        }
+    }
+
+    @Test("compare: what the kernel would do with the next card")
+    func nextCard() throws {
+        let file = FixtureTests.fixture("three-root-ports-6.12/boot.snapshot.json")
+        let csv = try Command.run(
+            "compare", "--csv", "--policies", "today,seabios", "--plug", "nvme", "--plug", "testdev:64G", "--from", file
+        )
+        let rows = csv.output.split(separator: "\r\n").filter { $0.hasPrefix("plug ") }
+        #expect(rows.contains { $0.contains(" nvme,0,0") }, "\(rows)")
+        #expect(rows.contains { $0.contains("testdev") && !$0.hasSuffix(",0,0") }, "\(rows)")
+        let none = try Command.run("compare", "--csv", "--policies", "today", "--plug", "none", "--from", file)
+        #expect(!none.output.contains("plug "))
+        #expect(try Command.run("compare", "--port", "77:00.0", "--from", file).status == 64)
+        #expect(try Command.run("compare", "--plug", "teapot", "--from", file).status == 64)
     }
 
     @Test("map: on the terminal, as a drawing, as a page, before and after")

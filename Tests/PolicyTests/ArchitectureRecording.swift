@@ -12,7 +12,7 @@ struct ArchitectureRecording: Sendable {
     var platform: String
     /// The words after the fixed ones on the kernel's command line.
     var words: String
-    /// The tree before Linux; addresses are those of the first kernel.
+    /// The tree before Linux; bus numbers are firmware's where it gave any, else those of the first kernel.
     var topology: Topology
     var kernels: [Kernel] = []
 
@@ -87,7 +87,7 @@ private struct ArchitectureReader {
         var place: String
         var identity: Function.Identity
         var resources: [Resource] = []
-        var vfBARs: [(Int, ResourceFlags, UInt64)] = []
+        var vfBARs: [(bar: Int, flags: ResourceFlags, size: UInt64, address: UInt64)] = []
         var windows: [String]?
         var config = [UInt8](repeating: 0, count: 256)
     }
@@ -179,13 +179,14 @@ private struct ArchitectureReader {
     }
 
     private mutating func readBAR(_ words: [String]) -> Bool {
-        guard words.count == 6, !functions.isEmpty, let bar = Int(words[1]), var flags = Self.kinds[words[2]],
-            let size = number(words, 5)
+        guard words.count == (words[0] == "vfbar" ? 7 : 6), !functions.isEmpty, let bar = Int(words[1]),
+            var flags = Self.kinds[words[2]], let size = number(words, 5)
         else { return false }
         if words[3] == "64" { flags.insert(.memory64) }
         if words[4] == "pref" { flags.insert(.prefetchable) }
         if words[0] == "vfbar" {
-            functions[functions.count - 1].vfBARs.append((bar, flags, size))
+            guard let address = number(words, 6) else { return false }
+            functions[functions.count - 1].vfBARs.append((bar, flags, size, address))
             return true
         }
         guard let index = ResourceIndex(bar) else { return false }
@@ -247,34 +248,65 @@ private struct ArchitectureReader {
             throw ArchitectureRecording.FormatError(description: "expected a kernel, found none")
         }
         var bridges: [HostBridge] = []
-        for (i, host) in hosts.enumerated() {
+        for host in hosts {
             // The kernel's root bus reaches to the next root of the segment.
-            let next = hosts[(i + 1)...].first { $0.segment == host.segment }.map { $0.bus - 1 } ?? 255
-            let buses = BusRange(first: BusNumber(host.bus), last: BusNumber(next)) ?? BusRange(BusNumber(host.bus))
+            let next = hosts.filter { $0.segment == host.segment && $0.bus > host.bus }.map(\.bus).min()
+            let last = next.map { $0 - 1 } ?? 255
+            let buses = BusRange(first: BusNumber(host.bus), last: BusNumber(last)) ?? BusRange(BusNumber(host.bus))
             bridges.append(
                 HostBridge(segment: host.segment, busRange: buses, apertures: host.apertures, source: .kernelLog)
             )
         }
+        let addresses = addresses(known)
         return try Topology(
             kernel: KernelIdentity(),
             hostBridges: bridges,
             functions: functions.compactMap { draft in
-                known[draft.place].map { function(draft, at: $0.address, known) }
+                addresses[draft.place].map { function(draft, at: $0, addresses) }
             },
             blockers: blockers
         )
     }
 
+    /// Every function's address by the registers above it; where they hold no number, by the kernel's.
+    private func addresses(_ known: [String: ArchitectureRecording.Placed]) -> [String: FunctionAddress] {
+        var result: [String: FunctionAddress] = [:]
+        var owners: [String: String] = [:]
+        for draft in functions {
+            guard let kernel = known[draft.place]?.address else { continue }
+            let above = Self.above(draft.place)
+            let secondary = positions[above].map { functions[$0].config[0x19] } ?? 0
+            var number = secondary == 0 ? kernel.bus.rawValue : secondary
+            // A number that another bridge's bus has already: the bridge's registers do not lead here.
+            let key = { (number: UInt8) in "\(kernel.segment):\(number)" }
+            if let owner = owners[key(number)], owner != above {
+                number = (1...255).last { owners[key(UInt8($0))] == nil }.map(UInt8.init) ?? 255
+            }
+            owners[key(number)] = above
+            result[draft.place] = FunctionAddress(
+                segment: kernel.segment,
+                bus: BusNumber(number),
+                devfn: kernel.devfn
+            )
+        }
+        return result
+    }
+
+    private static func above(_ place: String) -> String {
+        place.split(separator: "/").dropLast().joined(separator: "/")
+    }
+
     private func function(
         _ draft: Draft,
         at address: FunctionAddress,
-        _ known: [String: ArchitectureRecording.Placed]
+        _ addresses: [String: FunctionAddress]
     ) -> Function {
         var config = ConfigSpace(draft.config)
+        restoreVFs(draft, &config)
         let capabilities = Capabilities(config)
         var resources = draft.resources
         let total = UInt64(capabilities.sriov?.totalVFs ?? 0)
-        for (bar, flags, size) in draft.vfBARs {
+        for (bar, flags, size, _) in draft.vfBARs {
             guard let index = ResourceIndex(7 + bar) else { continue }
             resources.append(
                 Resource(
@@ -300,15 +332,29 @@ private struct ArchitectureReader {
             }
             bridge = Function.Bridge(busRange: nil, registers: BridgeRegisters(config))
         }
-        let above = draft.place.split(separator: "/").dropLast().joined(separator: "/")
         return Function(
             address: address,
             identity: draft.identity,
             config: config,
             resources: resources.sorted { $0.index < $1.index },
             bridge: bridge,
-            parent: known[above]?.address
+            parent: addresses[Self.above(draft.place)]
         )
+    }
+
+    /// Puts the VF BARs' addresses into the SR-IOV capability, whose registers Linux has changed since.
+    private func restoreVFs(_ draft: Draft, _ config: inout ConfigSpace) {
+        guard let capability = Capabilities(config).extended.first(where: { $0.id == 0x10 }) else { return }
+        for entry in draft.vfBARs {
+            let offset = Int(capability.offset) + 0x24 + 4 * entry.bar
+            var low = UInt32(truncatingIfNeeded: entry.address)
+            if entry.flags.contains(.memory64) { low |= 4 }
+            if entry.flags.contains(.prefetchable) { low |= 8 }
+            config.write(low, at: offset, width: 4)
+            if entry.flags.contains(.memory64) {
+                config.write(UInt32(truncatingIfNeeded: entry.address >> 32), at: offset + 4, width: 4)
+            }
+        }
     }
 
     private func closed(_ index: ResourceIndex, _ flags: ResourceFlags) -> Resource {

@@ -87,8 +87,8 @@ struct ComparisonTests {
         let demand = ResourceDemand(try recording("seabios-01.txt").topology)
         let seabios = SeaBIOSPolicy(release: .v1_16_2).allocate(demand)
         #expect(PolicyDifference.all(seabios, seabios).isEmpty)
-        #expect(PolicyDifference.all(seabios, EDK2Policy().allocate(demand)).first?.what == "io window")
-        #expect(PolicyDifference.all(seabios, CorebootPolicy().allocate(demand)).first?.what == "bus range")
+        #expect(PolicyDifference.all(seabios, EDK2Policy().allocate(demand)).first?.decision == .windowSize)
+        #expect(PolicyDifference.all(seabios, CorebootPolicy().allocate(demand)).first?.decision == .busRange)
     }
 
     /// Trees with an empty hot-plug port, with the port's place.
@@ -132,6 +132,29 @@ struct ComparisonTests {
         }
     }
 
+    @Test("sizes are decided from the leaves up, places from the root down, and a rule stands behind every decision")
+    func decisions() throws {
+        let recording = try recording("seabios-12.txt")
+        let demand = ResourceDemand(recording.topology)
+        let policies: [any AllocationPolicy] = [SeaBIOSPolicy(release: .v1_16_2), EDK2Policy()]
+        let outcomes = policies.map { $0.allocate(demand) }
+        let all = PolicyDifference.all(outcomes[0], outcomes[1])
+        let order = LayoutDecision.allCases
+        let ranks = all.map { $0.decision == .omission ? 3 : order.firstIndex(of: $0.decision) ?? 9 }
+        #expect(ranks == ranks.sorted())
+        let depths = all.filter { $0.decision == .windowSize }.map(\.path.hops.count)
+        #expect(depths == depths.sorted(by: >))
+        #expect(Set(depths).count > 1)
+        let parting = try #require(PolicyParting((policies[0], outcomes[0]), (policies[1], outcomes[1]), demand))
+        #expect(parting.difference == all[0])
+        #expect(parting.firstRule != parting.secondRule)
+        #expect(parting.counts.reduce(0) { $0 + $1.count } == all.count)
+        #expect(PolicyParting((policies[0], outcomes[0]), (policies[0], outcomes[0]), demand) == nil)
+        for policy in policies {
+            for decision in LayoutDecision.allCases { #expect(policy.rule(for: decision).count > 10) }
+        }
+    }
+
     @Test("every word of the catalogue names a policy, with a name and a summary of its own")
     func catalog() throws {
         let topology = try recording("seabios-01.txt").topology
@@ -161,7 +184,7 @@ struct ComparisonTests {
         for kernel in ["linux-6.1", "linux-6.12", "linux-7.2"] {
             // The SMBus ports at 0x700 lie outside the apertures that the recording states.
             #expect(try bars(kernel).allSatisfy { $0.today.description == "0000:00:1f.3" })
-            #expect(try bars(kernel + "-anew").count > 5)
+            #expect(try bars(kernel + "@arm64-acpi").count > 5)
         }
     }
 }

@@ -8,6 +8,8 @@ import PCITopology
 public struct ComparisonTable: Hashable, Sendable, Encodable {
     /// One row per figure, one cell per policy.
     public struct Row: Hashable, Sendable, Encodable {
+        /// What the figure belongs to: `resources`, `space`, `buses`, `changes`, `aperture …`, `port …`.
+        public var group: String
         /// A stable word for machines: `requiredFailed`, `largestBlock 0000:00 0xc0000000`.
         public var key: String
         /// The label for people.
@@ -32,13 +34,24 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
     public var remarks: [String]
 
     /// Lays metrics side by side.
-    public init(_ metrics: [PolicyMetrics], outcomes: [PolicyOutcome] = []) {
+    ///
+    /// - Parameters:
+    ///   - metrics: one element per policy.
+    ///   - outcomes: for remarks about the runs, in any order.
+    ///   - forecasts: per policy what would become of cards that are plugged next, the same cards in the same order.
+    public init(
+        _ metrics: [PolicyMetrics],
+        outcomes: [PolicyOutcome] = [],
+        forecasts: [[HotAddForecast]] = []
+    ) {
         policies = metrics.map(\.policy)
         rows = []
         remarks = []
+        var group = "resources"
         func count(_ key: String, _ label: String, _ figure: (PolicyMetrics) -> Int) {
             rows.append(
                 Row(
+                    group: group,
                     key: key,
                     label: label,
                     cells: metrics.map {
@@ -51,6 +64,7 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
         func bytes(_ key: String, _ label: String, _ figure: (PolicyMetrics) -> UInt64?) {
             rows.append(
                 Row(
+                    group: group,
                     key: key,
                     label: label,
                     cells: metrics.map { metric in
@@ -64,32 +78,38 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
         count("requiredFailed", "required failed", \.requiredFailed)
         count("optionalPlaced", "optional placed", \.optionalPlaced)
         count("optionalFailed", "optional failed", \.optionalFailed)
+        count("violations", "would not work") { $0.violations.count }
+        group = "space"
         bytes("memoryUsed", "memory in use", \.memoryUsed)
         bytes("memoryTaken", "memory taken", \.memoryTaken)
         bytes("waste", "waste (taken, unused)", \.waste)
         bytes("windowSlack", "slack in windows", \.windowSlack)
         bytes("ioTaken", "I/O taken", \.ioTaken)
+        group = "buses"
         count("busesUsed", "buses in use", \.busesUsed)
         count("busesReserved", "buses reserved", \.busesReserved)
         count("busesFree", "buses free", \.busesFree)
+        group = "changes against today"
         count("functionsMoved", "functions moved", \.functionsMoved)
         count("functionsRenumbered", "functions renumbered", \.functionsRenumbered)
         count("bridgesChanged", "bridges changed", \.bridgesChanged)
-        count("violations", "would not work") { $0.violations.count }
+        group = "largest free aligned block"
         for (i, aperture) in (metrics.first?.apertures ?? []).enumerated() {
             let space = aperture.isIO ? "io" : "mem"
             bytes(
                 "largestBlock \(aperture.host) \(hex(aperture.range.first))",
-                "largest free \(space) \(aperture.host) \(hex(aperture.range.first))"
+                "\(space) \(aperture.host) \(hex(aperture.range.first))"
             ) { $0.apertures.indices.contains(i) ? $0.apertures[i].largestBlock : nil }
         }
         for port in metrics.first?.ports ?? [] {
             let found = metrics.map { metric in metric.ports.first { $0.path == port.path } }
+            group = "hot-plug port \(port.today.short)"
             for (kind, word) in ["io", "mem", "pref"].enumerated() {
                 rows.append(
                     Row(
+                        group: group,
                         key: "port \(port.path) \(word)",
-                        label: "\(port.today.short) free \(word)",
+                        label: "largest free \(word)",
                         cells: found.map { port in
                             let value = port.map { $0.largestBlocks[kind] }
                             return Cell(value: value, text: value.map { ByteCount($0).description } ?? "-")
@@ -97,11 +117,23 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
                     )
                 )
             }
+            rows.append(
+                Row(
+                    group: group,
+                    key: "port \(port.path) buses",
+                    label: "free buses",
+                    cells: found.map { port in
+                        let value = port.map(\.freeBuses)
+                        return Cell(value: value.map { UInt64(max($0, 0)) }, text: value.map { "\($0)" } ?? "-")
+                    }
+                )
+            )
             for (c, card) in port.cards.enumerated() {
                 rows.append(
                     Row(
+                        group: group,
                         key: "port \(port.path) cards \(card.profile)",
-                        label: "\(port.today.short) cards \(card.profile)",
+                        label: "room for \(card.profile)",
                         cells: found.map { port in
                             let value = port.map { $0.cards[c].count }
                             return Cell(value: value.map { UInt64(max($0, 0)) }, text: value.map { "\($0)" } ?? "-")
@@ -109,6 +141,19 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
                     )
                 )
             }
+        }
+        for (f, first) in (forecasts.first ?? []).enumerated() {
+            rows.append(
+                Row(
+                    group: "next card at \(first.port)",
+                    key: "plug \(first.port) \(first.card)",
+                    label: first.card,
+                    cells: forecasts.map { list in
+                        guard list.indices.contains(f) else { return Cell(value: nil, text: "-") }
+                        return Cell(value: list[f].harm.map { UInt64($0) }, text: list[f].text)
+                    }
+                )
+            )
         }
         for metric in metrics {
             if let halt = metric.halt { remarks.append("\(metric.policy): \(halt)") }
@@ -126,7 +171,7 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
 }
 
 extension ComparisonTable {
-    /// The table as aligned columns, one line per figure, and the remarks below.
+    /// The table as aligned columns: a heading per group, one line per figure, and the remarks below.
     /// - Parameter isBrief: only rows in which the policies differ.
     /// - Returns: lines that end in a newline each.
     public func text(isBrief: Bool = false) -> String {
@@ -139,19 +184,34 @@ extension ComparisonTable {
             let space = String(repeating: " ", count: max(width - text.count, 0))
             return right ? space + text : text + space
         }
-        var result = padded("", labels, right: false)
+        var result = padded("", labels + 2, right: false)
         for (p, policy) in policies.enumerated() { result += "  " + padded(policy, widths[p], right: true) }
         result += "\n"
+        var group = ""
         for row in shown {
-            result += padded(row.label, labels, right: false)
+            if row.group != group {
+                group = row.group
+                result += "\(group)\n"
+            }
+            result += "  " + padded(row.label, labels, right: false)
             for (p, cell) in row.cells.enumerated() { result += "  " + padded(cell.text, widths[p], right: true) }
             result += "\n"
         }
-        if !remarks.isEmpty {
-            result += "\n"
-            for remark in remarks { result += remark + "\n" }
+        return result + remarkText()
+    }
+
+    /// The remarks, those of several policies that say the same in one line.
+    public func remarkText() -> String {
+        var order: [Substring] = []
+        var policies: [Substring: [Substring]] = [:]
+        for remark in remarks {
+            guard let colon = remark.firstRange(of: ": ") else { continue }
+            let text = remark[colon.upperBound...]
+            if policies[text] == nil { order.append(text) }
+            policies[text, default: []].append(remark[..<colon.lowerBound])
         }
-        return result
+        guard !order.isEmpty else { return "" }
+        return "\n" + order.map { "\((policies[$0] ?? []).joined(separator: ", ")): \($0)\n" }.joined()
     }
 
     /// The table as comma-separated values (RFC 4180): exact numbers, one line per figure, no remarks.

@@ -15,6 +15,9 @@ public struct HotAddForecast: Hashable, Sendable {
     /// BARs of other functions that lose their address.
     public var lost: [String]
 
+    /// Whether the card was plugged at all: not under a policy that gave up.
+    public private(set) var isTried = true
+
     private init(port: TopologyPath, card: String, placed: Int, failed: [String], lost: [String]) {
         self.port = port
         self.card = card
@@ -24,7 +27,24 @@ public struct HotAddForecast: Hashable, Sendable {
     }
 
     /// Whether every BAR of the card gets an address and nobody else loses one.
-    public var works: Bool { failed.isEmpty && lost.isEmpty }
+    public var works: Bool { isTried && failed.isEmpty && lost.isEmpty }
+
+    /// BARs of the card that get no address, and of others that lose theirs; nil when it could not be tried.
+    public var harm: Int? { isTried ? failed.count + lost.count : nil }
+
+    /// `fits`, `3 of 4 BARs`, `fits, 1 other loses`, `-` when it could not be tried.
+    public var text: String {
+        guard isTried else { return "-" }
+        let card = failed.isEmpty ? "fits" : "\(placed) of \(placed + failed.count) BARs"
+        return lost.isEmpty ? card : "\(card), \(lost.count) lost"
+    }
+
+    /// What stands for a card under a policy that gave up.
+    public static func untried(port: TopologyPath, card: String) -> HotAddForecast {
+        var result = HotAddForecast(port: port, card: card, placed: 0, failed: [], lost: [])
+        result.isTried = false
+        return result
+    }
 
     /// Plugs `card` into the port at `port` and lets the native hot-plug driver configure it.
     ///

@@ -39,11 +39,27 @@ public struct LinuxBootPolicy: AllocationPolicy {
         do {
             var twin = try LinuxTwin(topology, behaviour: behaviour, platform: platform)
             _ = try twin.perform(.boot(platform))
-            return PolicyOutcome(asIn: try twin.topology(), policy: name, sizes: demand)
+            return complete(PolicyOutcome(asIn: try twin.topology(), policy: name, sizes: demand), demand)
         } catch {
             var outcome = LayoutDraft(demand).outcome(policy: name, defaultReason: "the twin refused the tree")
             outcome.halt = "\(error)"
             return outcome
         }
+    }
+
+    /// The outcome with the functions that the kernel did not find, in the demand's order.
+    private func complete(_ outcome: PolicyOutcome, _ demand: ResourceDemand) -> PolicyOutcome {
+        guard outcome.functions.count < demand.functions.count else { return outcome }
+        let found = Dictionary(outcome.functions.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
+        var result = outcome
+        result.functions = demand.functions.map { function in
+            if let entry = found[function.path] { return entry }
+            var entry = FunctionOutcome(path: function.path, today: function.today, bus: nil)
+            entry.resources = function.requests.map {
+                ResourceOutcome($0, range: nil, reason: "the kernel does not find the function")
+            }
+            return entry
+        }
+        return result
     }
 }

@@ -2,8 +2,8 @@
 
 public import PCITopology
 
-/// The policies by the words that users write: `--policies seabios,ovmf,linux-7.2`.
-public struct PolicyCatalog: Hashable, Sendable {
+/// The policies by the words that users write: `seabios`, `ovmf`, `linux-7.2`, `linux-6.12@arm64-dt+realloc`.
+public enum PolicyCatalog {
     /// One policy.
     public struct Entry: Hashable, Sendable {
         /// The word: lower case, no spaces.
@@ -12,8 +12,12 @@ public struct PolicyCatalog: Hashable, Sendable {
         public var meaning: String
     }
 
-    /// Every word, in the order of tables.
+    /// Every word without variations, in the order of tables.
     public static let entries: [Entry] = [
+        Entry(word: "today", meaning: "the layout as it stands"),
+        Entry(word: "linux-6.1", meaning: "Linux 6.1 booting on the registers as they are"),
+        Entry(word: "linux-6.12", meaning: "Linux 6.12 booting on the registers as they are"),
+        Entry(word: "linux-7.2", meaning: "Linux 7.2 booting on the registers as they are"),
         Entry(word: "seabios", meaning: "SeaBIOS 1.17.0"),
         Entry(word: "seabios-1.16", meaning: "SeaBIOS 1.16.2"),
         Entry(word: "edk2", meaning: "EDK2 without padding of hot-plug ports"),
@@ -23,47 +27,63 @@ public struct PolicyCatalog: Hashable, Sendable {
         Entry(word: "u-boot", meaning: "U-Boot's auto-configuration"),
         Entry(word: "freebsd", meaning: "FreeBSD, all windows closed at first"),
         Entry(word: "freebsd-keep", meaning: "FreeBSD on firmware's layout"),
-        Entry(word: "linux-6.1", meaning: "Linux 6.1 booting on the registers as they are"),
-        Entry(word: "linux-6.12", meaning: "Linux 6.12 booting on the registers as they are"),
-        Entry(word: "linux-7.2", meaning: "Linux 7.2 booting on the registers as they are"),
-        Entry(word: "linux-6.1-anew", meaning: "Linux 6.1 that claims nothing and assigns everything"),
-        Entry(word: "linux-6.12-anew", meaning: "Linux 6.12 that claims nothing and assigns everything"),
-        Entry(word: "linux-7.2-anew", meaning: "Linux 7.2 that claims nothing and assigns everything"),
+    ]
+
+    /// The words that may follow a kernel, and what they do: `@` and a platform, `+` and a word of `pci=`.
+    public static let variations = [
+        Entry(
+            word: "@PLATFORM",
+            meaning: "boots as that platform does: \(Platform.Preset.allCases.map(\.rawValue).joined(separator: ", "))"
+        ),
+        Entry(
+            word: "+WORD",
+            meaning: "with a word of pci=: realloc, realloc=off, nocrs, assign-busses, hpmmiosize=SIZE, …"
+        ),
     ]
 
     /// The policy that `word` stands for on the machine of `topology`, or nil for a word that is not in the catalogue.
     public static func policy(_ word: String, for topology: Topology) -> (any AllocationPolicy)? {
         switch word {
-        case "seabios": return SeaBIOSPolicy(release: .v1_17_0)
-        case "seabios-1.16": return SeaBIOSPolicy(release: .v1_16_2)
-        case "edk2": return EDK2Policy(padding: .none)
-        case "ovmf": return EDK2Policy(padding: .ovmf)
-        case "coreboot": return CorebootPolicy()
-        case "coreboot-high": return CorebootPolicy(allowsHigh: true)
-        case "u-boot": return UBootPolicy()
-        case "freebsd": return FreeBSDPolicy()
-        case "freebsd-keep": return FreeBSDPolicy(keepsToday: true)
-        default: return kernel(word, for: topology)
+        case "today": PresentPolicy(topology)
+        case "seabios": SeaBIOSPolicy(release: .v1_17_0)
+        case "seabios-1.16": SeaBIOSPolicy(release: .v1_16_2)
+        case "edk2": EDK2Policy(padding: .none)
+        case "ovmf": EDK2Policy(padding: .ovmf)
+        case "coreboot": CorebootPolicy()
+        case "coreboot-high": CorebootPolicy(allowsHigh: true)
+        case "u-boot": UBootPolicy()
+        case "freebsd": FreeBSDPolicy()
+        case "freebsd-keep": FreeBSDPolicy(keepsToday: true)
+        default: kernel(word, for: topology)
         }
     }
 
-    private static func kernel(_ word: String, for topology: Topology) -> (any AllocationPolicy)? {
-        let isAnew = word.hasSuffix("-anew")
-        let name = isAnew ? String(word.dropLast(5)) : word
-        guard let behaviour = KernelBehaviour.presets.first(where: { $0.name == name }) else { return nil }
-        var platform = Platform(
-            architecture: topology.kernel.architecture,
-            commandLine: topology.kernel.commandLine
-        )
-        if isAnew {
-            platform.boot = .rootBus
-            platform.readsBridgeWindows = false
+    /// `linux-6.12`, then optionally `@` and a platform, then any number of `+` and a word of `pci=`.
+    private static func kernel(_ word: String, for topology: Topology) -> LinuxBootPolicy? {
+        let parts = word.split(separator: "+", omittingEmptySubsequences: false)
+        let head = parts[0].split(separator: "@", omittingEmptySubsequences: false)
+        guard head.count <= 2, let behaviour = KernelBehaviour.presets.first(where: { $0.name == head[0] }),
+            parts.dropFirst().allSatisfy({ !$0.isEmpty && !$0.contains(" ") && !$0.contains(",") })
+        else { return nil }
+        let words = parts.dropFirst().map { " pci=\($0)" }.joined()
+        let platform: Platform
+        var name: String
+        if head.count == 2 {
+            guard let preset = Platform.Preset(rawValue: String(head[1])) else { return nil }
+            platform = Platform(preset, commandLine: words)
+            name = preset.rawValue
+        } else {
+            platform = Platform(
+                architecture: topology.kernel.architecture,
+                commandLine: (topology.kernel.commandLine ?? "") + words
+            )
+            name = topology.kernel.architecture ?? "x86"
         }
-        return LinuxBootPolicy(
-            topology,
-            behaviour: behaviour,
-            platform: platform,
-            platformName: isAnew ? "anew" : topology.kernel.architecture ?? "x86"
-        )
+        // A word that changes nothing is one that is not known.
+        if parts.count > 1 {
+            for part in parts.dropFirst() where !Platform.knows(String(part)) { return nil }
+            name += "+" + parts.dropFirst().joined(separator: "+")
+        }
+        return LinuxBootPolicy(topology, behaviour: behaviour, platform: platform, platformName: name)
     }
 }

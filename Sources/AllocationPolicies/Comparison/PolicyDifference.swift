@@ -8,6 +8,8 @@ public struct PolicyDifference: Hashable, Sendable {
     public var path: TopologyPath
     /// The address at present.
     public var today: FunctionAddress
+    /// The decision in which they part.
+    public var decision: LayoutDecision
     /// What differs: `bus range`, `mem window`, `BAR 0`.
     public var what: String
     /// What the first policy does.
@@ -15,39 +17,65 @@ public struct PolicyDifference: Hashable, Sendable {
     /// What the second policy does.
     public var second: String
 
-    /// All differences of two outcomes, in the order in which allocators decide: bus numbers, then windows, then BARs,
-    /// each from the root down.
+    /// All differences of two outcomes, in the order in which allocators decide: bus numbers from the root down, window
+    /// sizes from the leaves up, then places of windows and of BARs from the root down.
+    ///
+    /// A window whose size differs is listed with its size, not with its place.
+    /// - Complexity: O(n) in the number of resources.
     public static func all(_ a: PolicyOutcome, _ b: PolicyOutcome) -> [PolicyDifference] {
         let other = Dictionary(b.functions.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         var buses: [PolicyDifference] = []
-        var windows: [PolicyDifference] = []
+        var sizes: [(depth: Int, difference: PolicyDifference)] = []
+        var places: [PolicyDifference] = []
         var resources: [PolicyDifference] = []
         for x in a.functions {
             guard let y = other[x.path] else { continue }
-            func differ(_ what: String, _ first: String, _ second: String) -> PolicyDifference {
-                PolicyDifference(path: x.path, today: x.today, what: what, first: first, second: second)
+            func differ(_ decision: LayoutDecision, _ what: String, _ first: String, _ second: String)
+                -> PolicyDifference
+            {
+                PolicyDifference(
+                    path: x.path,
+                    today: x.today,
+                    decision: decision,
+                    what: what,
+                    first: first,
+                    second: second
+                )
             }
             if x.buses != y.buses {
-                buses.append(differ("bus range", x.buses?.description ?? "none", y.buses?.description ?? "none"))
+                buses.append(
+                    differ(.busRange, "bus range", x.buses?.description ?? "none", y.buses?.description ?? "none")
+                )
             }
             for index in [ResourceIndex.ioWindow, .memoryWindow, .prefetchableWindow] {
                 let (p, q) = (x.window(index), y.window(index))
-                if p != q { windows.append(differ("\(index)", text(p, "closed"), text(q, "closed"))) }
+                guard p != q else { continue }
+                let texts = (text(p, "closed"), text(q, "closed"))
+                if p?.size == q?.size, p != nil, q != nil {
+                    places.append(differ(.windowPlace, "\(index)", texts.0, texts.1))
+                } else {
+                    sizes.append((x.path.hops.count, differ(.windowSize, "\(index)", texts.0, texts.1)))
+                }
             }
             for resource in x.resources {
                 let counterpart = y.resources.first { $0.index == resource.index }
-                if resource.range != counterpart?.range {
-                    resources.append(
-                        differ(
-                            "\(resource.index)",
-                            text(resource.range, resource.reason ?? "no address"),
-                            text(counterpart?.range, counterpart?.reason ?? "no address")
-                        )
+                guard resource.range != counterpart?.range else { continue }
+                let isOmitted = resource.range == nil || counterpart?.range == nil
+                resources.append(
+                    differ(
+                        isOmitted ? .omission : .place,
+                        "\(resource.index)",
+                        text(resource.range, resource.reason ?? "no address"),
+                        text(counterpart?.range, counterpart?.reason ?? "no address")
                     )
-                }
+                )
             }
         }
-        return buses + windows + resources
+        // Deepest first; stable, so that siblings stay in walk order.
+        let bottomUp = sizes.enumerated().sorted {
+            ($1.element.depth, $0.offset) < ($0.element.depth, $1.offset)
+        }.map(\.element.difference)
+        return buses + bottomUp + places + resources
     }
 
     private static func text(_ range: AddressRange?, _ absent: String) -> String {

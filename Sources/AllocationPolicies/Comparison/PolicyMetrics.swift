@@ -117,13 +117,17 @@ extension PolicyMetrics {
                 case (false, false): optionalFailed += 1
                 }
                 guard let range = resource.range else { continue }
-                if resource.kind == .io { ioUsed += range.clampedSize } else { memoryUsed += range.clampedSize }
+                if resource.kind == .io {
+                    ioUsed = ioUsed.saturatingSum(range.clampedSize)
+                } else {
+                    memoryUsed = memoryUsed.saturatingSum(range.clampedSize)
+                }
             }
         }
         for (h, host) in demand.hosts.enumerated() {
             let name = "\(bareHex(UInt64(host.segment), width: 4)):\(host.busRange.first)"
-            memoryTaken += survey.rootClaims(h, isIO: false).reduce(0) { $0 + $1.clampedSize }
-            ioTaken += survey.rootClaims(h, isIO: true).reduce(0) { $0 + $1.clampedSize }
+            memoryTaken = memoryTaken.saturatingSum(survey.rootClaims(h, isIO: false).totalSize)
+            ioTaken = ioTaken.saturatingSum(survey.rootClaims(h, isIO: true).totalSize)
             for aperture in host.apertures {
                 guard let range = aperture.range.shifted(by: aperture.offset) else { continue }
                 let obstacles = host.obstacles.filter { $0.isIO == aperture.isIO }.map {
@@ -135,7 +139,7 @@ extension PolicyMetrics {
                         host: name,
                         range: range,
                         isIO: aperture.isIO,
-                        free: free.reduce(0) { $0.addingReportingOverflow($1.clampedSize).partialValue },
+                        free: free.totalSize,
                         largestBlock: free.map(\.largestAlignedBlock).max() ?? 0
                     )
                 )
@@ -149,7 +153,7 @@ extension PolicyMetrics {
         for (place, function) in demand.functions.enumerated() {
             guard let ability = function.bridge, let entry = survey.entry(place) else { continue }
             let free = survey.freeInWindows(of: place)
-            windowSlack += (free[1] + free[2]).reduce(0) { $0 + $1.clampedSize }
+            windowSlack = windowSlack.saturatingSum((free[1] + free[2]).totalSize)
             guard ability.isHotPlug else { continue }
             let host = demand.hosts[function.host]
             let bus = free.enumerated().map { k, ranges in ranges.map { host.busRange(of: $0, isIO: k == 0) } }
@@ -182,4 +186,17 @@ extension PolicyMetrics {
             if function.windows != old.windows { bridgesChanged += 1 }
         }
     }
+}
+
+extension UInt64 {
+    /// The sum, 2^64-1 where it would be more: layouts that make no sense may claim the whole space twice.
+    fileprivate func saturatingSum(_ other: UInt64) -> UInt64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
+    }
+}
+
+extension [AddressRange] {
+    /// The bytes in all ranges together, at most 2^64-1.
+    fileprivate var totalSize: UInt64 { reduce(UInt64(0)) { $0.saturatingSum($1.clampedSize) } }
 }

@@ -161,6 +161,8 @@ public protocol AllocationPolicy: Sendable {
     var name: String { get }
     /// One sentence on what it does.
     var summary: String { get }
+    /// The rule by which it takes a decision, one sentence without a capital or a full stop.
+    func rule(for decision: LayoutDecision) -> String
     /// Lays out the tree.
     func allocate(_ demand: ResourceDemand) -> PolicyOutcome
 }

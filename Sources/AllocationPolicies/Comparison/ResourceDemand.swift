@@ -112,6 +112,13 @@ public struct HostDemand: Hashable, Sendable {
         busRange = host.busRange
         apertures = host.apertures.compactMap(ApertureDemand.init)
         obstacles = []
+        // Video memory and option ROMs of old answer below 1 MiB, although an aperture may reach there.
+        if let legacy = AddressRange(first: 0, last: 0xf_ffff) {
+            for aperture in apertures where !aperture.isIO {
+                guard let range = aperture.range.intersection(legacy) else { continue }
+                obstacles.append(Obstacle(range: range, isIO: false, name: "legacy memory"))
+            }
+        }
         for blocker in blockers {
             for aperture in host.apertures where aperture.isIO == blocker.isIO && aperture.range.overlaps(blocker.range)
             {

@@ -118,6 +118,23 @@ public struct Platform: Sendable, Hashable {
         }
     }
 
+    /// Whether a word after `pci=` is one that the platform acts on.
+    static func knows(_ option: String) -> Bool {
+        // Two platforms that differ in everything a word can set.
+        var first = Platform()
+        first.apply(option)
+        if first != Platform() { return true }
+        var other = Platform()
+        other.reallocation = .off
+        other.hotPlugIO = 0
+        other.hotPlugMemory = 0
+        other.hotPlugPrefetchable = 0
+        other.hotPlugBuses = 0
+        var changed = other
+        changed.apply(option)
+        return changed != other
+    }
+
     private mutating func apply(_ option: String) {
         func value(_ prefix: String) -> UInt64? {
             option.hasPrefix(prefix) ? Self.memparse(option.dropFirst(prefix.count)) : nil

@@ -31,6 +31,11 @@ extension TwinState {
             devices[device].hasPrefetchWindow = facts[device].hasPrefetchWindow
             devices[device].hasPrefetchWindow64 = facts[device].hasPrefetch64
             devices[device].isHotPlugBridge = facts[device].isSlotHotPlug
+            if platform.boot == .powerPCSurvey {
+                // The device tree's bridges are not asked which windows they have (`of_create_pci_dev`).
+                devices[device].hasIOWindow = false
+                devices[device].hasPrefetchWindow = false
+            }
         case 2:
             if held.classWord == 0x0607 { readBARs(device, count: 1) } else { devices[device].classCode = 0 }
         default:

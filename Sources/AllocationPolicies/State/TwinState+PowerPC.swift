@@ -188,13 +188,13 @@ extension TwinState {
             let port = buses[outer].bridge
             guard port != none, buses[devices[port].bus].isRoot else { return }
         }
-        let segments = segments(bus)
+        guard let segments = segments(bus) else { return }
         let host = hosts[Int(buses[bus].host)]
         var sparesInterrupts = false
         for window in (facts[bridge].firstResource &+ 13)...(facts[bridge].firstResource &+ 15) {
             let held = resources[window]
             guard held.flags != 0, held.parent != none else { continue }
-            let isWide = segments.map { $0.first <= held.start && held.start <= $0.last } ?? false
+            let isWide = segments.first <= held.start && held.start <= segments.last
             let wanted: UInt32
             if held.flags & Flag.io != 0 {
                 wanted = Flag.io

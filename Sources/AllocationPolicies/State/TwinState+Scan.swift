@@ -133,6 +133,8 @@ extension TwinState {
             function = facts[function].nextSibling
         } else {
             ari = false
+            // A listing that leaves function 0 out: where others were found, it answered.
+            isMulti = facts[function].devfn & 7 != 0
         }
         let last: UInt8 = ari ? 0xff : device << 3 | 7
         while function != none, facts[function].devfn <= last {

@@ -10,8 +10,8 @@ struct CompareCommand: ParsableCommand {
         commandName: "compare",
         abstract: "Lay one tree out under many allocation policies and compare",
         discussion: """
-            Policies: \(PolicyWords.names.joined(separator: ", ")). Figures in which the policies agree are left out \
-            unless -v is given. Nothing is written.
+            Policies: \(PolicyWords.help). Figures in which the policies agree are left out unless -v is given. \
+            Nothing is written to the machine.
             """
     )
 
@@ -21,43 +21,129 @@ struct CompareCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The policies to compare, separated by commas.", valueName: "names"))
     var policies: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Forecast what the kernel would do with this card at every empty hot-plug port.",
+            discussion: "May be given several times: \(CardWords.all). nvme and gpu-256m unless given; none for no card.",
+            valueName: "card"
+        )
+    )
+    var plug: [String] = []
+
+    @Option(help: ArgumentHelp("Plug only behind this port.", valueName: "address"))
+    var port: String?
+
     @Flag(help: "Write comma-separated values.")
     var csv = false
 
-    @Flag(help: "List what the second of two policies does differently from the first.")
-    var explain = false
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Say where two policies part first, by which rules, and what else differs.", valueName: "a b")
+    )
+    var explain: [String] = []
 
     func validate() throws {
-        guard [csv, explain, output.json].filter(\.self).count <= 1 else {
-            throw ValidationError("expected one of --json, --csv and --explain, found several")
+        guard [csv, output.json].filter(\.self).count <= 1 else {
+            throw ValidationError("expected one of --json and --csv, found both")
         }
-        if explain, policies?.split(separator: ",").count != 2 {
-            throw ValidationError("expected two names after --policies with --explain")
+        guard !explain.isEmpty else { return }
+        guard explain.count == 2 else {
+            throw ValidationError("expected the names of two policies after --explain, found \(explain.count)")
+        }
+        if csv || policies != nil || !plug.isEmpty {
+            throw ValidationError("expected --explain without --policies, --plug and --csv")
         }
     }
 
     func run() throws {
         let topology = try reading.topology(output)
         let demand = ResourceDemand(topology)
-        let outcomes = try PolicyWords.outcomes(policies, of: topology, demand: demand)
-        if explain { return try StandardOutput.write(explanation(outcomes)) }
+        if explain.count == 2 { return try explainParting(topology, demand) }
+        let cards = try cards()
+        let ports = try ports(topology)
+        let runs = try PolicyWords.outcomes(policies, of: topology, demand: demand)
         let today = PolicyOutcome(asIn: topology, policy: "today", sizes: demand)
-        let metrics = outcomes.map { PolicyMetrics($0, demand, today: today) }
+        let comparison = Comparison(
+            metrics: runs.map { PolicyMetrics($0.outcome, demand, today: today) },
+            outcomes: runs.map(\.outcome),
+            forecasts: runs.map { run in forecasts(run.outcome, topology, ports, cards) }
+        )
         if output.json {
-            try StandardOutput.write(comparisonJSON(ComparisonTable(metrics, outcomes: outcomes)))
+            try StandardOutput.write(comparisonJSON(comparison.table))
         } else if csv {
-            try StandardOutput.write(ComparisonTable(metrics, outcomes: outcomes).csv())
+            try StandardOutput.write(comparison.table.csv())
         } else {
-            let text = ComparisonText(metrics: metrics, outcomes: outcomes, isBrief: output.verbose == 0)
+            let text = ComparisonText(comparison: comparison, isBrief: output.verbose == 0)
             try StandardOutput.write(text.render(columns: StandardOutput.columns))
         }
     }
 
-    private func explanation(_ outcomes: [PolicyOutcome]) -> String {
-        guard outcomes.count == 2 else { return "" }
-        let differences = PolicyDifference.all(outcomes[0], outcomes[1])
-        guard !differences.isEmpty else { return "\(outcomes[0].policy) and \(outcomes[1].policy) agree\n" }
-        let lines = differences.map { "\($0.today) \($0.what): \($0.first) -> \($0.second)\n" }
-        return "\(outcomes[0].policy) -> \(outcomes[1].policy)\n" + lines.joined()
+    // MARK: The next card
+
+    private func cards() throws(CommandEnd) -> [CardProfile] {
+        if plug == ["none"] { return [] }
+        if plug.isEmpty { return [.nvme, .gpu256M] }
+        var result: [CardProfile] = []
+        for word in plug { result.append(try CardWords.card(word)) }
+        return result
+    }
+
+    /// The empty hot-plug ports, or the one that was named.
+    private func ports(_ topology: Topology) throws(CommandEnd) -> [TopologyPath] {
+        if let port {
+            guard let address = FunctionAddress(parsing: port), let i = topology.position(of: address) else {
+                throw CommandEnd(.usage, "expected the address of a port, found \(port)")
+            }
+            guard topology.functions[i].isBridge, topology.children(of: i).isEmpty else {
+                throw CommandEnd(.usage, "expected an empty port, \(address) is none")
+            }
+            return [topology.path(of: i)]
+        }
+        return topology.functions.indices.filter {
+            topology.functions[$0].isHotPlugBridge && topology.children(of: $0).isEmpty
+        }.map { topology.path(of: $0) }
+    }
+
+    private func forecasts(
+        _ outcome: PolicyOutcome,
+        _ topology: Topology,
+        _ ports: [TopologyPath],
+        _ cards: [CardProfile]
+    ) -> [HotAddForecast] {
+        let behaviour = KernelChoice.behaviour(for: topology, isQuiet: true)
+        let platform = Platform(
+            architecture: topology.kernel.architecture,
+            commandLine: topology.kernel.commandLine
+        )
+        return ports.flatMap { port in
+            cards.map { card in
+                // What the twin refuses, as what a policy never laid out, cannot be tried.
+                let forecast =
+                    outcome.halt != nil
+                    ? nil
+                    : try? HotAddForecast(
+                        after: outcome,
+                        of: topology,
+                        port: port,
+                        card: card,
+                        behaviour: behaviour,
+                        platform: platform
+                    )
+                return forecast ?? .untried(port: port, card: card.name)
+            }
+        }
+    }
+
+    // MARK: Where two part
+
+    private func explainParting(_ topology: Topology, _ demand: ResourceDemand) throws {
+        let runs = try PolicyWords.outcomes(explain.joined(separator: ","), of: topology, demand: demand)
+        guard runs.count == 2 else {
+            throw CommandEnd(.usage, "expected the names of two policies after --explain, found \(runs.count)")
+        }
+        let parting = PolicyParting(runs[0], runs[1], demand)
+        if output.json { return try StandardOutput.write(partingJSON(parting, explain)) }
+        let text = PartingText(parting: parting, names: explain, isVerbose: output.verbose > 0)
+        try StandardOutput.write(text.render(columns: StandardOutput.columns))
     }
 }

@@ -56,7 +56,7 @@ struct MapCommand: ParsableCommand {
     }
 
     private func maps(of topology: Topology) throws(CommandEnd) -> [AddressMap] {
-        let today = AddressMap(topology, title: after || policies != nil ? "today" : "PCI address map")
+        let today = AddressMap(topology, title: "today")
         var maps = [today]
         if after {
             let planned = try Self.planned(topology, isQuiet: output.quiet)
@@ -64,7 +64,7 @@ struct MapCommand: ParsableCommand {
         }
         if let policies {
             let demand = ResourceDemand(topology)
-            for outcome in try PolicyWords.outcomes(policies, of: topology, demand: demand) {
+            for (_, outcome) in try PolicyWords.outcomes(policies, of: topology, demand: demand) {
                 do {
                     let applied = try outcome.applied(to: topology)
                     maps.append(AddressMap(applied, title: outcome.policy).marked(against: today))

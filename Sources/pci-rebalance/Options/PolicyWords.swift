@@ -2,52 +2,47 @@
 
 import AllocationPolicies
 import PCITopology
+import RebalancePlanner
 
-/// Allocation policies by name: `today`, `linux-6.12`, `seabios`, …
+/// Allocation policies by name: `today`, `linux-6.12`, `linux-7.2@arm64-acpi`, `seabios`, `optimal`, …
 enum PolicyWords {
     /// The names, in the order of tables.
-    static let names = [
-        "today", "linux-6.1", "linux-6.12", "linux-7.2", "seabios", "edk2", "ovmf", "coreboot", "u-boot", "freebsd",
+    static let names = PolicyCatalog.entries.map(\.word) + IdealPolicy.Kind.allCases.map(\.rawValue).reversed()
+
+    /// What is compared unless names are given.
+    static let usual = [
+        "today", "linux-6.12", "linux-7.2", "linux-7.2@arm64-acpi", "seabios", "ovmf", "edk2", "coreboot", "u-boot",
+        "freebsd", "movable", "optimal",
     ]
 
-    /// What the named policy makes of the tree.
-    static func outcome(
-        _ name: String,
-        of topology: Topology,
-        demand: ResourceDemand
-    ) throws(CommandEnd) -> PolicyOutcome {
-        if name == "today" { return PolicyOutcome(asIn: topology, policy: "today", sizes: demand) }
-        if let behaviour = KernelBehaviour.presets.first(where: { $0.name == name }) {
-            let kernel = topology.kernel
-            let policy = LinuxBootPolicy(
-                topology,
-                behaviour: behaviour,
-                platform: Platform(architecture: kernel.architecture, commandLine: kernel.commandLine),
-                platformName: kernel.architecture ?? "x86_64"
-            )
-            return policy.allocate(demand)
-        }
-        switch name {
-        case "seabios": return SeaBIOSPolicy().allocate(demand)
-        case "edk2": return EDK2Policy(padding: .none).allocate(demand)
-        case "ovmf": return EDK2Policy(padding: .ovmf).allocate(demand)
-        case "coreboot": return CorebootPolicy().allocate(demand)
-        case "u-boot": return UBootPolicy().allocate(demand)
-        case "freebsd": return FreeBSDPolicy().allocate(demand)
-        default:
-            throw CommandEnd(.usage, "expected a policy (\(names.joined(separator: ", "))), found \(name)")
-        }
+    /// Names and variations for help texts.
+    static var help: String {
+        let variations = PolicyCatalog.variations.map { "\($0.word) \($0.meaning)" }.joined(separator: "; ")
+        return "\(names.joined(separator: ", ")). After a Linux: \(variations)"
     }
 
-    /// The outcomes of the policies that `list` names, separated by commas; all of them for nil.
+    /// The policy of that name, for the tree.
+    static func policy(_ name: String, for topology: Topology) throws(CommandEnd) -> any AllocationPolicy {
+        if let kind = IdealPolicy.Kind(rawValue: name) { return IdealPolicy(topology, kind) }
+        if let policy = PolicyCatalog.policy(name, for: topology) { return policy }
+        throw CommandEnd(
+            .usage,
+            "expected a policy (\(names.joined(separator: ", ")), or linux-…@PLATFORM+WORD), found \(name)"
+        )
+    }
+
+    /// The policies that `list` names, separated by commas; the usual ones for nil. Each outcome bears the name given.
     static func outcomes(
         _ list: String?,
         of topology: Topology,
         demand: ResourceDemand
-    ) throws(CommandEnd) -> [PolicyOutcome] {
-        var result: [PolicyOutcome] = []
-        for name in list?.split(separator: ",").map(String.init) ?? names {
-            result.append(try outcome(name, of: topology, demand: demand))
+    ) throws(CommandEnd) -> [(policy: any AllocationPolicy, outcome: PolicyOutcome)] {
+        var result: [(policy: any AllocationPolicy, outcome: PolicyOutcome)] = []
+        for name in list?.split(separator: ",").map(String.init) ?? usual {
+            let policy = try policy(name, for: topology)
+            var outcome = policy.allocate(demand)
+            outcome.policy = name
+            result.append((policy, outcome))
         }
         guard !result.isEmpty else { throw CommandEnd(.usage, "expected at least one policy, found none") }
         return result

@@ -3,49 +3,60 @@
 import AllocationPolicies
 import PCITopology
 
+/// What `compare` found out: per policy its figures, its outcome, and what would become of the next cards.
+struct Comparison {
+    var metrics: [PolicyMetrics]
+    var outcomes: [PolicyOutcome]
+    var forecasts: [[HotAddForecast]]
+
+    /// All of it as a table.
+    var table: ComparisonTable { ComparisonTable(metrics, outcomes: outcomes, forecasts: forecasts) }
+
+    /// The same for some of the policies.
+    subscript(_ range: Range<Int>) -> Comparison {
+        Comparison(
+            metrics: Array(metrics[range]),
+            outcomes: Array(outcomes[range]),
+            forecasts: Array(forecasts[range])
+        )
+    }
+}
+
 /// A comparison as tables that fit the page: as many policies side by side as there is room for, the rest below.
 struct ComparisonText {
-    let metrics: [PolicyMetrics]
-    let outcomes: [PolicyOutcome]
+    let comparison: Comparison
     /// Whether to leave out figures in which all policies agree.
     var isBrief: Bool
 
     /// The text.
     func render(columns: Int) -> String {
-        let whole = ComparisonTable(metrics, outcomes: outcomes)
+        let whole = comparison.table
         let keys = Set((isBrief ? whole.differing : whole.rows).map(\.key))
         guard !keys.isEmpty else { return "the policies agree in every figure\n" }
         var text = ""
         var start = 0
-        while start < metrics.count {
-            var count = 1
-            var table = self.table(start, count, keys)
-            while start + count < metrics.count {
-                let wider = self.table(start, count + 1, keys)
-                guard width(wider) <= columns else { break }
-                table = wider
-                count += 1
-            }
+        let count = comparison.metrics.count
+        while start < count {
+            var end = start + 1
+            while end < count, width(table(start..<(end + 1), keys)) <= columns { end += 1 }
             if start > 0 { text += "\n" }
-            text += table.text()
-            start += count
+            text += table(start..<end, keys).text()
+            start = end
         }
-        return text
+        var remarks = whole
+        remarks.rows = []
+        return text + remarks.remarkText()
     }
 
-    private func table(_ start: Int, _ count: Int, _ keys: Set<String>) -> ComparisonTable {
-        var table = ComparisonTable(
-            Array(metrics[start..<(start + count)]),
-            outcomes: Array(outcomes[start..<(start + count)])
-        )
+    private func table(_ range: Range<Int>, _ keys: Set<String>) -> ComparisonTable {
+        var table = comparison[range].table
         table.rows.removeAll { !keys.contains($0.key) }
+        table.remarks = []
         return table
     }
 
     private func width(_ table: ComparisonTable) -> Int {
-        var copy = table
-        copy.remarks = []
-        return copy.text().split(separator: "\n").map(\.count).max() ?? 0
+        table.text().split(separator: "\n").map(\.count).max() ?? 0
     }
 }
 
@@ -56,6 +67,7 @@ func comparisonJSON(_ table: ComparisonTable) -> [UInt8] {
         json.array("figures") { json in
             for row in table.rows {
                 json.object { json in
+                    json.field("group", row.group)
                     json.field("key", row.key)
                     json.field("label", row.label)
                     json.array("texts") { json in for cell in row.cells { json.value(cell.text) } }
