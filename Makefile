@@ -20,6 +20,11 @@ FAULTS ?= all
 STORM ?= 50
 INPUTS ?= 1000000
 SEEDS ?= 600
+# What check-architectures boots again: platform:kernel, and which trees.
+ARCHITECTURES ?= arm64-dt:6.1 arm64-acpi:6.1 riscv64-dt:7 pseries:6.1 powernv:6.1 malta:6.1
+PLATFORM ?= arm64-dt
+FIRST ?= 1
+LAST ?= 1
 TREES ?= 36
 SEED ?= 1
 COUNT ?= 1000000
@@ -31,8 +36,9 @@ RELEASE = .build/release/pci-rebalance
 DEBUG = .build/debug/pci-rebalance
 FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
+LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: scenarios rescue-rate differential solver-random fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # The solver's tests, optimised.
 SOLVER_TESTS = .build/solver-tests
@@ -114,6 +120,36 @@ rescue-rate:
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:
 	Tests/VMLaboratory/Scripts/fetch-kernels
+
+## check-architectures  boots trees on kernels of other architectures and compares (ARCHITECTURES=, FIRST=, LAST=)
+check-architectures:
+	$(SWIFT) build --build-tests -j $(JOBS)
+	rm -rf .build/architectures
+	@set -e; for each in $(ARCHITECTURES); do \
+	    $(LABORATORY)/record-architecture-layout $${each%:*} .build/architectures $(FIRST) $(LAST) \
+	        --kernels $${each\#*:}; \
+	done
+	PCI_REBALANCE_ARCHITECTURES=$(CURDIR)/.build/architectures $(SWIFT) test --skip-build --disable-xctest \
+	    --filter PolicyTests.ArchitectureTests
+
+## record-architectures  records trees FIRST to LAST of PLATFORM on all its kernels as fixtures
+record-architectures:
+	$(LABORATORY)/record-architecture-layout $(PLATFORM) Tests/PolicyTests/Fixtures/Architectures $(FIRST) $(LAST)
+
+## pictures       maps drawn and looked at in a headless Chromium; they stay in .build/pictures
+pictures:
+	$(SWIFT) build --product pci-rebalance -j $(JOBS)
+	$(LABORATORY)/check-pictures $(DEBUG) .build/pictures
+
+## gallery        Docs/gallery drawn anew from fixtures
+gallery:
+	$(SWIFT) build --product pci-rebalance -j $(JOBS)
+	Docs/gallery/generate $(DEBUG)
+
+## findings       the tables of Docs/policies/findings.md, in about ten minutes
+findings:
+	$(SWIFT) build --build-tests -j $(JOBS)
+	POLICY_SURVEY=1 $(SWIFT) test --skip-build --disable-xctest --filter PolicyTests.PolicySurveyTests
 
 ## lint           the format that CI insists on
 lint:

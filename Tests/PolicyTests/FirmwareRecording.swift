@@ -139,9 +139,10 @@ struct FirmwareRecording: Sendable {
                 var bridge: Function.Bridge?
                 if draft.isBridge {
                     bridge = Function.Bridge(busRange: nil, registers: BridgeRegisters(config))
+                    let wide: ResourceFlags = draft.config[0x24] & 0xf == 1 ? [.memory64] : []
                     let kinds: [(ResourceIndex, ResourceFlags)] = [
                         (.ioWindow, [.io]), (.memoryWindow, [.memory]),
-                        (.prefetchableWindow, [.memory, .prefetchable]),
+                        (.prefetchableWindow, wide.union([.memory, .prefetchable])),
                     ]
                     for (index, flags) in kinds {
                         // Both firmwares write all ones before sizing: registers that still read zero are not there.
