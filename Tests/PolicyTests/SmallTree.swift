@@ -22,7 +22,7 @@ struct SmallTree {
     }
 
     private var functions: [Function] = []
-    private let apertures: [Aperture]
+    private var apertures: [Aperture]
 
     /// An I/O aperture of 0x1000-0xffff and the given memory apertures.
     init(memory: [ClosedRange<UInt64>], _ build: (inout SmallTree) -> Void) {
@@ -32,6 +32,13 @@ struct SmallTree {
             AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
         }
         build(&self)
+    }
+
+    /// Ends the I/O aperture at `last`.
+    mutating func limitPorts(to last: UInt64) {
+        for i in apertures.indices where apertures[i].isIO {
+            apertures[i].range = AddressRange(first: apertures[i].range.first, last: last) ?? apertures[i].range
+        }
     }
 
     /// The tree as a topology.
@@ -89,6 +96,7 @@ struct SmallTree {
     ///   - isHotPlug: whether its slot is hot-plug capable.
     ///   - reservesBuses: QEMU's reserve of bus numbers, nil for a bridge without the capability.
     ///   - prefetchableType: the type nibble of the prefetchable window, 1 for 64 bits.
+    ///   - type: the kind of port, 4 for a root port, 5 upstream, 6 downstream (PCI Express capabilities register).
     ///   - windows: open windows at present, by index.
     /// - Returns: the address, or nil when it makes no sense.
     @discardableResult
@@ -98,6 +106,7 @@ struct SmallTree {
         isHotPlug: Bool = false,
         reservesBuses: UInt32? = nil,
         prefetchableType: UInt8 = 1,
+        type: UInt8 = 4,
         windows: [ResourceIndex: ClosedRange<UInt64>] = [:]
     ) -> FunctionAddress? {
         guard let address = FunctionAddress(parsing: address) else { return nil }
@@ -107,11 +116,11 @@ struct SmallTree {
         config[0x24] = prefetchableType
         config[0x26] = prefetchableType
         config[0x34] = 0x40
-        // PCI Express capability: root port, slot implemented.
+        // PCI Express capability: the kind of port, slot implemented where there can be one.
         config[0x40] = 0x10
         config[0x41] = reservesBuses == nil ? 0 : 0x80
-        config[0x42] = 0x42
-        config[0x43] = 0x01
+        config[0x42] = 0x02 | type << 4
+        config[0x43] = type == 5 ? 0 : 0x01
         config[0x54] = isHotPlug ? 0x40 : 0
         if let reservesBuses {
             for i in 0x80..<0xa0 { config[i] = 0xff }
@@ -123,7 +132,11 @@ struct SmallTree {
         }
         let space = ConfigSpace(config)
         let kinds: [(ResourceIndex, ResourceFlags)] = [
-            (.ioWindow, .io), (.memoryWindow, .memory), (.prefetchableWindow, [.memory, .prefetchable, .memory64]),
+            (.ioWindow, .io), (.memoryWindow, .memory),
+            (
+                .prefetchableWindow,
+                prefetchableType == 1 ? [.memory, .prefetchable, .memory64] : [.memory, .prefetchable]
+            ),
         ]
         let resources = kinds.map { index, flags in
             let open = windows[index].flatMap { AddressRange(first: $0.lowerBound, last: $0.upperBound) }
