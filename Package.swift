@@ -138,7 +138,8 @@ let package = Package(
         .testTarget(
             name: "PolicyTests",
             dependencies: [
-                "PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge", "TestSupport",
+                "PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge",
+                "TestSupport",
             ],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],

@@ -58,7 +58,8 @@ struct ToolTests {
             #expect(try status(word) == 0, "\(word)")
         }
         for word in [
-            "linux-2.4", "linux-6.12@vax", "linux-6.12@", "linux-6.12+", "linux-6.12+bogus", "linux-6.12@arm64-dt@arm64-dt",
+            "linux-2.4", "linux-6.12@vax", "linux-6.12@", "linux-6.12+", "linux-6.12+bogus",
+            "linux-6.12@arm64-dt@arm64-dt",
             "seabios+realloc", ",",
         ] {
             #expect(try status(word) == 64, "\(word)")
@@ -84,7 +85,16 @@ struct ToolTests {
     func nextCard() throws {
         let file = FixtureTests.fixture("three-root-ports-6.12/boot.snapshot.json")
         let csv = try Command.run(
-            "compare", "--csv", "--policies", "today,seabios", "--plug", "nvme", "--plug", "testdev:64G", "--from", file
+            "compare",
+            "--csv",
+            "--policies",
+            "today,seabios",
+            "--plug",
+            "nvme",
+            "--plug",
+            "testdev:64G",
+            "--from",
+            file
         )
         let rows = csv.output.split(separator: "\r\n").filter { $0.hasPrefix("plug ") }
         #expect(rows.contains { $0.contains(" nvme,0,0") }, "\(rows)")

@@ -15,14 +15,16 @@ struct PolicySurveyTests {
         "seabios-1.16", "seabios", "ovmf", "edk2", "coreboot", "coreboot-high", "u-boot", "freebsd",
         "linux-6.1@arm64-acpi", "linux-6.12@arm64-acpi", "linux-7.2@arm64-acpi", "optimal",
     ]
-    static let running = ["today", "linux-6.12", "linux-7.2", "linux-7.2+realloc", "freebsd-keep"] + resets + ["movable"]
+    static let running =
+        ["today", "linux-6.12", "linux-7.2", "linux-7.2+realloc", "freebsd-keep"] + resets + ["movable"]
 
     /// What is known to go wrong, and why.
     private func isKnown(_ policy: String, _ text: String) -> Bool {
         // OVMF counts 512 bytes for a port's I/O reserve whose window covers 4 KiB (Docs/policies/edk2.md).
         if policy == "ovmf" { return text.contains("overlaps") && text.contains("io window") }
         // What a recorded text shows may be a layout that does not work, and a kernel keeps some of it.
-        return policy == "today" || policy.hasPrefix("linux-") || policy == "freebsd-keep" || policy.hasPrefix("seabios")
+        return policy == "today" || policy.hasPrefix("linux-") || policy == "freebsd-keep"
+            || policy.hasPrefix("seabios")
     }
 
     private func survey(_ machines: [SurveyMachine], _ words: [String]) -> PolicySurvey {
@@ -59,7 +61,9 @@ struct PolicySurveyTests {
         let machines = try SurveyMachine.generated(0..<(Self.isWhole ? 400 : 25))
         let survey = survey(machines, Self.resets)
         #expect(survey.feasible > survey.machines / 2)
-        if Self.isWhole { try publish("generated", survey, "\(survey.machines) trees, \(survey.feasible) of which fit") }
+        if Self.isWhole {
+            try publish("generated", survey, "\(survey.machines) trees, \(survey.feasible) of which fit")
+        }
     }
 
     /// Puts a table between its marks in the page of findings.

@@ -5,11 +5,13 @@ import PCITopology
 /// Where two policies part: the first decision that they take differently, the rules behind it, and what is asked for
 /// there.
 public struct PolicyParting: Hashable, Sendable {
-    /// The first policy's name and the rule by which it decides.
+    /// The first policy's name.
     public var firstPolicy: String
+    /// The rule by which the first policy decides.
     public var firstRule: String
-    /// The second policy's.
+    /// The second policy's name.
     public var secondPolicy: String
+    /// The rule by which the second policy decides.
     public var secondRule: String
     /// The first difference.
     public var difference: PolicyDifference

@@ -24,7 +24,8 @@ struct CompareCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Forecast what the kernel would do with this card at every empty hot-plug port.",
-            discussion: "May be given several times: \(CardWords.all). nvme and gpu-256m unless given; none for no card.",
+            discussion:
+                "May be given several times: \(CardWords.all). nvme and gpu-256m unless given; none for no card.",
             valueName: "card"
         )
     )
@@ -38,7 +39,10 @@ struct CompareCommand: ParsableCommand {
 
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Say where two policies part first, by which rules, and what else differs.", valueName: "a b")
+        help: ArgumentHelp(
+            "Say where two policies part first, by which rules, and what else differs.",
+            valueName: "a b"
+        )
     )
     var explain: [String] = []
 

@@ -81,7 +81,8 @@ struct PolicySurvey {
         var head = ["policy", "complete", "of what fits", "halts", "left out, worst", "waste, median", "waste, worst"]
         if hasMoves { head += ["moved, median", "moved, worst"] }
         head += ["would not work"] + Self.profiles.map { "room for \($0.name)" }
-        var text = "| " + head.joined(separator: " | ") + " |\n|" + String(repeating: " --- |", count: head.count) + "\n"
+        var text =
+            "| " + head.joined(separator: " | ") + " |\n|" + String(repeating: " --- |", count: head.count) + "\n"
         for word in words {
             guard let tally = tallies[word] else { continue }
             var cells = [

@@ -8,7 +8,11 @@ struct SurveyTree {
     private var random: SplitMix
     private var bus = 0
 
-    init(seed: UInt64) { random = SplitMix(state: seed &* 0x9e37_79b9_7f4a_7c15 &+ 1) }
+    init(seed: UInt64) {
+        // Neighbouring seeds must not be neighbouring states, or their trees would be alike.
+        var mixer = SplitMix(state: seed)
+        random = SplitMix(state: mixer.next())
+    }
 
     private static let mib: UInt64 = 1 << 20
     private static let gib: UInt64 = 1 << 30
@@ -55,11 +59,16 @@ struct SurveyTree {
             }
         default:
             guard depth < 4, bus < 200 else { return }
-            let upstream = tree.port(address(number, 0, 0), below: port)
+            let upstream = tree.port(address(number, 0, 0), below: port, type: 5)
             bus += 1
             let inner = bus
             for down in 0...random.below(5) {
-                let place = tree.port(address(inner, down, 0), below: upstream, isHotPlug: random.below(10) < 6)
+                let place = tree.port(
+                    address(inner, down, 0),
+                    below: upstream,
+                    isHotPlug: random.below(10) < 6,
+                    type: 6
+                )
                 bus += 1
                 behind(place, on: bus, depth: depth + 2, &tree)
             }
