@@ -264,7 +264,12 @@ extension LinuxTwin {
                 guard size > 0 else { continue }
                 // A released window shows its size, and the next sizing counts it; the mark is as the kernel prints it.
                 state.resources[node] = KernelResource(start: 0, end: size &- 1, flags: flags)
-            case .wiped, .closed: break
+            case .closed:
+                guard let size = resource.rememberedSize?.rawValue, size > 0, state.behaviour.windowSelectedByType,
+                    resource.index == .ioWindow
+                else { continue }
+                state.resources[node] = KernelResource(start: 0, end: size &- 1, flags: flags | Flag.unset)
+            case .wiped: break
             }
         }
     }

@@ -112,6 +112,9 @@ public struct TopologyAssembler {
             }
             if let facts = log.functions[f.address] {
                 for i in function.resources.indices {
+                    if case .closed = function.resources[i].assignment {
+                        function.resources[i].rememberedSize = facts.windows[function.resources[i].index]
+                    }
                     guard let size = function.resources[i].size,
                         let first = facts.discovered[function.resources[i].index],
                         first < size

@@ -38,6 +38,8 @@ struct KernelLogFacts {
         var sizes: [ResourceEvidence.KnownSize] = []
         /// The sizes that the registers showed at discovery, before a resource_alignment request.
         var discovered: [ResourceIndex: ByteCount] = [:]
+        /// The size with which a window was last named.
+        var windows: [ResourceIndex: ByteCount] = [:]
 
         mutating func learn(_ index: ResourceIndex, _ text: ResourceText) {
             implemented |= 1 << UInt32(index.rawValue)
@@ -183,9 +185,13 @@ struct KernelLogFacts {
             }
             // Before 6.9 windows were called BAR 13 to 15, and BAR 7 to 9 without CONFIG_PCI_IOV; a word tells.
             if index.isBAR || index.isROM || index.isVFBAR && number < 13 { learn(address, index, rest) }
-            if index.isWindow { note(address, index) }
+            if index.isWindow {
+                note(address, index)
+                if let parsed = ResourceText(rest) { learnWindow(address, index, parsed) }
+            }
         } else if rest.take("bridge window "), let parsed = ResourceText(rest) {
             note(address, parsed.window)
+            learnWindow(address, parsed.window, parsed)
         }
     }
 
@@ -209,6 +215,11 @@ struct KernelLogFacts {
 
     private mutating func note(_ address: FunctionAddress, _ index: ResourceIndex) {
         functions[address, default: FunctionFacts()].implemented |= 1 << UInt32(index.rawValue)
+    }
+
+    private mutating func learnWindow(_ address: FunctionAddress, _ window: ResourceIndex, _ text: ResourceText) {
+        guard let size = text.size, size > 0 else { return }
+        functions[address, default: FunctionFacts()].windows[window] = ByteCount(size)
     }
 
     private mutating func learn(_ address: FunctionAddress, _ index: ResourceIndex, _ text: TextBytes) {

@@ -13,6 +13,9 @@ public struct Resource: Hashable, Sendable {
     public var size: ByteCount?
     /// What the register decodes, where the kernel's figure is larger because of a resource_alignment request; else nil.
     public var hardwareSize: ByteCount?
+    /// A closed window: the size that it last had or was to have, which kernels from 7.0 on go on asking for; nil when
+    /// nothing tells. sysfs does not show it.
+    public var rememberedSize: ByteCount?
     /// The alignment in bytes that the kernel would ask for; nil when unknown.
     public var alignment: ByteCount?
     /// Where it is, or how it is without an address.
