@@ -100,10 +100,15 @@ final class FaultCampaign {
 
     private let command = "pci-rebalance apply /tmp/plan.json"
 
+    /// The last line but for warnings, which go to the other output and may arrive later.
+    private static func verdict(_ lines: [String]) -> String? {
+        lines.last { !$0.hasPrefix("pci-rebalance: warning: ") }
+    }
+
     private func disturb(_ fault: Fault) throws -> [String] {
         var problems: [String] = []
         func expect(_ status: Int, _ lines: [String], _ answers: [Int: String]) {
-            if let verdict = answers[status], lines.last?.hasPrefix(verdict) == true { return }
+            if let verdict = answers[status], Self.verdict(lines)?.hasPrefix(verdict) == true { return }
             problems.append("expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n"))
         }
         func expect(_ result: CommandResult, _ answers: [Int: String]) {
@@ -187,7 +192,7 @@ final class FaultCampaign {
         }
         let result = try run("FAULT_PATIENCE=1000")
         defer { isHeld = true }
-        let line = result.lines.last ?? ""
+        let line = Self.verdict(result.lines) ?? ""
         if seconds < 60 {
             let isRight = result.status == 5 && line == "APPLY: rolled-back reason=write-timed-out"
             return isRight ? [] : ["expected 5, rolled back, found \(result.status): \(result.lines.suffix(24))"]
@@ -213,7 +218,7 @@ final class FaultCampaign {
         if !isGone { guard try machine.pull("small") else { return ["expected the card to go, it stays"] } }
         pulled = [Self.small]
         let answers = [0: "APPLY: done", 5: "APPLY: rolled-back", 7: "APPLY: failed reason=stale"]
-        guard let verdict = answers[status], lines.last?.hasPrefix(verdict) == true else {
+        guard let verdict = answers[status], Self.verdict(lines)?.hasPrefix(verdict) == true else {
             return ["expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]
         }
         return []
@@ -227,7 +232,7 @@ final class FaultCampaign {
         if isPaused { try machine.guest.hotPlug(Self.card, behind: "d2") }
         let (status, lines) = try machine.finish(pausing: "/tmp/pause")
         let answers = [0: "APPLY: done", 5: "APPLY: rolled-back", 7: "APPLY: failed reason=stale"]
-        guard let verdict = answers[status], lines.last?.hasPrefix(verdict) == true else {
+        guard let verdict = answers[status], Self.verdict(lines)?.hasPrefix(verdict) == true else {
             return ["expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]
         }
         return []
