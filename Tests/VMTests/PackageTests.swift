@@ -90,7 +90,7 @@ struct PackageTests {
         )
         try machine.hotPlug(.pcieToPCIBridge("bridge"), behind: "rp1")
         let before = try machine.resources()
-        let plan = try machine.run("pci-rebalance plan -q -o /tmp/plan.json")
+        let plan = try machine.run("pci-rebalance plan -o /tmp/plan.json")
         #expect(plan.status == 0 && plan.output.contains("setpci"), "\(plan.output)")
         // Only now: what speaks for the laboratory in the guest would not be given its ports either.
         let locked = try machine.run(

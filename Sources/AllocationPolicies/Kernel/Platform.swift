@@ -25,6 +25,9 @@ public struct Platform: Sendable, Hashable {
     /// The least alignment of memory BARs at discovery (`pcibios_default_alignment`): on powernv the kernel's page
     /// size, 4 KiB or 64 KiB; 0 elsewhere.
     public var leastBARAlignment: UInt64 = 0
+    /// The kernel's page size in bytes, a power of two: a VF BAR that is no multiple of it ends SR-IOV for its function
+    /// (`sriov_init`).
+    public var pageSize: UInt64 = 0x1000
     /// Windows are aligned to the segments of powernv's partitionable endpoints and widened to the apertures below root
     /// ports (`pcibios_window_alignment`, `pcibios_setup_bridge`).
     public var hasPartitionableEndpoints = false

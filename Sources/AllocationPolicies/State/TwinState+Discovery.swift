@@ -197,7 +197,7 @@ extension TwinState {
                     size: size
                 )
             }
-            guard resources[resource].size & 0xfff == 0 else {
+            guard resources[resource].size & (platform.pageSize &- 1) == 0 else {
                 for failed in first..<(first &+ 6) { resources[failed].flags = 0 }
                 return
             }
