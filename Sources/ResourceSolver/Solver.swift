@@ -6,7 +6,7 @@ import PCITopology
 ///
 /// The objective is lexicographic: required requests, with the largest sum of sizes where there are alternatives;
 /// preferred requests by rank; the least weight of disturbed devices; optional requests by rank, without disturbing
-/// anybody else; reserves in equal shares. The same problem with the same effort gives the same answer, in whatever order
+/// anybody else; reserves in equal shares; then large free blocks left whole, and short ways. The same problem with the same effort gives the same answer, in whatever order
 /// its elements are listed.
 public struct Solver: Sendable {
     /// How much work one search may take.
@@ -58,6 +58,7 @@ public struct Solver: Sendable {
                 return .undecided
             }
         }
+        builder.tidy()
         if !keepsPresent { disturbed = builder.moved() }
         let cost = disturbed.reduce(0) { $0 + min(max(problem.devices[$1].weight ?? 1 << 32, 1), 1 << 32) }
         let isOptimal = keepsPresent ? bound >= cost : cost == 0

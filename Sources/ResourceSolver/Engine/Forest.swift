@@ -215,8 +215,8 @@ extension Forest {
     }
 
     /// The unit after the one that ends at or before `last`.
-    private static func unitsAfter(_ last: UInt64, _ unit: Int) -> Int {
-        last == .max ? min(far, 1 << (62 - unit)) : Int(clamping: min((last + 1) >> UInt64(unit), UInt64(far)))
+    static func unitsAfter(_ last: UInt64, _ unit: Int) -> Int {
+        last == .max ? far : Int(clamping: min((last + 1) >> UInt64(unit), UInt64(far)))
     }
 
     /// The unit after the one that holds `last`.

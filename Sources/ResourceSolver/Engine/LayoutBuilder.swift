@@ -64,6 +64,9 @@ struct LayoutBuilder {
         }
     }
 
+    /// Lets what is somewhere else than at present leave large free blocks whole.
+    mutating func tidy() { placements = GapChoice.placements(problem, placements, windows: windows) }
+
     /// The devices that the entered ranges disturb, ascending by index: some range of theirs is elsewhere than at present.
     func moved() -> [Int] {
         var isMoved = Array(repeating: false, count: problem.devices.count)
@@ -85,10 +88,10 @@ struct LayoutBuilder {
             let window = problem.bridges[forest.bridge[node]].windows[forest.windowIndex[node]]
             let unit = UInt64(Forest.unitLog[forest.root[node]])
             guard let current = window.current, !window.isFrozen, current.first % max(window.granule, 1) == 0,
-                (current.last &+ 1) % max(window.granule, 1) == 0, current.last < 1 << 62
+                (current.last &+ 1) % max(window.granule, 1) == 0
             else { continue }
-            let first = Int(current.first >> unit)
-            let after = Int((current.last + 1) >> unit)
+            let first = Int(clamping: current.first >> unit)
+            let after = Forest.unitsAfter(current.last, Int(unit))
             if low[node] < high[node] {
                 guard first <= low[node], high[node] <= after else { continue }
                 // The first number of a bus range is the bridge's own.
