@@ -7,7 +7,7 @@ import RebalancePlanner
 /// What planning costs on a machine of 312 functions: every case is a card that was just plugged and did not get all that
 /// it needs; the median of some runs of each, per kernel.
 ///
-///     plan-bench [RUNS]
+///     plan-bench [RUNS] [--each]
 
 /// An endpoint of `count` functions with a driver.
 func endpoint(_ count: UInt8) -> [CardFunction] {
@@ -82,6 +82,8 @@ func card(_ exponent: UInt64, kind: Int) -> CardProfile {
 }
 
 let runs = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 5
+/// Every case by itself.
+let isDetailed = CommandLine.arguments.contains("--each")
 for behaviour in KernelBehaviour.presets {
     let booted = try machine(behaviour)
     let ports = booted.functions.indices.filter { i in
@@ -109,6 +111,9 @@ for behaviour in KernelBehaviour.presets {
                 }
                 own.sort()
                 let time = own[own.count / 2]
+                if isDetailed {
+                    print("  port \(n) \(kind == 0 ? "card" : "switch") 2^\(exponent): \(Int(time * 10) / 10) ms")
+                }
                 if time >= times.max() ?? 0 {
                     worst = "2^\(exponent) bytes\(kind == 1 ? " twice behind a switch" : "") at port \(n)"
                 }
