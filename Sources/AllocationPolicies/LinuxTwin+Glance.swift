@@ -59,14 +59,14 @@ extension LinuxTwin {
             enabledVFs: Array(repeating: 0, count: count),
             key: 0xcbf2_9ce4_8422_2325
         )
-        var windows: [ForwardedRanges?] = Array(repeating: nil, count: count)
+        var windows = KnownWindows(count: count)
         for device in 0..<state.devices.count where state.devices[device].exists {
             look(at: device, &glance, &windows)
         }
         return glance
     }
 
-    private func look(at device: Int32, _ glance: inout TwinGlance, _ windows: inout [ForwardedRanges?]) {
+    private func look(at device: Int32, _ glance: inout TwinGlance, _ windows: inout KnownWindows) {
         let held = state.devices[device]
         let d = Int(device)
         let first = state.facts[device].firstResource
@@ -105,7 +105,7 @@ extension LinuxTwin {
             mix(UInt64(r.prefetchBaseUpper) | UInt64(r.prefetchLimitUpper) << 32)
             if held.subordinate != none {
                 let forwarded = ForwardedRanges(r, state.facts[device])
-                windows[d] = forwarded
+                windows.ranges[d] = forwarded
                 for n in Int32(0)..<3 where state.resources[first &+ 13 &+ n].parent != none {
                     let node = state.resources[first &+ 13 &+ n]
                     let offset = state.offset(of: first &+ 13 &+ n, on: held.bus)
@@ -118,7 +118,7 @@ extension LinuxTwin {
         glance.key = key
     }
 
-    private func lookAtBARs(of device: Int32, _ glance: inout TwinGlance, _ windows: inout [ForwardedRanges?]) {
+    private func lookAtBARs(of device: Int32, _ glance: inout TwinGlance, _ windows: inout KnownWindows) {
         let d = Int(device)
         let first = state.facts[device].firstResource
         for bar in 0..<Int32(6) {
@@ -142,22 +142,56 @@ extension LinuxTwin {
         }
     }
 
-    private func isForwarded(_ resource: Int32, to device: Int32, _ windows: inout [ForwardedRanges?]) -> Bool {
+    private func isForwarded(_ resource: Int32, to device: Int32, _ windows: inout KnownWindows) -> Bool {
         let node = state.resources[resource]
         let bus = state.devices[device].bus
         var bridge = state.buses[bus].bridge
+        if bridge != none, !state.translates {
+            // What lies in a window that gets through does so too.
+            let window = node.parent &- state.facts[bridge].firstResource &- 13
+            if window >= 0, window < 3, isForwarded(window: window, of: bridge, &windows) { return true }
+        }
         let offset = state.offset(of: resource, on: bus)
         let base = node.start &- offset
         let last = node.end &- offset
         while bridge != none {
             if !state.devices[bridge].isTransparent {
-                let known = windows[Int(bridge)] ?? ForwardedRanges(state.registers[bridge], state.facts[bridge])
-                windows[Int(bridge)] = known
+                let known = windows.ranges[Int(bridge)] ?? ForwardedRanges(state.registers[bridge], state.facts[bridge])
+                windows.ranges[Int(bridge)] = known
                 guard known.contains(base, last, isIO: node.flags & Flag.io != 0) else { return false }
             }
             bridge = state.buses[state.devices[bridge].bus].bridge
         }
         return true
+    }
+
+    /// Whether a window is forwarded whole, by its bridge and by all above.
+    private func isForwarded(window n: Int32, of bridge: Int32, _ windows: inout KnownWindows) -> Bool {
+        let slot = Int(bridge) * 3 + Int(n)
+        if windows.verdicts[slot] != 0 { return windows.verdicts[slot] == 1 }
+        var answer = true
+        if !state.devices[bridge].isTransparent {
+            let node = state.resources[state.facts[bridge].firstResource &+ 13 &+ n]
+            let known = windows.ranges[Int(bridge)] ?? ForwardedRanges(state.registers[bridge], state.facts[bridge])
+            windows.ranges[Int(bridge)] = known
+            answer = known.contains(node.start, node.end, isIO: node.flags & Flag.io != 0)
+        }
+        if answer { answer = isForwarded(state.facts[bridge].firstResource &+ 13 &+ n, to: bridge, &windows) }
+        windows.verdicts[slot] = answer ? 1 : 2
+        return answer
+    }
+}
+
+/// What was found out of bridges' registers while a glance is taken.
+private struct KnownWindows {
+    /// Per function: what its registers forward, once somebody asked.
+    var ranges: [ForwardedRanges?]
+    /// Per bridge and window: 0 not known, 1 forwarded to the root bus, 2 not.
+    var verdicts: [UInt8]
+
+    init(count: Int) {
+        ranges = Array(repeating: nil, count: count)
+        verdicts = Array(repeating: 0, count: count * 3)
     }
 }
 
