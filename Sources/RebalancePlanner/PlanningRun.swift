@@ -18,6 +18,15 @@ struct PlanningRun {
     private var provided: [Demand] = []
     private let start: Situation
 
+    /// Stages simulated although the solver proved that nothing serves.
+    private static let doubt = 32
+
+    /// Stages simulated for one of several things that would do, or do in part.
+    private static let oneOfSeveral = 600
+
+    /// Stages simulated for all parts of a group that cannot be had as a whole; each gets a few even after that.
+    private static let allParts = 1800
+
     /// Work for the solver where a plan hangs on it.
     private static let effort = Effort(steps: 60_000)
 
@@ -51,7 +60,7 @@ struct PlanningRun {
             }
             let isLast = n == cluster.choices.count - 1
             guard !hopeless.contains(where: { isNoLess(wanted, than: $0) }) else { continue }
-            switch search(wanted, hasAlternatives: !isLast) {
+            switch search(wanted, budget: isLast ? constraints.simulationBudget : Self.oneOfSeveral) {
             case .solved(let solution):
                 isSettled = true
                 accept(solution, wanted)
@@ -62,7 +71,7 @@ struct PlanningRun {
         }
         if isSettled {
             for wish in cluster.wishes where isOpen([wish]) {
-                if case .solved(let solution) = search([wish], hasAlternatives: true) {
+                if case .solved(let solution) = search([wish], budget: Self.oneOfSeveral) {
                     accept(solution, [wish])
                 } else {
                     assembly.note(unfulfilled: wish)
@@ -93,8 +102,16 @@ struct PlanningRun {
         var taken: [Demand] = []
         var best: ManeuverSearch.Solution?
         var left: [Demand] = []
+        var pool = Self.allParts
         for part in parts.prefix(Self.mostParts) {
-            if case .solved(let solution) = search(taken + part, hasAlternatives: true) {
+            // Whoever stays without memory has no use for ports.
+            if isIO(part[0]), left.contains(where: { $0.function == part[0].function }) {
+                left += part
+                continue
+            }
+            // Ports alone are no success; whether they could be had is worth a look, not a search.
+            let share = isIO(part[0]) && best == nil ? Self.doubt : max(Self.doubt, min(Self.oneOfSeveral, pool))
+            if case .solved(let solution) = search(taken + part, budget: share, &pool) {
                 taken += part
                 best = solution
             } else {
@@ -130,7 +147,7 @@ struct PlanningRun {
 
     private func isIO(_ demand: Demand) -> Bool {
         guard case .address(let i, let index) = demand else { return false }
-        return start.ground.function(i).resource(index)?.kind == .io
+        return start.ground.kind(i, index) == .io
     }
 
     private func isOpen(_ wanted: [Demand]) -> Bool {
@@ -163,7 +180,13 @@ struct PlanningRun {
 
     /// Searches the cheap first; where that ends without the proof that nothing is cheaper, the solver's bound and its
     /// layout's choice of functions guide the rest.
-    private func search(_ wanted: [Demand], hasAlternatives: Bool) -> Result {
+    private func search(_ wanted: [Demand], budget: Int) -> Result {
+        var pool = budget
+        return search(wanted, budget: budget, &pool)
+    }
+
+    /// The same; what it costs is taken from `pool`.
+    private func search(_ wanted: [Demand], budget: Int, _ pool: inout Int) -> Result {
         search(
             wanted,
             from: current,
@@ -171,7 +194,8 @@ struct PlanningRun {
             weights,
             already: disturbed,
             maxMoves: constraints.maxMoves,
-            hasAlternatives: hasAlternatives
+            budget: budget,
+            &pool
         )
     }
 
@@ -182,20 +206,13 @@ struct PlanningRun {
         _ weights: DisturbanceWeights,
         already: FunctionSet,
         maxMoves: Int?,
-        hasAlternatives: Bool
+        budget: Int,
+        _ pool: inout Int
     ) -> Result {
         let bound = DisturbanceBound(situation, wanted: wanted, already: already)
-        var answer = DisturbanceBound.Answer(bound: bound.certainWeight, isUndecided: true)
-        if let topology = try? situation.simulation.topology() {
-            answer = bound.answer(
-                topology,
-                protecting: weights,
-                limit: constraints.highestAddress,
-                effort: Self.effort
-            )
-        }
+        let answer = answer(bound, situation, weights)
         // What the solver proves impossible is tried a little all the same: the proof is about the solver's model.
-        let budget = answer.conflict != nil ? 100 : hasAlternatives ? 600 : constraints.simulationBudget
+        let budget = answer.conflict != nil ? min(budget, Self.doubt) : budget
         var search = ManeuverSearch(
             acceptance,
             wanted: wanted,
@@ -206,8 +223,27 @@ struct PlanningRun {
             maxMoves: maxMoves,
             budget: min(budget, constraints.simulationBudget)
         )
-        if let solution = search.solve(from: situation) { return .solved(solution) }
+        let solution = search.solve(from: situation)
+        pool -= search.simulations
+        if let solution { return .solved(solution) }
         return answer.conflict.map { .conflict($0) } ?? .nothing
+    }
+
+    /// What the solver says of a situation.
+    private func answer(
+        _ bound: DisturbanceBound,
+        _ situation: Situation,
+        _ weights: DisturbanceWeights
+    ) -> DisturbanceBound.Answer {
+        guard let topology = try? situation.simulation.topology() else {
+            return DisturbanceBound.Answer(bound: bound.certainWeight, isUndecided: true)
+        }
+        return bound.answer(
+            topology,
+            protecting: weights,
+            limit: constraints.highestAddress,
+            effort: Self.effort
+        )
     }
 
     private mutating func accept(_ solution: ManeuverSearch.Solution, _ wanted: [Demand]) {
@@ -223,6 +259,11 @@ struct PlanningRun {
 
     /// Says why a group cannot be had: safety, the limit of functions, or no way at all.
     private mutating func explain(_ wanted: [Demand]) {
+        guard weights.hasProtections || constraints.maxMoves != nil else {
+            // Nothing was forbidden that might have helped.
+            let bound = DisturbanceBound(current, wanted: wanted, already: disturbed)
+            return assembly.note(impossible: wanted, answer(bound, current, weights).conflict)
+        }
         var lifted = constraints
         lifted.keep = []
         lifted.onlyBelow = nil
@@ -237,6 +278,7 @@ struct PlanningRun {
         )
         var relaxed = Acceptance(standing, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
         relaxed.reached = acceptance.reached
+        var pool = constraints.simulationBudget
         let search = search(
             wanted,
             from: situation,
@@ -244,7 +286,8 @@ struct PlanningRun {
             free,
             already: disturbed,
             maxMoves: nil,
-            hasAlternatives: false
+            budget: pool,
+            &pool
         )
         switch search {
         case .solved(let solution):

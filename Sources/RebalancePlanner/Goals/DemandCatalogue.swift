@@ -81,7 +81,7 @@ struct DemandCatalogue {
         var seen: Set<Demand> = []
         func add(_ demand: Demand) { if seen.insert(demand).inserted { result.append(demand) } }
         for finding in findings where finding.severity == .problem {
-            guard let i = topology.position(of: finding.address), isIncluded(i), !ground.function(i).isVirtual else {
+            guard let i = topology.position(of: finding.address), isIncluded(i), !ground.isVirtual(i) else {
                 continue
             }
             switch finding.code {
@@ -95,7 +95,7 @@ struct DemandCatalogue {
             }
         }
         let harmless = topology.harmlessResources(among: findings)
-        for i in 0..<ground.count where isIncluded(i) && !ground.function(i).isVirtual {
+        for i in 0..<ground.count where isIncluded(i) && !ground.isVirtual(i) {
             let function = ground.function(i)
             for resource in function.resources {
                 if resource.index.isBAR, resource.lacksAddress {

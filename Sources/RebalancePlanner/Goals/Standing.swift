@@ -95,7 +95,7 @@ struct Standing {
     /// How bad it is when a resource loses its address or part of its size.
     private func grade(_ i: Int, _ name: ResourceIndex) -> Loss.Grade {
         if name.isBAR {
-            let isIO = ground.function(i).resource(name)?.kind == .io
+            let isIO = ground.kind(i, name) == .io
             return isIO && tiers.dropped.contains(.io) ? .remark : .harm
         }
         if name.isVFBAR { return tiers.dropped.contains(.virtualFunctions) ? .remark : .harm }
@@ -104,7 +104,7 @@ struct Standing {
     }
 
     /// Whether the windows of function `i` are room for cards to come.
-    private func isReserve(_ i: Int) -> Bool { ground.function(i).isHotPlugBridge && ground.children[i].isEmpty }
+    private func isReserve(_ i: Int) -> Bool { ground.isHotPlugBridge(i) && ground.children[i].isEmpty }
 
     /// Whether the loss of a resource is worth a word at all.
     private func counts(_ i: Int, _ name: ResourceIndex) -> Bool { !name.isWindow || isReserve(i) }
@@ -123,7 +123,7 @@ struct Standing {
             }
             if let before = glance.buses[i] {
                 if let after = later.buses[i] {
-                    if after.count < before.count, ground.function(i).isHotPlugBridge {
+                    if after.count < before.count, ground.isHotPlugBridge(i) {
                         note(.remark, "keeps \(after.count) of \(before.count) bus numbers")
                     }
                 } else {
@@ -161,7 +161,7 @@ struct Standing {
                 }
                 count += 1
             }
-            guard ground.function(i).isHotPlugBridge else { continue }
+            guard ground.isHotPlugBridge(i) else { continue }
             if later.buses[i]?.count ?? 0 < glance.buses[i]?.count ?? 0 { count += 1 }
         }
         return count

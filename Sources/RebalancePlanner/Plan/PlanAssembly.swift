@@ -104,7 +104,7 @@ struct PlanAssembly {
             result.append(.present(address, ids: UInt32(identity.vendor) << 16 | UInt32(identity.device)))
         }
         for root in maneuver.stopped {
-            for i in ground.subtree[root] where !ground.isBridge(i) && ground.function(i).use.driver != nil {
+            for i in ground.subtree[root] where !ground.isBridge(i) && ground.hasDriver(i) {
                 guard weights.isWatched(i), let address = begin.address(i) else { continue }
                 result.append(.notInUse(address))
             }

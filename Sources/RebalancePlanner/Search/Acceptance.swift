@@ -96,7 +96,7 @@ struct Acceptance {
                 let at = i * width + index
                 guard glance.sizes[at] > 0,
                     glance.starts[at] != original.glance.starts[at] || original.glance.sizes[at] == 0,
-                    original.ground.function(i).resources.first(where: { Int($0.index.rawValue) == index })?.kind != .io
+                    original.ground.kind(i, index) != .io
                 else { continue }
                 if glance.starts[at] + (glance.sizes[at] - 1) > highestAddress { return false }
             }

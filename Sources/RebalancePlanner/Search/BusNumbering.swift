@@ -87,22 +87,10 @@ struct BusNumbering {
             let isSwitch = ground.function(i).capabilities.express?.portType == .upstreamPort
             return max(1 + (isSwitch ? style.unseen : 0), least[i] ?? 0)
         }
-        var sum = 1 + busesOfVFs(i)
+        var sum = 1 + ground.virtualBuses[i]
         for child in ground.children[i] where ground.isBridge(child) { sum += need(child, style) }
         sum += spare[i] ?? 0
         return max(sum, least[i] ?? 0, style.keepsRoom ? present.count : 0)
-    }
-
-    /// The numbers after the secondary bus of bridge `i` that the VFs of functions there may use.
-    private func busesOfVFs(_ i: Int) -> Int {
-        var last = 0
-        for child in ground.children[i] {
-            let function = ground.function(child)
-            guard let sriov = function.capabilities.sriov, sriov.totalVFs > 0 else { continue }
-            let bus = sriov.routingID(ofVF: sriov.totalVFs - 1, bus: BusNumber(0), devfn: function.address.devfn) >> 8
-            last = max(last, min(bus, 255))
-        }
-        return last
     }
 
     private func number(
@@ -168,13 +156,13 @@ struct BusNumbering {
         if situation.glance.buses[i] != range || register & 0xff_ffff != wanted {
             result.append(Maneuver.BridgeNumbers(bridge: i, primary: primary, range: range))
         }
-        var next = start + 1 + busesOfVFs(i)
+        var next = start + 1 + ground.virtualBuses[i]
         let below = ground.children[i].filter { ground.isBridge($0) }
-        var rest = width - 1 - busesOfVFs(i) - (spare[i] ?? 0) - below.reduce(0) { $0 + need($1, style) }
+        var rest = width - 1 - ground.virtualBuses[i] - (spare[i] ?? 0) - below.reduce(0) { $0 + need($1, style) }
         for child in below {
             var childWidth = need(child, style)
             // What is left goes to a port that can take more cards, else it stays with the bridge above.
-            if rest > 0, child == below.last, ground.function(child).isHotPlugBridge {
+            if rest > 0, child == below.last, ground.isHotPlugBridge(child) {
                 childWidth += rest
                 rest = 0
             }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import PCITopology
 
 /// What no stage of a plan changes: the functions by number, their places, what stopping them costs.
 ///
-/// A function's number is its position in the topology that planning began with, and its number in the twin.
-struct Ground {
+/// A function's number is its position in the topology that planning began with, and its number in the twin. A class, since
+/// every situation of a search refers to it; nothing in it changes.
+final class Ground: Sendable {
     let topology: Topology
     /// Per function: the bridge above, -1 on a root bus.
     let parent: [Int]
@@ -23,7 +25,21 @@ struct Ground {
     let isProtected: [Bool]
     /// Per function: the others of its device, without which it is not removed.
     let companions: [[Int]]
+    /// Per function: the bus numbers after the secondary bus that the VFs of functions there may use.
+    let virtualBuses: [Int]
+    private let traits: [Traits]
+    /// Per function and index (`number * TwinGlance.width + index`): the kind of the resource, nil without one.
+    private let kinds: [ResourceKind?]
     private let places: [TopologyPath: Int]
+
+    /// What the search asks of functions again and again: a `Function` is large, and costly to hand around.
+    private struct Traits: OptionSet {
+        let rawValue: UInt8
+        static let bridge = Traits(rawValue: 1)
+        static let hotPlugBridge = Traits(rawValue: 2)
+        static let virtual = Traits(rawValue: 4)
+        static let driven = Traits(rawValue: 8)
+    }
 
     /// The number of functions.
     var count: Int { parent.count }
@@ -65,6 +81,31 @@ struct Ground {
         companions = (0..<count).map { i in
             Self.companions(of: i, topology)
         }
+        var kinds = [ResourceKind?](repeating: nil, count: count * TwinGlance.width)
+        var lastBuses = [Int](repeating: 0, count: count)
+        traits = (0..<count).map { i in
+            let function = topology.functions[i]
+            for resource in function.resources {
+                let index = Int(resource.index.rawValue)
+                if index < TwinGlance.width { kinds[i * TwinGlance.width + index] = resource.kind }
+            }
+            if let sriov = function.capabilities.sriov, sriov.totalVFs > 0 {
+                let last = sriov.routingID(
+                    ofVF: sriov.totalVFs - 1,
+                    bus: BusNumber(0),
+                    devfn: function.address.devfn
+                )
+                lastBuses[i] = min(last >> 8, 255)
+            }
+            var traits: Traits = []
+            if function.isBridge { traits.insert(.bridge) }
+            if function.isHotPlugBridge { traits.insert(.hotPlugBridge) }
+            if function.isVirtual { traits.insert(.virtual) }
+            if function.use.driver != nil { traits.insert(.driven) }
+            return traits
+        }
+        self.kinds = kinds
+        virtualBuses = children.map { below in below.reduce(0) { max($0, lastBuses[$1]) } }
     }
 
     /// Function 0 of a device is never removed without the others: a rescan finds a device by its function 0, and removing
@@ -113,5 +154,20 @@ struct Ground {
     func function(_ i: Int) -> Function { topology.functions[i] }
 
     /// Whether function `i` is a bridge.
-    func isBridge(_ i: Int) -> Bool { topology.functions[i].isBridge }
+    func isBridge(_ i: Int) -> Bool { traits[i].contains(.bridge) }
+
+    /// Whether function `i` is a bridge behind which cards come and go.
+    func isHotPlugBridge(_ i: Int) -> Bool { traits[i].contains(.hotPlugBridge) }
+
+    /// Whether function `i` is a VF.
+    func isVirtual(_ i: Int) -> Bool { traits[i].contains(.virtual) }
+
+    /// Whether a driver is bound to function `i`.
+    func hasDriver(_ i: Int) -> Bool { traits[i].contains(.driven) }
+
+    /// The kind of a resource of function `i`; nil without one, or when its flags state none.
+    func kind(_ i: Int, _ index: ResourceIndex) -> ResourceKind? { kind(i, Int(index.rawValue)) }
+
+    /// The kind of a resource of function `i` by index, below `TwinGlance.width`.
+    func kind(_ i: Int, _ index: Int) -> ResourceKind? { kinds[i * TwinGlance.width + index] }
 }

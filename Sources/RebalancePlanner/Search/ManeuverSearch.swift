@@ -362,7 +362,7 @@ struct ManeuverSearch {
         var offered = 0
         for order in orders.sorted().prefix(5) {
             for i in removed.members where offered < 32 && !failing.contains(i) && situation.glance.isKnown[i] {
-                guard !ground.isBridge(i), !ground.function(i).isVirtual, canGrow(i, to: order, situation.glance) else {
+                guard !ground.isBridge(i), !ground.isVirtual(i), canGrow(i, to: order, situation.glance) else {
                     continue
                 }
                 var aligned = maneuver

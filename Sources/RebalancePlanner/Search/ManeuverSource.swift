@@ -78,7 +78,7 @@ struct ManeuverSource {
         if !heals.isEmpty { offer(Maneuver(heals: heals)) }
         // A plain rescan places what the kernel has not forgotten.
         let retries = targets.filter { i in
-            situation.glance.lacking[i] & ~situation.glance.wiped[i] != 0 && ground.function(i).use.driver == nil
+            situation.glance.lacking[i] & ~situation.glance.wiped[i] != 0 && !ground.hasDriver(i)
         }
         var tops: Set<Int> = []
         for i in retries {
@@ -256,8 +256,7 @@ struct ManeuverSource {
     }
 
     private func isOfKind(_ i: Int, _ resource: Int, _ kind: ResourceKind) -> Bool {
-        guard let name = ResourceIndex(resource) else { return false }
-        return ground.function(i).resource(name)?.kind == kind
+        ground.kind(i, resource) == kind
     }
 
     /// The sizes that are asked for and not yet there, as register writes.

@@ -49,7 +49,7 @@ extension Situation {
             writes.append(.remove(address))
             return
         }
-        for child in inOrder(ground.children[i].filter { !ground.function($0).isVirtual }, maneuver) {
+        for child in inOrder(ground.children[i].filter { !ground.isVirtual($0) }, maneuver) {
             stop(child, maneuver, touched, &writes)
         }
         for window in maneuver.windows where window.bridge == i {
@@ -64,7 +64,7 @@ extension Situation {
         let resizes = maneuver.resizes.filter { $0.function == i }
         if !resizes.isEmpty || maneuver.silenced.contains(i) {
             // A driver must not find its device dead; a port's goes with what is below, and that is gone by now.
-            if !ground.isBridge(i), ground.function(i).use.driver != nil { writes.append(.unbindDriver(address)) }
+            if !ground.isBridge(i), ground.hasDriver(i) { writes.append(.unbindDriver(address)) }
             // A size may be written only while the function does not decode memory (PCIe 6.0 §7.8.6.3).
             writes.append(.config(address, offset: 4, width: 2, mask: 0x7, value: 0))
         }

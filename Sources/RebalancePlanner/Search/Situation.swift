@@ -46,14 +46,21 @@ struct Situation {
         let silent = maneuver.silenced + (maneuver.usesResizeFiles ? [] : maneuver.resizes.map(\.function))
         let commands = Set(silent).sorted().compactMap { i in command(i).map { (function: i, bits: $0) } }
         var done = true
+        /// Does a part, and looks at what came of it; a look is not free.
         func perform(_ part: Part, _ situation: inout Situation) {
             guard done, !part.writes.isEmpty else { return }
             done = situation.simulation.perform(part.writes)
-            guard done, let report else { return }
+            guard done else { return }
             situation.glance = situation.simulation.twin.glance()
-            report(part, situation)
+            report?(part, situation)
         }
-        perform(Part(purpose: .stop, writes: stopWrites(maneuver)), &self)
+        let stopping = Part(purpose: .stop, writes: stopWrites(maneuver))
+        if report != nil || maneuver.rescans.isEmpty {
+            perform(stopping, &self)
+        } else {
+            // Nobody looks before the rescan.
+            done = stopping.writes.isEmpty || simulation.perform(stopping.writes)
+        }
         for (n, rescan) in maneuver.rescans.enumerated() where done {
             guard let found = findWrites(maneuver, rescan) else { return false }
             var writes = found
@@ -64,8 +71,9 @@ struct Situation {
             }
             // Registers that the rescan leaves behind are put right before anybody looks.
             done = simulation.perform(writes)
+            guard done else { return false }
             glance = simulation.twin.glance()
-            let healing = done ? healWrites(maneuver, before) : []
+            let healing = healWrites(maneuver, before)
             if !healing.isEmpty {
                 done = simulation.perform(healing)
                 glance = simulation.twin.glance()
@@ -73,21 +81,9 @@ struct Situation {
             if done { report?(Part(purpose: .find(rescan), writes: writes + healing), self) }
         }
         guard done else { return false }
-        glance = simulation.twin.glance()
-        if maneuver.rescans.isEmpty {
-            perform(Part(purpose: .heal, writes: healWrites(maneuver, before)), &self)
-            glance = simulation.twin.glance()
-        }
-        let revival = revivalWrites(before)
-        if !revival.isEmpty, done {
-            perform(Part(purpose: .revive, writes: revival), &self)
-            glance = simulation.twin.glance()
-        }
-        let decoding = commands.compactMap { decodeWrite($0.function, $0.bits) }
-        if !decoding.isEmpty, done {
-            perform(Part(purpose: .decode, writes: decoding), &self)
-            glance = simulation.twin.glance()
-        }
+        if maneuver.rescans.isEmpty { perform(Part(purpose: .heal, writes: healWrites(maneuver, before)), &self) }
+        perform(Part(purpose: .revive, writes: revivalWrites(before)), &self)
+        perform(Part(purpose: .decode, writes: commands.compactMap { decodeWrite($0.function, $0.bits) }), &self)
         return done
     }
 
