@@ -6,71 +6,13 @@ import PCITopology
 import TestSupport
 import Testing
 
-/// A small machine on disk: a root port with an NVMe disk, a NIC and a GPU on the root bus.
-private func machine() -> SysfsShape {
-    var shape = SysfsShape.temporary()
-    shape.root(bus: 0)
-    func config(_ classCode: UInt32, layout: UInt8 = 0) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 256)
-        bytes[0] = 0x86
-        bytes[1] = 0x80
-        bytes[9] = UInt8(classCode & 0xff)
-        bytes[10] = UInt8(classCode >> 8 & 0xff)
-        bytes[11] = UInt8(classCode >> 16)
-        bytes[0x0e] = layout
-        return bytes
-    }
-    var port = config(0x06_0400, layout: 1)
-    port[0x19] = 1
-    port[0x1a] = 1
-    let none = Array(repeating: ResourceLine.zero, count: 13)
-    shape.function(at("00:01.0"), rootBus: 0, config: port, lines: none + Array(repeating: .zero, count: 4))
-    shape.function(at("01:00.0"), rootBus: 0, chain: [at("00:01.0")], config: config(0x01_0802), lines: none)
-    shape.function(at("00:02.0"), rootBus: 0, config: config(0x02_0000), lines: none)
-    shape.function(
-        at("00:03.0"),
-        rootBus: 0,
-        config: config(0x03_0000),
-        lines: none,
-        attributes: [("boot_vga", "1\n"), ("uevent", "DRIVER=vfio-pci\nPCI_CLASS=30000\n")]
-    )
-    shape.file("proc/cmdline", "root=/dev/dm-0 console=ttyS4,115200\n")
-    shape.file("proc/sys/kernel/osrelease", "6.12.1\n")
-    shape.file("proc/bus/pci/devices", "0010\t0\n0018\t0\n0008\t0\n0100\t0\n")
-    shape.file("proc/self/status", "Name:\tx\nCapEff:\t000001ffffffffff\n")
-    shape.file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
-    shape.file("dev/kmsg", "6,1,1234567,-;pci_bus 0000:00: root bus resource [mem 0x80000000-0x8fffffff window]\n")
-    return shape
-}
-
-private func link(_ shape: SysfsShape, _ name: String, _ target: String) {
-    shape.file(name, "")
-    unlink(shape.path + "/" + name)
-    symlink(target, shape.path + "/" + name)
-}
-
-private func read(_ shape: SysfsShape, ssh: String? = "none 1 none 2") throws -> MachineRecord {
-    try LiveReader(
-        options: .init(
-            sysfs: shape.path + "/sys",
-            procfs: shape.path + "/proc",
-            devices: shape.path + "/dev",
-            sshConnection: ssh
-        )
-    ).read()
-}
-
-private func codes(_ record: MachineRecord, _ address: String) -> [String] {
-    record.function(at: at(address))?.use.map { $0.isProtected ? $0.code + "!" : $0.code } ?? ["no such function"]
-}
-
 @Suite("Reading the machine")
 struct LiveReaderTests {
     @Test("functions, order, kernel, privileges and log are in the record")
     func record() throws {
-        let shape = machine()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
-        let record = try read(shape)
+        let record = try SmallMachine.read(shape)
         #expect(record.origin == .live)
         #expect(record.functions.map(\.address) == [at("00:01.0"), at("00:02.0"), at("00:03.0"), at("01:00.0")])
         #expect(record.functions.allSatisfy { $0.config.count == 256 })
@@ -92,25 +34,25 @@ struct LiveReaderTests {
 
     @Test("a mounted disk protects its controller, through partition, LVM and swap")
     func disks() throws {
-        let shape = machine()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
         let disk = "sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1"
         shape.file("\(disk)/dev", "259:0\n")
         shape.file("\(disk)/nvme0n1p2/dev", "259:2\n")
-        link(shape, "\(disk)/nvme0n1p2/holders/dm-0", "../../../../../../../../virtual/block/dm-0")
+        shape.link("\(disk)/nvme0n1p2/holders/dm-0", "../../../../../../../../virtual/block/dm-0")
         shape.file("sys/devices/virtual/block/dm-0/dev", "254:0\n")
         shape.file("sys/devices/virtual/block/dm-0/dm/name", "vg-root\n")
-        link(shape, "sys/devices/virtual/block/dm-0/slaves/nvme0n1p2", "x")
+        shape.link("sys/devices/virtual/block/dm-0/slaves/nvme0n1p2", "x")
         let path = disk.dropFirst(4)
-        link(shape, "sys/class/block/nvme0n1", "../../\(path)")
-        link(shape, "sys/class/block/nvme0n1p2", "../../\(path)/nvme0n1p2")
-        link(shape, "sys/class/block/dm-0", "../../devices/virtual/block/dm-0")
+        shape.link("sys/class/block/nvme0n1", "../../\(path)")
+        shape.link("sys/class/block/nvme0n1p2", "../../\(path)/nvme0n1p2")
+        shape.link("sys/class/block/dm-0", "../../devices/virtual/block/dm-0")
         shape.file(
             "proc/self/mountinfo",
             "22 1 254:0 / / rw - ext4 /dev/mapper/vg-root rw\n23 22 0:5 / /sys rw - sysfs sysfs rw\n"
         )
         shape.file("proc/swaps", "Filename Type Size Used Priority\n/dev/mapper/vg-root partition 1 0 -2\n")
-        let record = try read(shape)
+        let record = try SmallMachine.read(shape)
         let use = try #require(record.function(at: at("01:00.0"))).use
         #expect(
             use.map(\.detail) == [
@@ -119,39 +61,39 @@ struct LiveReaderTests {
         )
         #expect(use.filter { !$0.isProtected }.isEmpty)
         // The bridge above is judged by what is below it, not twice.
-        #expect(codes(record, "00:01.0") == [])
+        #expect(SmallMachine.codes(record, "00:01.0") == [])
     }
 
     @Test("a multipath NVMe disk is found through its controllers")
     func multipath() throws {
-        let shape = machine()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
         let subsystem = "sys/devices/virtual/nvme-subsystem/nvme-subsys0"
         shape.file("\(subsystem)/nvme0n1/dev", "259:0\n")
         shape.file("\(subsystem)/nvme0n1/nvme0n1p1/dev", "259:1\n")
-        link(shape, "\(subsystem)/nvme0", "../../../pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0")
-        link(shape, "sys/class/block/nvme0n1", "../../\(subsystem.dropFirst(4))/nvme0n1")
-        link(shape, "sys/class/block/nvme0n1p1", "../../\(subsystem.dropFirst(4))/nvme0n1/nvme0n1p1")
+        shape.link("\(subsystem)/nvme0", "../../../pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0")
+        shape.link("sys/class/block/nvme0n1", "../../\(subsystem.dropFirst(4))/nvme0n1")
+        shape.link("sys/class/block/nvme0n1p1", "../../\(subsystem.dropFirst(4))/nvme0n1/nvme0n1p1")
         shape.file("proc/self/mountinfo", "22 1 259:1 / /boot\\040efi rw - vfat /dev/nvme0n1p1 rw\n")
-        let record = try read(shape)
+        let record = try SmallMachine.read(shape)
         #expect(record.function(at: at("01:00.0"))?.use.map(\.detail) == ["/dev/nvme0n1p1 is mounted on /boot efi"])
     }
 
     @Test("the default route and the operator's connection protect the NIC, through bridge and VLAN")
     func network() throws {
-        let shape = machine()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
-        link(shape, "sys/class/net/eth0", "../../devices/pci0000:00/0000:00:02.0/net/eth0")
+        shape.link("sys/class/net/eth0", "../../devices/pci0000:00/0000:00:02.0/net/eth0")
         shape.file("sys/devices/pci0000:00/0000:00:02.0/net/eth0/operstate", "up\n")
-        link(shape, "sys/class/net/br0", "../../devices/virtual/net/br0")
-        link(shape, "sys/devices/virtual/net/br0/lower_eth0", "../../../pci0000:00/0000:00:02.0/net/eth0")
+        shape.link("sys/class/net/br0", "../../devices/virtual/net/br0")
+        shape.link("sys/devices/virtual/net/br0/lower_eth0", "../../../pci0000:00/0000:00:02.0/net/eth0")
         let route = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
         shape.file("proc/self/mountinfo", "9 1 0:40 / /srv rw - nfs4 s:/x rw,vers=4.2,addr=192.0.2.9\n")
         shape.file("proc/net/route", route + "br0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n")
-        #expect(codes(try read(shape), "00:02.0") == ["network-mount!", "link-up"])
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["network-mount!", "link-up"])
         shape.file("proc/net/route", route + "br0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n")
         #expect(
-            codes(try read(shape, ssh: "198.51.100.7 5 192.0.2.1 22"), "00:02.0") == [
+            SmallMachine.codes(try SmallMachine.read(shape, ssh: "198.51.100.7 5 192.0.2.1 22"), "00:02.0") == [
                 "default-route!", "ssh!", "network-mount!", "link-up",
             ]
         )
@@ -162,32 +104,34 @@ struct LiveReaderTests {
             "20010db8000000000000000000000000 20 00000000000000000000000000000000 00 "
                 + "00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n"
         )
-        #expect(codes(try read(shape, ssh: "2001:db8::7 5 2001:db8::1 22"), "00:02.0") == ["ssh!"])
-        #expect(codes(try read(shape, ssh: "fd00::7 5 fd00::1 22"), "00:02.0") == ["address"])
+        #expect(
+            SmallMachine.codes(try SmallMachine.read(shape, ssh: "2001:db8::7 5 2001:db8::1 22"), "00:02.0") == ["ssh!"]
+        )
+        #expect(SmallMachine.codes(try SmallMachine.read(shape, ssh: "fd00::7 5 fd00::1 22"), "00:02.0") == ["address"])
     }
 
     @Test("consoles, lit displays, keyboards, a guest's device")
     func peripherals() throws {
-        let shape = machine()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
         let gpu = "devices/pci0000:00/0000:00:03.0"
-        link(shape, "sys/class/graphics/fb0", "../../\(gpu)/graphics/fb0")
+        shape.link("sys/class/graphics/fb0", "../../\(gpu)/graphics/fb0")
         shape.file("sys/class/vtconsole/vtcon1/name", "(M) frame buffer device\n")
         shape.file("sys/class/vtconsole/vtcon1/bind", "1\n")
         shape.file("sys/\(gpu)/drm/card0/card0-DP-1/status", "connected\n")
         shape.file("sys/\(gpu)/drm/card0/card0-DP-1/enabled", "enabled\n")
-        link(shape, "sys/class/drm/card0-DP-1", "../../\(gpu)/drm/card0/card0-DP-1")
+        shape.link("sys/class/drm/card0-DP-1", "../../\(gpu)/drm/card0/card0-DP-1")
         shape.file("sys/devices/pci0000:00/0000:00:02.0/usb1/1-1/1-1:1.0/bInterfaceClass", "03\n")
         shape.file("sys/devices/pci0000:00/0000:00:02.0/usb1/1-1/1-1:1.0/bInterfaceProtocol", "01\n")
-        link(shape, "sys/bus/usb/devices/1-1:1.0", "../../../devices/pci0000:00/0000:00:02.0/usb1/1-1/1-1:1.0")
-        link(shape, "sys/class/tty/ttyS4", "../../devices/pci0000:00/0000:00:02.0/tty/ttyS4")
-        link(shape, "sys/\(gpu)/iommu_group", "../../../kernel/iommu_groups/7")
-        link(shape, "sys/devices/pci0000:00/0000:00:02.0/iommu_group", "../../../kernel/iommu_groups/7")
+        shape.link("sys/bus/usb/devices/1-1:1.0", "../../../devices/pci0000:00/0000:00:02.0/usb1/1-1/1-1:1.0")
+        shape.link("sys/class/tty/ttyS4", "../../devices/pci0000:00/0000:00:02.0/tty/ttyS4")
+        shape.link("sys/\(gpu)/iommu_group", "../../../kernel/iommu_groups/7")
+        shape.link("sys/devices/pci0000:00/0000:00:02.0/iommu_group", "../../../kernel/iommu_groups/7")
         shape.file("proc/1234/comm", "qemu-system-x86\n")
-        link(shape, "proc/1234/fd/9", "/dev/vfio/7")
-        let record = try read(shape)
-        #expect(codes(record, "00:03.0") == ["console!", "display!", "vfio!"])
-        #expect(codes(record, "00:02.0") == ["usb-keyboard!", "serial-console!", "vfio-group!"])
+        shape.link("proc/1234/fd/9", "/dev/vfio/7")
+        let record = try SmallMachine.read(shape)
+        #expect(SmallMachine.codes(record, "00:03.0") == ["console!", "display!", "vfio!"])
+        #expect(SmallMachine.codes(record, "00:02.0") == ["usb-keyboard!", "serial-console!", "vfio-group!"])
         #expect(record.function(at: at("00:03.0"))?.use.last?.detail == "qemu-system-x86 (1234) holds it through VFIO")
         let t = try TopologyAssembler(record).topology()
         #expect(
@@ -197,35 +141,35 @@ struct LiveReaderTests {
 
     @Test("a raw disk that a process holds open, and a GPU that computes")
     func holders() throws {
-        let shape = machine()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
-        link(shape, "sys/class/block/nvme0n1", "../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1")
+        shape.link("sys/class/block/nvme0n1", "../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1")
         shape.file("sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0n1/dev", "259:0\n")
         shape.file("proc/self/mountinfo", "")
         shape.file("proc/77/comm", "postgres\n")
-        link(shape, "proc/77/fd/3", "/dev/nvme0n1")
-        link(shape, "proc/77/fd/4", "/dev/nvidia1")
-        link(shape, "proc/77/fd/5", "/dev/null")
+        shape.link("proc/77/fd/3", "/dev/nvme0n1")
+        shape.link("proc/77/fd/4", "/dev/nvidia1")
+        shape.link("proc/77/fd/5", "/dev/null")
         shape.file("proc/driver/nvidia/gpus/0000:00:02.0/information", "Model: \t x\nDevice Minor: \t 1\n")
-        let record = try read(shape)
+        let record = try SmallMachine.read(shape)
         #expect(record.function(at: at("01:00.0"))?.use.map(\.detail) == ["/dev/nvme0n1 is held by postgres (77)"])
-        #expect(codes(record, "00:02.0") == ["gpu-client!"])
+        #expect(SmallMachine.codes(record, "00:02.0") == ["gpu-client!"])
     }
 
     @Test("memory lent to peers, regions of firmware, addresses fixed by hardware, hypervisors that do not follow")
     func platform() throws {
-        var shape = machine()
+        var shape = SmallMachine.shape()
         defer { shape.remove() }
         let nic = "sys/devices/pci0000:00/0000:00:02.0"
         shape.file("\(nic)/p2pmem/size", "16777216\n")
         shape.file("\(nic)/p2pmem/available", "16777216\n")
-        link(shape, "\(nic)/iommu_group", "../../../kernel/iommu_groups/7")
+        shape.link("\(nic)/iommu_group", "../../../kernel/iommu_groups/7")
         let regions = "sys/kernel/iommu_groups/7/reserved_regions"
         shape.file(regions, "0x00000000fee00000 0x00000000feefffff msi\n")
-        #expect(codes(try read(shape), "00:02.0") == ["p2pdma-idle"])
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["p2pdma-idle"])
         shape.file("\(nic)/p2pmem/available", "4194304\n")
         shape.file(regions, "0x000000009d000000 0x000000009d7fffff direct\n0x00000000fee00000 0x00000000feefffff msi\n")
-        let use = try #require(try read(shape).function(at: at("00:02.0"))).use
+        let use = try #require(try SmallMachine.read(shape).function(at: at("00:02.0"))).use
         #expect(
             use.map(\.detail) == [
                 "12M of its memory is lent to other devices (P2PDMA)",
@@ -243,12 +187,15 @@ struct LiveReaderTests {
         config[0x50] = 0x14
         let none = Array(repeating: ResourceLine.zero, count: 13)
         shape.function(at("00:04.0"), rootBus: 0, config: config, lines: none)
-        #expect(codes(try read(shape), "00:04.0") == ["fixed"])
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:04.0") == ["fixed"])
         shape.file("sys/class/dmi/id/sys_vendor", "QEMU\n")
-        #expect(codes(try read(shape), "00:04.0") == ["fixed"])
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:04.0") == ["fixed"])
         shape.file("sys/class/dmi/id/sys_vendor", "Cloud Hypervisor\n")
-        #expect(codes(try read(shape), "00:04.0") == ["fixed", "hypervisor!"])
-        #expect(codes(try read(shape), "00:01.0") == [], "a bridge is judged by what is below it")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:04.0") == ["fixed", "hypervisor!"])
+        #expect(
+            SmallMachine.codes(try SmallMachine.read(shape), "00:01.0") == [],
+            "a bridge is judged by what is below it"
+        )
     }
 
     @Test("no sysfs is unavailable; an empty bus is said")
@@ -260,7 +207,7 @@ struct LiveReaderTests {
         }
         #expect(error?.code == .unavailable)
         let shape = SysfsShape(path: directory)
-        let record = try read(shape)
+        let record = try SmallMachine.read(shape)
         #expect(record.functions.isEmpty)
         #expect(record.gaps.map(\.code) == ["empty-bus", "use-unseen"])
     }

@@ -16,13 +16,15 @@ public struct LiveReader: Sendable {
         public var procfs: String
         /// The root of device files; the kernel log is `kmsg` in it.
         public var devices: String
+        /// The root of what runs; udev keeps there what it read from disks.
+        public var run: String
         /// Whether to size wiped BARs that nothing else sizes, by writing all ones. Takes root.
         public var probe: Bool
         /// Whether to look for evidence of use.
         public var readsUse: Bool
         /// Whether to read the kernel log.
         public var readsKernelLog: Bool
-        /// The operator's `SSH_CONNECTION`, or nil.
+        /// The operator's `SSH_CONNECTION`; nil to look for it, in the environment and in that of the processes above.
         public var sshConnection: String?
 
         /// Creates options for the running machine; everything is read, and nothing is probed.
@@ -30,6 +32,7 @@ public struct LiveReader: Sendable {
             sysfs: String = "/sys",
             procfs: String = "/proc",
             devices: String = "/dev",
+            run: String = "/run",
             probe: Bool = false,
             readsUse: Bool = true,
             readsKernelLog: Bool = true,
@@ -38,6 +41,7 @@ public struct LiveReader: Sendable {
             self.sysfs = sysfs
             self.procfs = procfs
             self.devices = devices
+            self.run = run
             self.probe = probe
             self.readsUse = readsUse
             self.readsKernelLog = readsKernelLog

@@ -12,7 +12,12 @@ enum BlockUse {
         var source: String
     }
 
-    static func read(_ sysfs: borrowing Directory, _ proc: borrowing Directory, _ findings: inout UseFindings) {
+    static func read(
+        _ sysfs: borrowing Directory,
+        _ proc: borrowing Directory,
+        runPath: String,
+        _ findings: inout UseFindings
+    ) {
         guard let block = Directory(in: sysfs, name: "class/block") else {
             findings.gap("block-unseen", "sysfs shows no block devices: mounted disks are not known")
             return
@@ -36,7 +41,15 @@ enum BlockUse {
             if let mount = Self.mount(line) { mounts.append(mount) }
         }
         mountEvidence(sysfs, block, mounts, numbers, &findings)
+        poolEvidence(block, mounts, numbers, runPath, &findings)
         swapEvidence(proc, block, mounts, numbers, &findings)
+        loopEvidence(block, names, mounts, numbers, &findings)
+        for name in names where isRemote(name, block) {
+            findings.gap(
+                "network-disk-unseen",
+                "/dev/\(name) is a disk on the network: which interface leads to its server is not known"
+            )
+        }
         for name in names {
             guard let holders = Directory(in: block, name: name + "/holders") else { continue }
             for holder in holders.names() {
@@ -88,10 +101,7 @@ enum BlockUse {
     ) {
         var seen = Set<String>()
         for mount in mounts {
-            if mount.type == "zfs" {
-                findings.gap("zfs-unseen", "a ZFS pool is mounted: sysfs does not tell which disks it is on")
-                continue
-            }
+            if mount.type == "zfs" { continue }
             guard let name = device(of: mount, block, numbers) else { continue }
             // Mounts of the same device by other paths add nothing.
             guard seen.insert(name).inserted else { continue }
@@ -107,6 +117,81 @@ enum BlockUse {
                 )
             }
         }
+    }
+
+    /// ZFS takes its disks without holders; what udev read from them tells whose pool they belong to.
+    private static func poolEvidence(
+        _ block: borrowing Directory,
+        _ mounts: [Mount],
+        _ numbers: [String: String],
+        _ runPath: String,
+        _ findings: inout UseFindings
+    ) {
+        var points: [String: String] = [:]
+        for mount in mounts where mount.type == "zfs" {
+            let pool = String(mount.source.prefix { $0 != "/" })
+            if points[pool] == nil { points[pool] = mount.point }
+        }
+        guard !points.isEmpty else { return }
+        var members: [String: [String]] = [:]
+        if let database = try? Directory(path: runPath + "/udev/data") {
+            for (number, name) in numbers.sorted(by: { $0.value < $1.value }) {
+                guard let text = database.contents("b" + number) else { continue }
+                var isMember = false
+                var label: String?
+                for line in TextLines(text) {
+                    if line.equals("E:ID_FS_TYPE=zfs_member") { isMember = true }
+                    if line.starts("E:ID_FS_LABEL=") { label = line.after("=")?.string }
+                }
+                if isMember, let label { members[label, default: []].append(name) }
+            }
+        }
+        for (pool, point) in points.sorted(by: { $0.key < $1.key }) {
+            for name in members[pool] ?? [] {
+                let proof = UseEvidence.vital(
+                    "mounted",
+                    "/dev/\(name) belongs to the ZFS pool \(pool), mounted on \(point)"
+                )
+                addChain(name, block, proof, &findings)
+            }
+            if members[pool] == nil {
+                findings.gap(
+                    "zfs-unseen",
+                    "the ZFS pool \(pool) is mounted: neither sysfs nor udev tells which disks it is on"
+                )
+            }
+        }
+    }
+
+    /// A loop device stands on a file or on another block device, and somebody attached it; who has its file system
+    /// mounted in another namespace is not seen otherwise.
+    private static func loopEvidence(
+        _ block: borrowing Directory,
+        _ names: [String],
+        _ mounts: [Mount],
+        _ numbers: [String: String],
+        _ findings: inout UseFindings
+    ) {
+        for name in names where name.hasPrefix("loop") {
+            guard let bytes = block.contents(name + "/loop/backing_file") else { continue }
+            let path = String(decoding: bytes, as: UTF8.self).trimmingLineEnd
+            if path.hasPrefix("/dev/"), let under = deviceName(path, block) {
+                addChain(under, block, .vital("loop", "/dev/\(under) carries /dev/\(name)"), &findings)
+            } else if let mount = carrier(of: path, mounts), let under = device(of: mount, block, numbers) {
+                addChain(under, block, .vital("loop", "\(path) on /dev/\(under) carries /dev/\(name)"), &findings)
+            }
+        }
+    }
+
+    /// Disks whose other end sysfs does not name: NBD while it is connected, Ceph and DRBD.
+    private static func isRemote(_ name: String, _ block: borrowing Directory) -> Bool {
+        if name.hasPrefix("nbd") { return !name.contains("p") && block.has(name + "/pid") }
+        return (name.hasPrefix("rbd") || name.hasPrefix("drbd")) && block.has(name + "/dev")
+    }
+
+    /// The mount that holds a path.
+    private static func carrier(of path: String, _ mounts: [Mount]) -> Mount? {
+        mounts.filter { isBelow(path, $0.point) }.max { $0.point.utf8.count < $1.point.utf8.count }
     }
 
     /// The block device of a mount: by number, and by name for file systems with numbers of their own (btrfs).
@@ -154,11 +239,7 @@ enum BlockUse {
             let path = unescaped(first)
             if path.hasPrefix("/dev/"), let name = deviceName(path, block) {
                 addChain(name, block, .vital("swap", "/dev/\(name) is swap"), &findings)
-            } else if let mount = mounts.filter({ isBelow(path, $0.point) }).max(by: {
-                $0.point.utf8.count < $1.point.utf8.count
-            }),
-                let name = device(of: mount, block, numbers)
-            {
+            } else if let mount = carrier(of: path, mounts), let name = device(of: mount, block, numbers) {
                 addChain(name, block, .vital("swap", "\(path) on /dev/\(name) is swap"), &findings)
             }
         }
@@ -169,7 +250,7 @@ enum BlockUse {
     }
 
     /// Adds evidence to the functions below a block device: directly, through what it is built on (dm, md, bcache), through
-    /// the controllers of a multipath NVMe subsystem, and through the device that holds a loop's file.
+    /// the controllers of a multipath NVMe subsystem. Loop devices have evidence of their own.
     static func addChain(
         _ name: String,
         _ block: borrowing Directory,
@@ -193,7 +274,11 @@ enum BlockUse {
                     if let target = subsystem.link(controller) { findings.add(path: target, proof) }
                 }
             }
-            // A loop device has neither; the file system that holds its file is mounted and found by its own line.
         }
     }
+}
+
+extension String {
+    /// The text without the line end that attributes of sysfs have.
+    fileprivate var trimmingLineEnd: String { hasSuffix("\n") ? String(dropLast()) : self }
 }

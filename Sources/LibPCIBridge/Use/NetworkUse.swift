@@ -31,7 +31,7 @@ enum NetworkUse {
         }
         let routes = TextLines(text).dropFirst().compactMap(route)
         let routes6 = proc.contents("net/ipv6_route").map { TextLines($0).compactMap(route6) } ?? []
-        let hosts = peers(proc, sshConnection)
+        let hosts = peers(proc, sshConnection) + storage(sysfs)
         for name in net.names() where name != "lo" {
             var found: [UseEvidence] = []
             if routes.contains(where: { $0.interface == name && $0.mask == 0 })
@@ -108,6 +108,33 @@ enum NetworkUse {
             guard let rest = line.after(",addr=") else { continue }
             let address = rest.before(",").before(" ").string
             result.append(Peer(address: address, code: "network-mount", what: "leads to a mounted file server,"))
+        }
+        return result
+    }
+
+    /// Servers of disks: iSCSI connections, and NVMe controllers behind a network (`traddr=192.0.2.9,trsvcid=4420`).
+    private static func storage(_ sysfs: borrowing Directory) -> [Peer] {
+        let scratch = Scratch()
+        var result: [Peer] = []
+        func add(_ address: String) {
+            result.append(Peer(address: address, code: "network-disk", what: "leads to the server of a disk,"))
+        }
+        if let connections = Directory(in: sysfs, name: "class/iscsi_connection") {
+            for name in connections.names() {
+                guard let connection = Directory(in: connections, name: name) else { continue }
+                if let address = connection.text("address", scratch), !address.isEmpty { add(address) }
+            }
+        }
+        if let controllers = Directory(in: sysfs, name: "class/nvme") {
+            for name in controllers.names() {
+                guard let controller = Directory(in: controllers, name: name),
+                    let transport = controller.text("transport", scratch), transport == "tcp" || transport == "rdma",
+                    let words = controller.text("address", scratch)
+                else { continue }
+                for word in words.split(separator: ",") where word.hasPrefix("traddr=") {
+                    add(String(word.dropFirst(7)))
+                }
+            }
         }
         return result
     }

@@ -2,7 +2,7 @@
 
 internal import PCITopology
 
-/// Keyboards, sound, TPM, serial consoles, RDMA.
+/// Keyboards, sound, TPM, management controllers, serial consoles, RDMA.
 enum PeripheralUse {
     static func read(
         _ sysfs: borrowing Directory,
@@ -16,6 +16,13 @@ enum PeripheralUse {
         if let tpm = Directory(in: sysfs, name: "class/tpm") {
             for name in tpm.names() {
                 if let path = tpm.link(name) { findings.add(path: path, .vital("tpm", "\(name) is a TPM")) }
+            }
+        }
+        if let interfaces = Directory(in: sysfs, name: "class/ipmi") {
+            for name in interfaces.names() {
+                if let path = interfaces.link(name) {
+                    findings.add(path: path, .vital("bmc", "\(name) talks to the management controller"))
+                }
             }
         }
         serialConsoles(sysfs, proc, commandLine, &findings)

@@ -21,6 +21,8 @@ enum PlatformUse {
                     f.address,
                     .use("fixed", "its addresses are fixed by the hardware (Enhanced Allocation)", weight: 50)
                 )
+            } else if hasFixedLines(f) {
+                findings.add(f.address, .use("fixed", "the kernel holds its addresses to be fixed", weight: 50))
             }
         }
         guard let name = hypervisor(sysfs, scratch) else { return }
@@ -79,6 +81,11 @@ enum PlatformUse {
             offset = Int(next & 0xfc)
         }
         return false
+    }
+
+    /// Whether the kernel marks a BAR `IORESOURCE_PCI_FIXED`: legacy IDE and VGA, quirks, Enhanced Allocation.
+    private static func hasFixedLines(_ f: FunctionRecord) -> Bool {
+        (f.resource ?? []).prefix(6).contains { $0.flags.rawValue & 0x10 != 0 && $0.flags.rawValue & 0x300 != 0 }
     }
 
     /// The hypervisor by the names that it gives in DMI, where a function that moves is known to be lost.

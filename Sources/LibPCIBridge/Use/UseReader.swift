@@ -20,8 +20,9 @@ struct UseReader {
             return
         }
         var findings = UseFindings(record)
-        BlockUse.read(sysfs, proc, &findings)
-        NetworkUse.read(sysfs, proc, sshConnection: options.sshConnection, &findings)
+        BlockUse.read(sysfs, proc, runPath: options.run, &findings)
+        let ssh = options.sshConnection ?? OperatorSession.connection(proc)
+        NetworkUse.read(sysfs, proc, sshConnection: ssh, &findings)
         DisplayUse.read(sysfs, &findings)
         PeripheralUse.read(sysfs, proc, commandLine: record.kernel.commandLine, &findings)
         DeviceHolders.read(sysfs, proc, &findings)

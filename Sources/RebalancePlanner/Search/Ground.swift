@@ -109,7 +109,8 @@ final class Ground: Sendable {
     }
 
     /// Function 0 of a device is never removed without the others: a rescan finds a device by its function 0, and removing
-    /// one function of an SR-IOV device alone changes where its VFs are. Ports of a root complex stand for themselves.
+    /// one function of an SR-IOV device alone changes where its VFs are. Ports of a root complex stand for themselves. Below
+    /// a port that forwards ARI requests all functions of the bus are one device (PCIe 6.0 §6.13).
     private static func companions(of i: Int, _ topology: Topology) -> [Int] {
         let address = topology.functions[i].address
         guard !topology.functions[i].isVirtual, !topology.functions[i].isBridge || address.function == 0 else {
@@ -117,9 +118,15 @@ final class Ground: Sendable {
         }
         let siblings =
             topology.parent(of: i).map { topology.children(of: $0) } ?? topology.roots(of: topology.host(of: i))
+        let isWholeBus =
+            topology.functions[i].capabilities.hasARI
+            && topology.parent(of: i).map {
+                topology.functions[$0].capabilities.express?.isARIForwardingEnabled == true
+            } ?? false
         return siblings.filter { other in
             let sibling = topology.functions[other]
-            return other != i && sibling.address.bus == address.bus && sibling.address.device == address.device
+            return other != i && sibling.address.bus == address.bus
+                && (isWholeBus || sibling.address.device == address.device)
                 && !sibling.isBridge && !sibling.isVirtual
         }
     }

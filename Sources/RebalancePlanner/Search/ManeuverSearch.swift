@@ -359,12 +359,14 @@ struct ManeuverSearch {
             orders.insert(64 - (bytes - 1).leadingZeroBitCount)
         }
         guard !orders.isEmpty else { return }
+        // A function that failed may make room for itself where nobody else can; it is found at its true size later.
+        let hosts = removed.members.filter { i in
+            situation.glance.isKnown[i] && !ground.isBridge(i) && !ground.isVirtual(i)
+        }
         var offered = 0
         for order in orders.sorted().prefix(5) {
-            for i in removed.members where offered < 32 && !failing.contains(i) && situation.glance.isKnown[i] {
-                guard !ground.isBridge(i), !ground.isVirtual(i), canGrow(i, to: order, situation.glance) else {
-                    continue
-                }
+            for i in hosts.filter({ !failing.contains($0) }) + failing.members where offered < 32 {
+                guard canGrow(i, to: order, situation.glance) else { continue }
                 var aligned = maneuver
                 aligned.alignments = [Maneuver.AlignmentRequest(function: i, order: order)]
                 push(aligned, stopped: removed, renumbered: 0, from: node.parent)
@@ -375,7 +377,8 @@ struct ManeuverSearch {
 
     private func canGrow(_ i: Int, to order: Int, _ glance: TwinGlance) -> Bool {
         ground.function(i).resources.contains { resource in
-            let size = glance.size(i, resource.index)
+            let held = glance.size(i, resource.index)
+            let size = held > 0 ? held : resource.size?.rawValue ?? 0
             return resource.index.isBAR && resource.kind != .io && size > 0 && size < 1 << UInt64(order)
         }
     }
