@@ -29,7 +29,7 @@ struct ManeuverSearch {
     /// How many stages may be simulated.
     let budget: Int
     /// How many were.
-    private(set) var simulations = 0
+    var simulations = 0
 
     /// A sequence that reaches the goal.
     struct Solution {
@@ -37,10 +37,10 @@ struct ManeuverSearch {
         var situation: Situation
         var disturbed: FunctionSet
         var weight: Int
-        fileprivate var rank: [Int]
+        var rank: [Int]
     }
 
-    private struct Node {
+    struct Node {
         var situation: Situation
         var maneuvers: [Maneuver]
         var disturbed: FunctionSet
@@ -55,7 +55,7 @@ struct ManeuverSearch {
     }
 
     /// Something to do next: a stage to simulate, or a situation whose stages are to be thought of.
-    private struct Candidate: Comparable {
+    struct Candidate: Comparable {
         /// The weight, or the bound where that is greater.
         var estimate: Int
         /// The stages that a whole plan through here has at least.
@@ -75,12 +75,12 @@ struct ManeuverSearch {
         static func == (a: Candidate, b: Candidate) -> Bool { a.serial == b.serial }
     }
 
-    private var nodes: [Node] = []
+    var nodes: [Node] = []
     private var singles = Heap<Candidate>()
-    private var queue = Heap<Candidate>()
+    var queue = Heap<Candidate>()
     private var serial = 0
     private var seen: Set<UInt64> = []
-    private var ground: Ground { acceptance.original.ground }
+    var ground: Ground { acceptance.original.ground }
     /// Further equals looked at once a solution is known.
     private static let equals = 12
 
@@ -120,12 +120,16 @@ struct ManeuverSearch {
         expand(0)
         var best = searchSingles()
         if best == nil { searchByDistance(&best, until: budget * 3 / 4) }
+        if best == nil, budget > Self.slackBudget { searchWithSlack(&best, until: simulations + Self.slackBudget) }
         searchInOrder(&best, until: best == nil ? budget : min(budget, simulations + Self.improvement))
         return best.map { trimmed($0, from: start) }
     }
 
     /// Stages simulated in search of something cheaper than a single stage that serves.
     private static let improvement = 300
+
+    /// Stages simulated for large removals with slack, where nothing else served.
+    private static let slackBudget = 400
 
     /// The best single stage.
     private mutating func searchSingles() -> Solution? {
@@ -210,7 +214,7 @@ struct ManeuverSearch {
 
     private func lead(to n: Int) -> Lead { Lead(distance: nodes[n].distance, weight: nodes[n].weight, node: n) }
 
-    private func isBetter(_ a: Solution, than b: Solution?) -> Bool {
+    func isBetter(_ a: Solution, than b: Solution?) -> Bool {
         guard let b else { return true }
         if (a.weight, a.maneuvers.count) != (b.weight, b.maneuvers.count) {
             return (a.weight, a.maneuvers.count) < (b.weight, b.maneuvers.count)
@@ -220,7 +224,7 @@ struct ManeuverSearch {
 
     // MARK: - Candidates
 
-    private mutating func expand(_ n: Int) {
+    mutating func expand(_ n: Int) {
         let node = nodes[n]
         var source = ManeuverSource(
             situation: node.situation,
@@ -233,7 +237,7 @@ struct ManeuverSearch {
         }
     }
 
-    private mutating func push(_ maneuver: Maneuver, stopped: FunctionSet, renumbered: Int, from n: Int) {
+    mutating func push(_ maneuver: Maneuver, stopped: FunctionSet, renumbered: Int, from n: Int) {
         let node = nodes[n]
         var disturbed = node.disturbed
         disturbed.formUnion(stopped)
@@ -258,13 +262,13 @@ struct ManeuverSearch {
         if stages == 1, !isPart { singles.insert(candidate) } else { queue.insert(candidate) }
     }
 
-    private func weight(of set: FunctionSet) -> Int { set.members.reduce(0) { $0 + ground.weight[$1] } }
+    func weight(of set: FunctionSet) -> Int { set.members.reduce(0) { $0 + ground.weight[$1] } }
 
     private func movers(_ set: FunctionSet) -> Int { set.members.count { ground.weight[$0] > 0 } }
 
     // MARK: - Simulation
 
-    private mutating func simulate(_ candidate: Candidate) -> Solution? {
+    mutating func simulate(_ candidate: Candidate) -> Solution? {
         guard let maneuver = candidate.maneuver else { return nil }
         simulations += 1
         let parent = nodes[candidate.node]
@@ -320,7 +324,7 @@ struct ManeuverSearch {
         )
     }
 
-    private func rank(
+    func rank(
         _ maneuvers: [Maneuver],
         _ situation: Situation,
         _ disturbed: FunctionSet,
@@ -330,102 +334,5 @@ struct ManeuverSearch {
             renumbered, acceptance.original.remarkCount(in: situation.glance), disturbed.count,
             maneuvers.reduce(0) { $0 + $1.roots.count + $1.extraWrites },
         ]
-    }
-
-    /// Where the last stage left a BAR without a place, the same stage once more with another function's BARs grown
-    /// meanwhile: slack in the windows above, which a further stage then uses.
-    private mutating func offerAlignments(_ node: Node) {
-        guard let maneuver = node.maneuvers.last, maneuver.alignments.isEmpty, !maneuver.roots.isEmpty,
-            node.maneuvers.count + 1 <= maximumStages, node.parent >= 0
-        else { return }
-        let situation = node.situation
-        var removed = FunctionSet()
-        for root in maneuver.roots { for i in ground.subtree[root] { removed.insert(i) } }
-        var orders: Set<Int> = []
-        var failing = FunctionSet()
-        for i in removed.members where situation.glance.isKnown[i] && situation.glance.lacking[i] != 0 {
-            for resource in ground.function(i).resources
-            where resource.index.isBAR && resource.kind != .io
-                && situation.glance.lacking[i] >> UInt32(resource.index.rawValue) & 1 == 1
-            {
-                guard let size = resource.size?.rawValue, size > 1 << 20 else { continue }
-                let order = 63 - size.leadingZeroBitCount
-                orders.formUnion(order...(order + 2))
-                failing.insert(i)
-            }
-        }
-        for case .room(_, let kind, let bytes) in acceptance.unmet(wanted, in: situation) where kind != .io && bytes > 0
-        {
-            orders.insert(64 - (bytes - 1).leadingZeroBitCount)
-        }
-        guard !orders.isEmpty else { return }
-        // A function that failed may make room for itself where nobody else can; it is found at its true size later.
-        let hosts = removed.members.filter { i in
-            situation.glance.isKnown[i] && !ground.isBridge(i) && !ground.isVirtual(i)
-        }
-        var offered = 0
-        for order in orders.sorted().prefix(5) {
-            for i in hosts.filter({ !failing.contains($0) }) + failing.members where offered < 32 {
-                guard canGrow(i, to: order, situation.glance) else { continue }
-                var aligned = maneuver
-                aligned.alignments = [Maneuver.AlignmentRequest(function: i, order: order)]
-                push(aligned, stopped: removed, renumbered: 0, from: node.parent)
-                offered += 1
-            }
-        }
-    }
-
-    private func canGrow(_ i: Int, to order: Int, _ glance: TwinGlance) -> Bool {
-        ground.function(i).resources.contains { resource in
-            let held = glance.size(i, resource.index)
-            let size = held > 0 ? held : resource.size?.rawValue ?? 0
-            return resource.index.isBAR && resource.kind != .io && size > 0 && size < 1 << UInt64(order)
-        }
-    }
-
-    // MARK: - Afterwards
-
-    /// The solution without removals that cost nothing and help nothing.
-    private mutating func trimmed(_ solution: Solution, from start: Situation) -> Solution {
-        var best = solution
-        for stage in best.maneuvers.indices {
-            for root in best.maneuvers[stage].roots.reversed() where ground.subtreeWeight[root] == 0 {
-                guard best.maneuvers[stage].roots.count > 1, simulations < budget + 24 else { break }
-                var maneuvers = best.maneuvers
-                maneuvers[stage].roots.removeAll { $0 == root }
-                let dropped = FunctionSet(ground.subtree[root])
-                maneuvers[stage].numbering.removeAll { dropped.contains($0.bridge) }
-                maneuvers[stage].windows.removeAll { dropped.contains($0.bridge) }
-                guard let shorter = replay(maneuvers, from: start, like: best), !isBetter(best, than: shorter) else {
-                    continue
-                }
-                best = shorter
-            }
-        }
-        return best
-    }
-
-    private mutating func replay(_ maneuvers: [Maneuver], from start: Situation, like solution: Solution) -> Solution? {
-        var situation = start
-        var disturbed = already
-        for maneuver in maneuvers {
-            simulations += 1
-            let before = situation.glance
-            guard situation.carryOut(maneuver) else { return nil }
-            for root in maneuver.usesResizeFiles ? maneuver.stopped : maneuver.roots {
-                for i in ground.subtree[root] { disturbed.insert(i) }
-            }
-            let moved = acceptance.moved(from: before, to: situation.glance, stopped: disturbed)
-            guard !moved.members.contains(where: { ground.isProtected[$0] }) else { return nil }
-            disturbed.formUnion(moved)
-        }
-        guard acceptance.accepts(situation, wanted: wanted) else { return nil }
-        return Solution(
-            maneuvers: maneuvers,
-            situation: situation,
-            disturbed: disturbed,
-            weight: weight(of: disturbed),
-            rank: rank(maneuvers, situation, disturbed, solution.rank.first ?? 0)
-        )
     }
 }

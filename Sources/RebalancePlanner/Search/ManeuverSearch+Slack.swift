@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import HeapModule
+internal import PCITopology
+
+// Windows that are made larger than what is below them needs, for a while.
+extension ManeuverSearch {
+    /// The largest removals once more with slack in the windows, each followed by a stage that gives the slack back: far
+    /// from the goal by what is missing, and yet what a kernel needs that sizes windows to the bare sum of what is below.
+    mutating func searchWithSlack(_ best: inout Solution?, until limit: Int) {
+        var leads: [Int] = []
+        var rootsSeen: Set<[Int]> = []
+        let whole = nodes.indices.filter { nodes[$0].maneuvers.count == 1 && nodes[$0].maneuvers[0].alignments.isEmpty }
+        for n in whole.sorted(by: { (nodes[$1].disturbed.count, $0) < (nodes[$0].disturbed.count, $1) })
+        where leads.count < 4 && rootsSeen.insert(nodes[n].maneuvers[0].roots).inserted { leads.append(n) }
+        let putOff = queue
+        for lead in leads where best == nil {
+            queue = Heap<Candidate>()
+            let known = nodes.count
+            offerAlignments(nodes[lead])
+            while best == nil, simulations < limit, let candidate = queue.popMin() {
+                if candidate.maneuver != nil, let found = simulate(candidate) { best = found }
+            }
+            let grown = (known..<max(known, nodes.count)).sorted { (nodes[$0].distance, $0) < (nodes[$1].distance, $1) }
+            for n in grown.prefix(4) where best == nil {
+                queue = Heap<Candidate>()
+                expand(n)
+                var tries = 0
+                while best == nil, tries < 30, simulations < limit, let candidate = queue.popMin() {
+                    tries += 1
+                    if candidate.maneuver != nil, let found = simulate(candidate) { best = found }
+                }
+            }
+        }
+        queue = putOff
+    }
+
+    /// Where the last stage left a BAR without a place, the same stage once more with another function's BARs grown
+    /// meanwhile: slack in the windows above, which a further stage then uses.
+    mutating func offerAlignments(_ node: Node) {
+        guard let maneuver = node.maneuvers.last, maneuver.alignments.isEmpty, !maneuver.roots.isEmpty,
+            node.maneuvers.count + 1 <= maximumStages, node.parent >= 0
+        else { return }
+        let situation = node.situation
+        var removed = FunctionSet()
+        for root in maneuver.roots { for i in ground.subtree[root] { removed.insert(i) } }
+        var orders: Set<Int> = []
+        var failing = FunctionSet()
+        for i in removed.members where situation.glance.isKnown[i] && situation.glance.lacking[i] != 0 {
+            for resource in ground.function(i).resources
+            where resource.index.isBAR && resource.kind != .io
+                && situation.glance.lacking[i] >> UInt32(resource.index.rawValue) & 1 == 1
+            {
+                guard let size = resource.size?.rawValue, size > 1 << 20 else { continue }
+                let order = 63 - size.leadingZeroBitCount
+                orders.formUnion(order...(order + 2))
+                failing.insert(i)
+            }
+        }
+        for case .room(_, let kind, let bytes) in acceptance.unmet(wanted, in: situation) where kind != .io && bytes > 0
+        {
+            orders.insert(64 - (bytes - 1).leadingZeroBitCount)
+        }
+        guard !orders.isEmpty else { return }
+        // A function that failed may make room for itself where nobody else can; it is found at its true size later.
+        let hosts = removed.members.filter { i in
+            situation.glance.isKnown[i] && !ground.isBridge(i) && !ground.isVirtual(i)
+        }
+        var offered = 0
+        for order in orders.sorted().prefix(5) {
+            for i in hosts.filter({ !failing.contains($0) }) + failing.members where offered < 32 {
+                guard canGrow(i, to: order, situation.glance) else { continue }
+                var aligned = maneuver
+                aligned.alignments = [Maneuver.AlignmentRequest(function: i, order: order)]
+                push(aligned, stopped: removed, renumbered: 0, from: node.parent)
+                offered += 1
+            }
+        }
+    }
+
+    private func canGrow(_ i: Int, to order: Int, _ glance: TwinGlance) -> Bool {
+        ground.function(i).resources.contains { resource in
+            let held = glance.size(i, resource.index)
+            let size = held > 0 ? held : resource.size?.rawValue ?? 0
+            return resource.index.isBAR && resource.kind != .io && size > 0 && size < 1 << UInt64(order)
+        }
+    }
+}
