@@ -22,6 +22,8 @@ public struct RescueRate: Sendable {
     public var stopped = 0
     /// Cases in which a way exists and safety forbids it.
     public var refused = 0
+    /// Those of them in which a part of what is missing can be had without it.
+    public var refusedInPart = 0
     /// Feasible cases that were not rescued, with the plan's verdict.
     public var open: [String] = []
     /// What must not be: plans that do not cure, cases that a baseline cures and no plan, plans that stop more than a
@@ -53,6 +55,7 @@ public struct RescueRate: Sendable {
             isRescued = judge.isCured(try planner.topology(after: plan))
             if !isRescued { faults.append("\(name) does not cure") }
         }
+        let isForbidden = plan.remarks.contains { $0.hasPrefix("left undone (protected)") }
         let price = plan.disturbed.filter { $0.weight > 0 }.count
         let cost = plan.disturbed.reduce(0) { $0 + $1.weight }
         if isRescued {
@@ -64,6 +67,9 @@ public struct RescueRate: Sendable {
             }
         } else if plan.verdict.answer == .refused {
             refused += 1
+        } else if isForbidden {
+            refused += 1
+            refusedInPart += 1
         }
         for baseline in RescueBaseline.allCases {
             let outcome = try baseline.outcome(example)
@@ -75,7 +81,7 @@ public struct RescueRate: Sendable {
             if !isRescued { faults.append("\(name), cured by: \(baseline.rawValue)") }
             if isRescued, price > outcome.stopped { faults.append("\(name) stops more than: \(baseline.rawValue)") }
         }
-        if isFeasible == true, !isRescued, plan.verdict.answer != .refused { open.append(name) }
+        if isFeasible == true, !isRescued, plan.verdict.answer != .refused, !isForbidden { open.append(name) }
     }
 
     /// The figures, a line each.
@@ -88,7 +94,8 @@ public struct RescueRate: Sendable {
             "\(behaviour.name): \(cases) failed hot-adds, \(feasible) feasible by the solver"
                 + (undecided > 0 ? ", \(undecided) undecided" : ""),
             "  planner: \(rescued) rescued (\(proved) proved least), \(mean(stopped, rescued)) endpoints stopped on "
-                + "average; \(refused) refused since something protected is in the way, \(open.count) feasible ones open",
+                + "average; \(refused) refused since something protected is in the way (a part done in \(refusedInPart)), \(open.count) "
+                + "feasible ones open",
         ]
         for baseline in RescueBaseline.allCases {
             guard let found = baselines[baseline] else { continue }
