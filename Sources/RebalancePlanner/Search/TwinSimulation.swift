@@ -17,6 +17,18 @@ struct TwinSimulation {
         }
     }
 
+    /// The machine on a platform that is known, such as one with another command line.
+    init(_ topology: Topology, behaviour: KernelBehaviour, platform: Platform) throws(PlanningError) {
+        do {
+            twin = try LinuxTwin(topology, behaviour: behaviour, platform: platform)
+        } catch {
+            throw PlanningError(.twin, "the tree cannot be simulated: \(error)")
+        }
+    }
+
+    /// Starts a kernel over what the registers hold now; false when the twin cannot.
+    mutating func restart(_ platform: Platform) -> Bool { (try? twin.perform(.boot(platform))) != nil }
+
     /// The machine as it is now.
     func topology() throws -> Topology { try twin.topology() }
 
