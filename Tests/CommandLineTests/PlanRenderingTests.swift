@@ -142,6 +142,34 @@ struct PlanRenderingTests {
         #expect(try run("/bin/sh", ["-n"], input: script).status == 0)
     }
 
+    @Test("both scripts pass shellcheck, the restart's on any tree and none without --now")
+    func shellcheck() throws {
+        let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let restart = try Command.run("plan", "-q", "--kexec", "--from", failed)
+        #expect(restart.status == 0)
+        #expect(restart.output.contains("    kept kexec -e\n}\n\nmain \"$@\"\nexit\n"))
+        #expect(restart.output.contains("BAR 2 0x0000000"))
+        for script in [restart.output, try Command.run("plan", "-q", "--script", "--from", failed).output] {
+            #expect(try run("/bin/sh", ["-n"], input: script).status == 0)
+            guard FileManager.default.isExecutableFile(atPath: "/usr/bin/shellcheck") else { continue }
+            let verdict = try run("/usr/bin/shellcheck", ["-s", "sh", "-"], input: script)
+            #expect(verdict.status == 0, "\(verdict.output)")
+        }
+        // On this machine it stops before it writes anything.
+        #expect(try run("/bin/sh", [], input: restart.output).status != 0)
+        #expect(try Command.run("plan", "--kexec", "--resize", "04:00.0:2=max", "--from", failed).status == 64)
+        #expect(try Command.run("plan", "--kexec", "--script", "--from", failed).status == 64)
+    }
+
+    @Test("a refused plan names the other ways")
+    func otherWays() throws {
+        let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let refused = try Command.run("plan", "--keep", "03:00.0", "--from", failed)
+        #expect(refused.status == 4)
+        #expect(refused.output.contains("Other ways\n"))
+        #expect(refused.output.contains("plan --kexec writes the script"))
+    }
+
     @Test("the checksum is that of cksum", arguments: ["", "a", "123456789", String(repeating: "x\n", count: 999)])
     func checksum(text: String) throws {
         let expected = try run("/usr/bin/cksum", [], input: text).output

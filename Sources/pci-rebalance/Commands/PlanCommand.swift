@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
@@ -24,6 +25,14 @@ struct PlanCommand: ParsableCommand {
     @Flag(help: "Write the plan as a shell script that does the same and checks the same.")
     var script = false
 
+    @Flag(
+        help: """
+            Write the way over one restart instead, as a shell script: every address is programmed, then the kernel that \
+            kexec has loaded is started. x86 only.
+            """
+    )
+    var kexec = false
+
     @Option(
         name: .customShort("o"),
         help: ArgumentHelp("Also write the plan, as JSON, to this file for apply.", valueName: "file"),
@@ -33,10 +42,14 @@ struct PlanCommand: ParsableCommand {
 
     func validate() throws {
         if script && output.json { throw ValidationError("expected --json or --script, found both") }
+        if kexec && (script || output.json || file != nil) {
+            throw ValidationError("expected --kexec without --script, --json and -o")
+        }
     }
 
     func run() throws {
-        let topology = try reading.topology(output)
+        let (record, topology) = try reading.read(output)
+        if kexec { return try restart(topology, record) }
         let plan = try planning.plan(for: topology, isQuiet: output.quiet)
         if let file { try PlanStore.write(plan, to: file) }
         if script {
@@ -45,15 +58,57 @@ struct PlanCommand: ParsableCommand {
             try StandardOutput.write(PlanDocument.encode(plan))
         } else {
             let columns = StandardOutput.columns
-            let text = PlanText(
+            var text = PlanText(
                 plan: plan,
                 verbosity: output.verbose,
                 style: output.style,
                 columns: columns,
                 isBrief: output.quiet
             )
+            if !output.quiet, !plan.isWhole {
+                text.otherWays =
+                    OtherWays(
+                        topology,
+                        goals: try planning.goals(),
+                        behaviour: KernelChoice.behaviour(for: topology, isQuiet: true),
+                        record: record
+                    )
+                    .sentences
+            }
             try StandardOutput.write(text.render())
         }
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }
+    }
+
+    private func restart(_ topology: Topology, _ record: MachineRecord) throws {
+        guard try planning.goals().allSatisfy(\.isPlacement) else {
+            throw CommandEnd(.usage, "expected --kexec with --place alone: a restart gives everything its place")
+        }
+        let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
+        guard
+            let plan = RestartPlan(topology, behaviour: behaviour, commandLine: record.kernel.commandLine)
+        else {
+            throw CommandEnd(
+                .impossible,
+                "there is no layout with everything required that differs from the present one and that a boot would keep"
+            )
+        }
+        let script = RestartScript(
+            plan: plan,
+            kernelRelease: topology.kernel.release ?? "unknown",
+            behaviour: behaviour.name
+        )
+        try StandardOutput.write(script.render())
+    }
+}
+
+extension Plan {
+    /// Whether everything that was asked for is had.
+    fileprivate var isWhole: Bool {
+        switch verdict.answer {
+        case .none: true
+        case .act: verdict.reason != "partly"
+        case .refused, .impossible: false
+        }
     }
 }

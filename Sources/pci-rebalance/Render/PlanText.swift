@@ -12,6 +12,8 @@ struct PlanText {
     var columns: Int = 80
     /// Only what would be done, who is disturbed, and the verdict.
     var isBrief = false
+    /// What is left where no live way leads there, a sentence each.
+    var otherWays: [String] = []
 
     /// The text.
     func render() -> String {
@@ -27,6 +29,10 @@ struct PlanText {
         if !plan.remarks.isEmpty {
             heading("Remarks", &page)
             for remark in plan.remarks { page.paragraph("- \(remark)", indent: 2, hanging: 4) }
+        }
+        if !otherWays.isEmpty {
+            heading("Other ways", &page)
+            for way in otherWays { page.paragraph("- \(way)", indent: 2, hanging: 4) }
         }
         page.blank()
         page.line([Piece(plan.verdict.line, style: color)], indent: 0, hanging: 0)
