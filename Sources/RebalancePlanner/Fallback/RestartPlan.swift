@@ -24,7 +24,7 @@ public struct RestartPlan: Hashable, Sendable {
     /// The tree that the kernel shows after its boot.
     public var after: TreeState
 
-    /// Looks for the way; nil when no layout has everything required, or the boot would not keep it.
+    /// Looks for the way; nil when nothing is missing, no layout has everything required, or the boot would not keep it.
     ///
     /// - Parameters:
     ///   - topology: the machine.
@@ -34,7 +34,9 @@ public struct RestartPlan: Hashable, Sendable {
     public init?(_ topology: Topology, behaviour: KernelBehaviour, commandLine: String? = nil) {
         let platform = Platform(architecture: topology.kernel.architecture, commandLine: commandLine)
         // Other architectures assign anew whatever the registers say.
-        guard platform.boot == .survey else { return nil }
+        guard platform.boot == .survey, topology.findings().contains(where: { $0.severity == .problem }) else {
+            return nil
+        }
         for kind in [IdealPolicy.Kind.movable, .optimal] {
             let outcome = IdealPolicy(topology, kind).allocate(ResourceDemand(topology))
             guard outcome.halt == nil, let wanted = try? outcome.applied(to: topology) else { continue }
