@@ -167,7 +167,8 @@ struct PlanRenderingTests {
         let refused = try Command.run("plan", "--keep", "03:00.0", "--from", failed)
         #expect(refused.status == 4)
         #expect(refused.output.contains("Other ways\n"))
-        #expect(refused.output.contains("plan --kexec writes the script"))
+        let words = refused.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        #expect(words.contains("plan --kexec writes the script"))
     }
 
     @Test("the checksum is that of cksum", arguments: ["", "a", "123456789", String(repeating: "x\n", count: 999)])

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import ArgumentParser
 import LibPCIBridge
 import PCITopology
