@@ -107,11 +107,11 @@ event-test: fetch-kernels deb
 fuzz:
 	Tests/Fuzz/run $(INPUTS)
 
-## solver-random  COUNT random small problems: every layout checked, one in ten against exhaustive search
+## solver-random  COUNT random small problems: every layout checked, one in ten against exhaustive search; conflicts too
 solver-random:
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(SOLVER_TESTS) -j $(JOBS)
 	PCI_REBALANCE_RANDOM=$(COUNT) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(SOLVER_TESTS) \
-	    --filter ResourceSolverTests.RandomProblemTests
+	    --filter 'ResourceSolverTests.(RandomProblemTests|ConflictCoreTests)'
 
 ## rescue-rate    random failed hot-adds: how many plans rescue, at what price, beside two baselines
 rescue-rate:
