@@ -264,10 +264,11 @@ private struct SVGCanvas {
         let mark = segment.mark == .same ? "" : segment.markSign + " "
         var name = segment.owner.isEmpty ? segment.label : "\(segment.owner) \(segment.label)"
         if isAperture { name += " \(segment.range)" } else if !isTall { name += "  \(hex(segment.range.first))" }
-        if segment.isEmptyWindow { name += "  empty" }
         // Bold letters are wider.
         let letter = isAperture || !mark.isEmpty ? 75 : 66
         let room = (width - (start - x) - 10 - right.count * 7) * 10 / letter
+        // The word is left out whole where it does not fit: an empty box shows it.
+        if segment.isEmptyWindow, name.count + 7 + mark.count <= room { name += "  empty" }
         text(mark + cut(name, room - mark.count), x: start, y: y + 12, mark.isEmpty ? (isAperture ? "a" : "") : "m")
         body.element(
             "text",

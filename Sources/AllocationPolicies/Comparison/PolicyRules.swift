@@ -89,8 +89,8 @@ extension LinuxBootPolicy {
             }
             let sized =
                 behaviour.headAlignment
-                ? "from need, rounded to 1 MiB"
-                : "from need, rounded to the alignment of the largest part below"
+                ? "from need, rounded to 1 MiB (I/O 4 KiB)"
+                : "from need, rounded to the alignment of the largest part below (I/O 4 KiB)"
             return keeps
                 ? "keeps firmware's windows; one that cannot be claimed is sized \(sized)"
                 : "\(sized), hot-plug ports at least \(platform.hotPlugMemory >> 20) MiB"

@@ -65,12 +65,15 @@ struct CompareCommand: ParsableCommand {
         if explain.count == 2 { return try explainParting(topology, demand) }
         let cards = try cards()
         let ports = try ports(topology)
+        if ports.isEmpty, !plug.isEmpty, !cards.isEmpty, !output.quiet {
+            Diagnostics.warning("no empty hot-plug port, nothing is plugged; --port names another empty port")
+        }
         let runs = try PolicyWords.outcomes(policies, of: topology, demand: demand)
         let today = PolicyOutcome(asIn: topology, policy: "today", sizes: demand)
         let comparison = Comparison(
             metrics: runs.map { PolicyMetrics($0.outcome, demand, today: today) },
             outcomes: runs.map(\.outcome),
-            forecasts: runs.map { run in forecasts(run.outcome, topology, ports, cards) }
+            forecasts: runs.map { run in forecasts(run, topology, ports, cards) }
         )
         if output.json {
             try StandardOutput.write(comparisonJSON(comparison.table))
@@ -108,17 +111,19 @@ struct CompareCommand: ParsableCommand {
         }.map { topology.path(of: $0) }
     }
 
+    /// What becomes of the cards after a policy: under its own kernel where it is a kernel's, else under the tree's.
     private func forecasts(
-        _ outcome: PolicyOutcome,
+        _ run: (policy: any AllocationPolicy, outcome: PolicyOutcome),
         _ topology: Topology,
         _ ports: [TopologyPath],
         _ cards: [CardProfile]
     ) -> [HotAddForecast] {
-        let behaviour = KernelChoice.behaviour(for: topology, isQuiet: true)
-        let platform = Platform(
-            architecture: topology.kernel.architecture,
-            commandLine: topology.kernel.commandLine
-        )
+        let outcome = run.outcome
+        let kernel = run.policy as? LinuxBootPolicy
+        let behaviour = kernel?.behaviour ?? KernelChoice.behaviour(for: topology, isQuiet: true)
+        let platform =
+            kernel?.platform
+            ?? Platform(architecture: topology.kernel.architecture, commandLine: topology.kernel.commandLine)
         return ports.flatMap { port in
             cards.map { card in
                 // What the twin refuses, as what a policy never laid out, cannot be tried.

@@ -64,7 +64,8 @@ struct MapCommand: ParsableCommand {
         }
         if let policies {
             let demand = ResourceDemand(topology)
-            for (_, outcome) in try PolicyWords.outcomes(policies, of: topology, demand: demand) {
+            for (_, outcome) in try PolicyWords.outcomes(policies, of: topology, demand: demand)
+            where outcome.policy != "today" {
                 do {
                     let applied = try outcome.applied(to: topology)
                     maps.append(AddressMap(applied, title: outcome.policy).marked(against: today))

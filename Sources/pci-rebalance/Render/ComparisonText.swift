@@ -31,9 +31,13 @@ struct ComparisonText {
     /// The text.
     func render(columns: Int) -> String {
         let whole = comparison.table
-        let keys = Set((isBrief ? whole.differing : whole.rows).map(\.key))
-        guard !keys.isEmpty else { return "the policies agree in every figure\n" }
+        // What fits, and what was asked about the next card, is said even where all agree.
+        let always = whole.rows.filter { $0.key.hasPrefix("required") || $0.key.hasPrefix("plug ") }
+        let keys = Set((isBrief ? whole.differing + always : whole.rows).map(\.key))
         var text = ""
+        if isBrief, whole.policies.count > 1, whole.differing.isEmpty {
+            text = "the policies agree in every figure (-v lists them)\n\n"
+        }
         var start = 0
         let count = comparison.metrics.count
         while start < count {
