@@ -69,7 +69,8 @@ public struct PolicyParting: Hashable, Sendable {
         let total = requests.reduce(UInt64(0)) { $0.addingReportingOverflow($1.size).partialValue }
         let largest = requests.map(\.size).max() ?? 0
         let space = isWindow ? (difference.what.hasPrefix("io") ? " of I/O" : " of memory") : ""
-        return "\(requests.count) \(requests.count == 1 ? "request" : "requests")\(space), \(ByteCount(total)) in all, the largest \(ByteCount(largest))"
+        let noun = requests.count == 1 ? "request" : "requests"
+        return "\(requests.count) \(noun)\(space), \(ByteCount(total)) in all, the largest \(ByteCount(largest))"
     }
 
     /// How many differences there are of each decision, in order, without those that have none.
