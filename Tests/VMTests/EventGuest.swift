@@ -108,14 +108,18 @@ struct EventGuest {
         try machine.output("du -s /var/lib/pci-rebalance /run/pci-rebalance | cut -f 1")
     }
 
-    /// From the kernel's first complaint to the card's last address, and what of that is ours.
+    /// From the kernel's failure to the card's last address, what of that is ours, and about how much that is on a machine
+    /// that is not emulated: the same planning, done in the guest and here, tells how many times slower the guest is.
     func timing(_ kernel: Kernel, card: String) throws -> String {
         let log = try machine.kernelLog()
         func time(_ line: String) -> Double? {
             guard line.hasPrefix("["), let end = line.firstIndex(of: "]") else { return nil }
             return Double(line[line.index(after: line.startIndex)..<end].filter { $0 != " " })
         }
-        let failure = log.first { $0.contains("can't assign") || $0.contains("failed to assign") }.flatMap(time)
+        // Complaints of the boot are another matter.
+        let failure = log.last { line in
+            line.contains(card) && (line.contains("can't assign") || line.contains("failed to assign"))
+        }.flatMap(time)
         let begin = log.first { $0.contains("pci-rebalance: apply") && $0.contains(" begins") }.flatMap(time)
         let working = log.last { $0.contains(card) && $0.contains("assigned") }.flatMap(time)
         let end = log.last { $0.contains("pci-rebalance: apply") && $0.contains(" ends") }.flatMap(time)
@@ -124,7 +128,37 @@ struct EventGuest {
             return "\(kernel): marks missing in the log; \(spent)"
         }
         func milliseconds(_ seconds: Double) -> Int { Int(seconds * 1000) }
-        return "\(kernel): from the kernel's failure to our first write \(milliseconds(begin - failure)) ms, to the "
+        var text =
+            "\(kernel): from the kernel's failure to our first write \(milliseconds(begin - failure)) ms, to the "
             + "working card \(milliseconds(working - failure)) ms, to the end \(milliseconds(end - failure)) ms; \(spent)"
+        let words = spent.split(separator: " ")
+        if words.suffix(3) == ["of", "our", "own"], let own = words.dropLast(4).last.flatMap({ Double($0) }) {
+            let slowness = try slowness()
+            text +=
+                "; the guest is \(Int(slowness.rounded())) times slower than this machine: about "
+                + "\(Int((own / slowness).rounded())) ms there"
+        }
+        return text
+    }
+
+    /// How many times longer the command takes in the guest than here, for the same plan from the same snapshot.
+    private func slowness() throws -> Double {
+        let snapshot = try machine.run("pci-rebalance snapshot -q | tee /tmp/now.json").checked().standardOutput
+        let script = "for i in 1 2 3 4 5 6 7 8 9 10; do $tool plan --from $file -q >/dev/null; done; :"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("pci-rebalance-\(UUID()).json")
+        try Data(snapshot).write(to: file)
+        defer { try? FileManager.default.removeItem(at: file) }
+        let clock = ContinuousClock()
+        let there = try clock.measure {
+            try machine.run("tool=pci-rebalance file=/tmp/now.json; \(script)", timeout: .seconds(120)).checked()
+        }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = ["-c", "tool=$0 file=$1; \(script)", try #require(Initramfs.builtTool.first), file.path]
+        let here = try clock.measure {
+            try process.run()
+            process.waitUntilExit()
+        }
+        return there / here
     }
 }

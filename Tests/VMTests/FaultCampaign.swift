@@ -20,6 +20,8 @@ final class FaultCampaign {
     private var pulled: Set<String> = []
     /// Whether the device beside is bound to vfio-pci.
     private var isHeld = false
+    /// What the command wrote since the disturbed apply began.
+    private var said: [String] = []
 
     /// Boots a guest.
     init(kernel: Kernel) throws {
@@ -89,6 +91,7 @@ final class FaultCampaign {
 
     /// Applies a plan, disturbs it, recovers, and says what is worse than before, or was reported wrongly.
     func apply(_ plan: Plan, _ fault: Fault) throws -> [String] {
+        said = []
         var plan = plan
         if case .wrongPrediction(let step) = fault { Self.spoil(&plan, step) }
         try machine.guest.run(
@@ -152,12 +155,16 @@ final class FaultCampaign {
 
     private func run(_ environment: String) throws -> CommandResult {
         let words = environment.isEmpty ? "" : "\(Self.preload) \(environment)"
-        return try machine.guest.run("\(words) \(command)", timeout: .seconds(300))
+        let result = try machine.guest.run("\(words) \(command)", timeout: .seconds(300))
+        said += result.lines + result.errors.split(separator: "\n").map(String.init)
+        return result
     }
 
     private func recover(_ environment: String = "") throws -> CommandResult {
         let words = environment.isEmpty ? "" : "\(Self.preload) \(environment)"
-        return try machine.guest.run("\(words) pci-rebalance recover", timeout: .seconds(300))
+        let result = try machine.guest.run("\(words) pci-rebalance recover", timeout: .seconds(300))
+        said += result.lines + result.errors.split(separator: "\n").map(String.init)
+        return result
     }
 
     private func applyTwice() throws -> [String] {
@@ -214,6 +221,7 @@ final class FaultCampaign {
         )
         let isGone = isPaused ? try machine.pull("small", patience: .seconds(12)) : false
         let (status, lines) = try machine.finish(pausing: "/tmp/pause")
+        said += lines
         // A port that the kernel does not know at the moment lets its card go once it is found again.
         if !isGone { guard try machine.pull("small") else { return ["expected the card to go, it stays"] } }
         pulled = [Self.small]
@@ -231,6 +239,7 @@ final class FaultCampaign {
         )
         if isPaused { try machine.guest.hotPlug(Self.card, behind: "d2") }
         let (status, lines) = try machine.finish(pausing: "/tmp/pause")
+        said += lines
         let answers = [0: "APPLY: done", 5: "APPLY: rolled-back", 7: "APPLY: failed reason=stale"]
         guard let verdict = answers[status], Self.verdict(lines)?.hasPrefix(verdict) == true else {
             return ["expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]
@@ -281,6 +290,11 @@ final class FaultCampaign {
         if rest.lines.filter({ !$0.isEmpty }) != ["0"] {
             problems.append("left behind: \(rest.output)")
             problems.append("recovery: \(try recover().lines.last ?? "")")
+        }
+        if !problems.isEmpty {
+            let log = try machine.guest.run("dmesg | tail -n 160").lines
+            problems.append("the kernel's log:\n" + log.joined(separator: "\n"))
+            problems.append("what the command said:\n" + said.joined(separator: "\n"))
         }
         last = try putRight() ? machine.moment() : now
         return problems
