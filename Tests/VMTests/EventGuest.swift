@@ -116,11 +116,12 @@ struct EventGuest {
             guard line.hasPrefix("["), let end = line.firstIndex(of: "]") else { return nil }
             return Double(line[line.index(after: line.startIndex)..<end].filter { $0 != " " })
         }
-        // Complaints of the boot are another matter.
-        let failure = log.last { line in
+        // Complaints of the boot, and of the kernel while it does what we ask for, are another matter.
+        let beginning = log.firstIndex { $0.contains("pci-rebalance: apply") && $0.contains(" begins") }
+        let failure = log[..<(beginning ?? log.endIndex)].last { line in
             line.contains(card) && (line.contains("can't assign") || line.contains("failed to assign"))
         }.flatMap(time)
-        let begin = log.first { $0.contains("pci-rebalance: apply") && $0.contains(" begins") }.flatMap(time)
+        let begin = beginning.flatMap { time(log[$0]) }
         let working = log.last { $0.contains(card) && $0.contains("assigned") }.flatMap(time)
         let end = log.last { $0.contains("pci-rebalance: apply") && $0.contains(" ends") }.flatMap(time)
         let spent = try self.log().last { $0.hasPrefix("took ") } ?? "no time told"
