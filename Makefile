@@ -127,7 +127,7 @@ check-architectures:
 	rm -rf .build/architectures
 	@set -e; for each in $(ARCHITECTURES); do \
 	    $(LABORATORY)/record-architecture-layout $${each%:*} .build/architectures $(FIRST) $(LAST) \
-	        --kernels $${each\#*:}; \
+	        --kernels $${each#*:}; \
 	done
 	PCI_REBALANCE_ARCHITECTURES=$(CURDIR)/.build/architectures $(SWIFT) test --skip-build --disable-xctest \
 	    --filter PolicyTests.ArchitectureTests
