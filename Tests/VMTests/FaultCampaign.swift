@@ -238,8 +238,14 @@ final class FaultCampaign {
             pausing: "/tmp/pause"
         )
         if isPaused { try machine.guest.hotPlug(Self.card, behind: "d2") }
+        let arrived = isPaused && moment == 1 ? try machine.moment() : nil
         let (status, lines) = try machine.finish(pausing: "/tmp/pause")
         said += lines
+        if let arrived, status == 7, lines.contains(where: { $0.hasPrefix("Nothing was written") }) {
+            // Before the first write the kernel alone was at work. On its second try for a card that does not fit it takes
+            // away what siblings have: that is no loss of ours, and the tool must have seen it.
+            last = arrived
+        }
         let answers = [0: "APPLY: done", 5: "APPLY: rolled-back", 7: "APPLY: failed reason=stale"]
         guard let verdict = answers[status], Self.verdict(lines)?.hasPrefix(verdict) == true else {
             return ["expected one of \(answers), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]

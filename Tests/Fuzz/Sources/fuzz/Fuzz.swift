@@ -31,8 +31,13 @@ enum Fuzz {
     }
 
     private static func usage() -> Never {
-        fputs("usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]\n", stderr)
-        fputs("       fuzz seeds PLANS JOURNALS SNAPSHOT...\n", stderr)
+        let text = """
+            usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]
+                   fuzz seeds PLANS JOURNALS SNAPSHOT...
+
+            """
+        // Whoever cannot read the usage sees the status.
+        _ = Array(text.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(64)
     }
 }
