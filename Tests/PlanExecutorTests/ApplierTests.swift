@@ -13,6 +13,8 @@ final class Bench {
     let clock = CrashClock()
     let lockPath: String
     let original: FakeMachineState
+    /// Whether somebody else is at work.
+    private var isLocked = false
 
     init(_ state: FakeMachineState = Fake.machine()) {
         original = state
@@ -23,14 +25,25 @@ final class Bench {
 
     deinit { unlink(lockPath) }
 
+    /// A process that comes after the ones before it have ended.
+    ///
+    /// Other tests have children of this process that hang in a write, and those have inherited every lock that was open
+    /// at their birth: whoever comes later finds a new file.
     var applier: Applier {
-        Applier(
+        if !isLocked { unlink(lockPath) }
+        return Applier(
             machine: Machine(writer: machine, observer: machine),
             disk: disk,
             lockPath: lockPath,
             audit: SilentAuditLog(),
             pacing: fakePacing()
         )
+    }
+
+    /// The lock, as another apply holds it.
+    func lock() throws -> ApplyLock {
+        isLocked = true
+        return try ApplyLock(path: lockPath)
     }
 
     /// What worked before and does not now, cards that were pulled excepted.
@@ -193,7 +206,7 @@ final class Bench {
 
     @Test func twoAppliersDoNotMeet() throws {
         let bench = Bench()
-        let lock = try ApplyLock(path: bench.lockPath)
+        let lock = try bench.lock()
         let report = try bench.applier.apply(Fake.grow(bench.original))
         #expect(report.exitStatus == 75)
         #expect(report.line == "APPLY: failed reason=busy")
@@ -206,9 +219,10 @@ final class Bench {
     @Test func aSecondApplyInTheMiddleOfTheFirstIsRefused() throws {
         let bench = Bench()
         let plan = Fake.grow(bench.original)
+        let applier = bench.applier
         var inner: ApplyReport?
-        let report = try bench.applier.apply(plan) { event in
-            if case .stepReached(0, _) = event { inner = try? bench.applier.apply(plan) }
+        let report = try applier.apply(plan) { event in
+            if case .stepReached(0, _) = event { inner = try? applier.apply(plan) }
         }
         #expect(report.verdict == .done)
         #expect(inner?.exitStatus == 75)

@@ -166,7 +166,7 @@ struct EventRunTests {
     @Test("a busy lock is no failed attempt")
     func busy() throws {
         let stage = try Stage()
-        let lock = try ApplyLock(path: stage.bench.lockPath)
+        let lock = try stage.bench.lock()
         let report = try withExtendedLifetime(lock) { try stage.run() }
         #expect(report.exitStatus == 75)
         #expect(try stage.ledger.failures.isEmpty)
