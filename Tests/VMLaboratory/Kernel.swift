@@ -59,6 +59,11 @@ public enum Kernel: String, Sendable, Hashable, CaseIterable, CustomStringConver
         if !isCached { _ = try Script.run("fetch-kernels", [rawValue]) }
     }
 
+    /// The path of the image as packaged, which is what a running kernel can start.
+    ///
+    /// - Throws: ``LaboratoryError`` if it cannot be fetched.
+    public func packagedImage() throws -> String { try files(.packaged).image }
+
     /// The files to boot, fetched if necessary; a kernel that could not be decompressed boots as packaged.
     func files(_ kind: Image) throws -> Files {
         try fetch()

@@ -478,6 +478,18 @@ public final class VirtualMachine {
         bootDuration = ContinuousClock.now - started
     }
 
+    /// Lets a script of the guest start another kernel by kexec, and waits until that is up.
+    ///
+    /// What the script says goes to the console.
+    /// - Throws: ``LaboratoryError`` with the console's last lines if no kernel comes up in time.
+    public func restart(by script: String, timeout: Duration = .seconds(180)) throws {
+        let deadline = ContinuousClock.now + timeout
+        _ = process.takeAll(.answers)
+        // The answer must be out before the machine is gone.
+        try run("(sleep 1; \(script)) >/dev/console 2>&1 </dev/null &").checked()
+        try awaitReady(deadline)
+    }
+
     /// Ends the machine.
     public func stop() {
         process.end()

@@ -55,7 +55,7 @@ struct RestartScript {
             "",
             "# keep TOOL: a copy in memory, with the libraries that it needs.",
             "keep() {",
-            "    path=$(command -v \"$1\") || stop \"expected the command $1, found none\"",
+            "    path=$(unset -f \"$1\"; command -v \"$1\") || stop \"expected the command $1, found none\"",
             "    cp \"$path\" \"$memory/$1\"",
             "    ldd \"$path\" 2>/dev/null | sed -n 's,.*[[:space:]]\\(/[^ ]*\\) (.*,\\1,p' | while read -r library; do",
             "        cp -L \"$library\" \"$memory/\"",
