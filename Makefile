@@ -103,7 +103,7 @@ event-test: fetch-kernels deb
 	$(IN_GUESTS) PCI_REBALANCE_STORM_CYCLES=$(STORM) $(SWIFT) test --skip-build --disable-xctest --no-parallel \
 	    --filter 'VMTests.(EventTests|PackageTests)'
 
-## fuzz           libFuzzer on the readers of plans, snapshots, journals and policies: INPUTS of each
+## fuzz           libFuzzer on every reader of plans, journals, policies and evidence: INPUTS of each
 fuzz:
 	Tests/Fuzz/run $(INPUTS)
 

@@ -20,6 +20,12 @@ enum Fuzz {
         case "plan": status = run_fuzzer(count, arguments) { Readers.plan(bytes($0, $1)) }
         case "snapshot": status = run_fuzzer(count, arguments) { Readers.snapshot(bytes($0, $1)) }
         case "journal": status = run_fuzzer(count, arguments) { Readers.journal(bytes($0, $1)) }
+        case "lspci", "hex", "dmesg": status = run_fuzzer(count, arguments) { Readers.text(bytes($0, $1)) }
+        case "triage": status = run_fuzzer(count, arguments) { Readers.triage(bytes($0, $1)) }
+        case "iomem": status = run_fuzzer(count, arguments) { Readers.iomem(bytes($0, $1)) }
+        case "words": status = run_fuzzer(count, arguments) { Readers.words(bytes($0, $1)) }
+        case "archive": status = run_fuzzer(count, arguments) { Readers.archive(bytes($0, $1)) }
+        case "report": status = run_fuzzer(count, arguments) { Readers.report(bytes($0, $1)) }
         case "policy": status = run_fuzzer(count, arguments) { Readers.policy(bytes($0, $1)) }
         default: usage()
         }
@@ -32,8 +38,9 @@ enum Fuzz {
 
     private static func usage() -> Never {
         let text = """
-            usage: fuzz plan|snapshot|journal|policy [libFuzzer's arguments]
-                   fuzz seeds PLANS JOURNALS SNAPSHOT...
+            usage: fuzz READER [libFuzzer's arguments]
+                   fuzz seeds PLANS JOURNALS HEX SNAPSHOT...
+            READER: plan snapshot journal policy lspci hex dmesg triage iomem words archive report
 
             """
         // Whoever cannot read the usage sees the status.

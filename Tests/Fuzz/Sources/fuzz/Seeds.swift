@@ -8,15 +8,19 @@ internal import RebalancePlanner
 
 @testable internal import PlanExecutor
 
-/// The first inputs: plans for recorded machines, and journals of them.
+/// The first inputs: plans for recorded machines, journals of them, and their registers as lspci dumps them.
 enum Seeds {
-    /// Writes a plan and a journal for each snapshot.
+    /// Writes a plan, a journal and hex dumps for each snapshot.
     ///
-    /// - Parameter arguments: the directory for plans, that for journals, then snapshots.
+    /// - Parameter arguments: the directory for plans, that for journals, that for hex dumps, then snapshots.
     static func write(_ arguments: [String]) {
-        guard arguments.count > 2 else { return }
-        for (number, path) in arguments.dropFirst(2).enumerated() {
-            guard let topology = try? TopologyAssembler(SnapshotFile(path: path).read()).topology() else { continue }
+        guard arguments.count > 3 else { return }
+        for (number, path) in arguments.dropFirst(3).enumerated() {
+            guard let record = try? SnapshotFile(path: path).read() else { continue }
+            for (position, function) in record.functions.enumerated() {
+                save(Array(hex(function).utf8), arguments[2], number * 1000 + position)
+            }
+            guard let topology = try? TopologyAssembler(record).topology() else { continue }
             let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
             guard let plan = try? Planner(topology: topology, behaviour: behaviour).plan(goals: [.everythingRequired])
             else { continue }
@@ -34,6 +38,19 @@ enum Seeds {
             }
             save([1] + Array(entries.map(\.payload).joined(separator: [0])), arguments[1], number)
         }
+    }
+
+    /// The registers as `lspci -xxxx` shows them, the standard ones and the capabilities next to them.
+    private static func hex(_ function: FunctionRecord) -> String {
+        var text = "\(function.address) Device\n"
+        for row in stride(from: 0, to: min(function.config.count, 512), by: 16) {
+            text += bareHex(UInt64(row), width: 2) + ":"
+            for byte in function.config.bytes[row..<min(row + 16, function.config.count)] {
+                text += " " + bareHex(UInt64(byte), width: 2)
+            }
+            text += "\n"
+        }
+        return text + "\n"
     }
 
     private static func save(_ bytes: [UInt8], _ directory: String, _ number: Int) {
