@@ -32,10 +32,6 @@ enum Fuzz {
         exit(status)
     }
 
-    private static func bytes(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
-        Array(UnsafeBufferPointer(start: start, count: count))
-    }
-
     private static func usage() -> Never {
         let text = """
             usage: fuzz READER [libFuzzer's arguments]
@@ -47,4 +43,9 @@ enum Fuzz {
         _ = Array(text.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         exit(64)
     }
+}
+
+/// A function of its own: a C function pointer carries no type with it.
+private func bytes(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
+    Array(UnsafeBufferPointer(start: start, count: count))
 }
