@@ -128,6 +128,18 @@ import Testing
         #expect(!entries.isEmpty)
     }
 
+    @Test("a journal that speaks of steps beyond its plan is damaged", arguments: [3, 99, Int.max])
+    func stepsBeyondThePlan(_ step: Int) throws {
+        let bench = Bench()
+        let plan = Fake.grow(bench.original)
+        try #require(plan.steps.count <= 3)
+        let journal = try Journal(on: bench.disk, Self.beginning(bench.original), plan)
+        try journal.record(.stepReached(step))
+        let report = try Recovery(bench.applier).run()
+        #expect(report.line == "APPLY: failed reason=journal-damaged")
+        #expect(bench.machine.trace.isEmpty)
+    }
+
     @Test func noJournalIsNoJournal() throws {
         #expect(try Journal.unfinished(on: CrashingDisk()) == nil)
         #expect(throws: JournalError.self) { try read([]) }

@@ -104,8 +104,9 @@ final class Archive: Sendable {
         return path
     }
 
-    /// The bytes of the file at `name`, or nil.
+    /// The bytes of the file at `name`, or nil. A member of that very name counts before what links lead to.
     func contents(_ name: String, from base: String = "") -> [UInt8]? {
+        if base.isEmpty, case .file(let bytes)? = entries[name] { return bytes }
         guard let (_, entry) = find(name, from: base), case .file(let bytes) = entry else { return nil }
         return bytes
     }
