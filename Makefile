@@ -38,7 +38,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # The solver's tests, optimised.
 SOLVER_TESTS = .build/solver-tests
@@ -106,6 +106,12 @@ event-test: fetch-kernels deb
 ## fuzz           libFuzzer on every reader of plans, journals, policies and evidence: INPUTS of each
 fuzz:
 	Tests/Fuzz/run $(INPUTS)
+
+## evidence       what the readers make of ../shared/corpus: files, functions, BARs, windows, findings, agreement
+evidence:
+	$(SWIFT) build --build-tests -j $(JOBS)
+	TEXT_TABLE=1 $(SWIFT) test --skip-build --disable-xctest \
+	    --filter 'LibPCIBridgeTests.(TextCorpusTests|TextHexAgreementTests|TextTriageTests|CorpusLogTests)'
 
 ## solver-random  COUNT random small problems: every layout checked, one in ten against exhaustive search; conflicts too
 solver-random:

@@ -36,6 +36,9 @@ import Testing
                 "\(topology.functions.count)\t\(bars)\t\(windows)\t\(evidence.findings.count + contradictions.findings.count)\t"
                     + "\(evidence.kinds.joined(separator: "+"))\t\(file.name)"
             )
+            for finding in evidence.findings + contradictions.findings {
+                rows.append("\t\(finding.code.rawValue): \(finding.detail)")
+            }
         }
         if ProcessInfo.processInfo.environment["TEXT_TABLE"] != nil {
             print("functions\tBARs\twindows\tfindings\tkinds\tfile")
