@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Foundation
+import LibPCIBridge
 import PCITopology
 import Testing
+
+@testable import pci_rebalance
 
 /// Drives the built command, which lies beside the test bundle.
 enum Command {
@@ -166,6 +169,42 @@ struct CommandTests {
         #expect(!result.output.contains("root=UUID"))
         #expect(result.output.contains("pci=realloc"))
         #expect(result.output.contains("0000:01:00.0"))
+    }
+
+    @Test("a report holds the registers as lspci dumps them, and lspci reads them")
+    func reportedRegisters() throws {
+        let snapshot = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let report = try Command.run("report", "--from", snapshot)
+        let parts = report.output.components(separatedBy: "\n== ")
+        let dump = try #require(parts.first { $0.hasPrefix("lspci -xxxx ==\n") })
+        let evidence = TextEvidence(String(dump.drop { $0 != "\n" }))
+        let record = try SnapshotFile(path: snapshot).read()
+        #expect(evidence.functions.map(\.address) == record.functions.map(\.address))
+        for (read, known) in zip(evidence.functions, record.functions) {
+            #expect(read.config.bytes == known.config.bytes, "\(known.address)")
+        }
+    }
+
+    @Test("an anonymous log tells no host, no hardware address of a network and no serial number")
+    func anonymousLines() {
+        for (line, expected) in [
+            (
+                "Nov 25 10:00:00 finch kernel: pci 0000:03:00.0: BAR 0",
+                "Nov 25 10:00:00 host kernel: pci 0000:03:00.0: BAR 0"
+            ),
+            ("2026-11-25T10:00:00+00:00 finch kernel: x", "2026-11-25T10:00:00+00:00 host kernel: x"),
+            (
+                "e1000e 0000:06:00.0 eth0: (PCI Express:2.5GT/s) 52:54:00:12:34:56",
+                "e1000e 0000:06:00.0 eth0: (PCI Express:2.5GT/s) 00:00:00:00:00:00"
+            ),
+            ("eth0: 52:54:00:AB:CD:EF: up", "eth0: 00:00:00:00:00:00: up"),
+            ("usb 1-1: SerialNumber: 4C5310", "usb 1-1: SerialNumber: -"),
+            ("pci 0000:03:00.0: [8086:10d3] type 00", "pci 0000:03:00.0: [8086:10d3] type 00"),
+            ("pcieport 10000:e0:06.0: 01:02:03:04:05:06:07", "pcieport 10000:e0:06.0: 01:02:03:04:05:06:07"),
+            ("loading kernel: done", "loading kernel: done"),
+        ] {
+            #expect(AnonymousLine(line).text == expected)
+        }
     }
 }
 

@@ -11,8 +11,8 @@ struct ReportCommand: ParsableCommand {
         commandName: "report",
         abstract: "Write one file with all that a maintainer asks for",
         discussion: """
-            Kernel and command line, findings, tree, plan, the kernel log's lines about PCI, /proc/iomem, and the \
-            whole record: every reading command takes the report itself with --from.
+            Kernel and command line, findings, tree, plan, registers as lspci -xxxx dumps them, the kernel log's lines \
+            about PCI, /proc/iomem, and the whole record: every reading command takes the report itself with --from.
             """
     )
 
@@ -25,7 +25,12 @@ struct ReportCommand: ParsableCommand {
     )
     var output: String?
 
-    @Flag(help: "Leave out serial numbers, the kernel command line beyond pci=, and the names of what is in use.")
+    @Flag(
+        help: """
+            Leave out serial numbers, network addresses, the host's name in logs, the kernel command line beyond pci=, and \
+            the names of what is in use.
+            """
+    )
     var anonymize = false
 
     func run() throws {

@@ -23,7 +23,12 @@ struct SnapshotCommand: ParsableCommand {
     )
     var output: String?
 
-    @Flag(help: "Leave out serial numbers, the kernel command line beyond pci=, and the names of what is in use.")
+    @Flag(
+        help: """
+            Leave out serial numbers, network addresses, the host's name in logs, the kernel command line beyond pci=, and \
+            the names of what is in use.
+            """
+    )
     var anonymize = false
 
     @Flag(name: .shortAndLong, help: "No remarks on standard error.")

@@ -4,8 +4,9 @@ import LibPCIBridge
 import PCITopology
 
 extension MachineRecord {
-    /// The record without what tells one machine from another of its kind: device serial numbers, the command line
-    /// beyond what concerns PCI, the names of file systems, interfaces and addresses in use.
+    /// The record without what tells one machine from another of its kind: device serial numbers, network
+    /// addresses and the host's name in logs, the command line beyond what concerns PCI, the names of file systems,
+    /// interfaces and addresses in use.
     ///
     /// Addresses, ids and registers stay: without them nothing could be replayed.
     func anonymized() -> MachineRecord {
@@ -18,7 +19,8 @@ extension MachineRecord {
             }
         }
         copy.kernelLog = kernelLog.map { lines in
-            lines.map { line in
+            lines.map { original in
+                let line = AnonymousLine(original).text
                 guard let start = Self.commandLineStart(line) else { return line }
                 return line[..<start] + Self.withoutPrivateWords(String(line[start...]))
             }
@@ -53,5 +55,55 @@ extension MachineRecord {
             copy.write(0, at: Int(capability.offset) + 8, width: 4)
         }
         return copy
+    }
+}
+
+/// A line of a kernel log without the host's name, hardware addresses of networks, and serial numbers.
+struct AnonymousLine {
+    /// The line.
+    private(set) var text: String
+
+    /// Reads a line in any form that loggers give it.
+    /// - Complexity: O(length).
+    init(_ line: String) {
+        text = Self.withoutHardwareAddresses(Self.withoutHost(line))
+        for mark in ["SerialNumber: ", "Serial Number: ", "serial number "] {
+            guard let range = text.firstRange(of: mark) else { continue }
+            text.replaceSubrange(range.upperBound..., with: "-")
+        }
+    }
+
+    /// `Nov 25 10:00:00 NAME kernel: …` and `2026-11-25T10:00:00+00:00 NAME kernel: …`: the word before `kernel:`.
+    private static func withoutHost(_ line: String) -> String {
+        guard let mark = line.firstRange(of: " kernel: ") else { return line }
+        let start = line[..<mark.lowerBound].lastIndex(of: " ").map { line.index(after: $0) }
+        guard let start, line[..<start].contains(where: \.isNumber) else { return line }
+        return line[..<start] + "host" + line[mark.lowerBound...]
+    }
+
+    /// Six bytes in hexadecimal with colons between them, and no seventh.
+    private static func withoutHardwareAddresses(_ line: String) -> String {
+        var bytes = Array(line.utf8)
+        func isHex(_ i: Int) -> Bool {
+            switch bytes[i] {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+                UInt8(ascii: "A")...UInt8(ascii: "F"):
+                true
+            default: false
+            }
+        }
+        var i = 0
+        while i < bytes.count {
+            var end = i
+            while end < bytes.count, isHex(end) || bytes[end] == UInt8(ascii: ":") { end += 1 }
+            // A colon behind the address belongs to the sentence.
+            var stop = end
+            while stop > i, bytes[stop - 1] == UInt8(ascii: ":") { stop -= 1 }
+            if stop - i == 17, (0..<17).allSatisfy({ ($0 % 3 == 2) == (bytes[i + $0] == UInt8(ascii: ":")) }) {
+                for j in i..<stop where (j - i) % 3 != 2 { bytes[j] = UInt8(ascii: "0") }
+            }
+            i = max(end, i + 1)
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

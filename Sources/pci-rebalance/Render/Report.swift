@@ -36,6 +36,7 @@ struct Report {
         case .success(let plan): section("plan", PlanText(plan: plan, verbosity: 1, columns: 120).render())
         case .failure(let end): section("plan", end.message ?? "no plan")
         }
+        if let registers { section("lspci -xxxx", registers) }
         if let log = record.kernelLog {
             section("triage", Triage(log.joined(separator: "\n")).lines().joined(separator: "\n"))
             section("kernel log", log.joined(separator: "\n"))
@@ -48,6 +49,23 @@ struct Report {
         } catch {
             throw CommandEnd(.failure, error.description)
         }
+    }
+
+    /// The registers as `lspci -xxxx` dumps them, which `lspci -F FILE -vvv` of any machine makes readable; nil when none
+    /// are known. Of a machine that was read from text they are not repeated: who has its dump has them.
+    private var registers: String? {
+        guard record.origin != .text else { return nil }
+        var text = ""
+        for function in record.functions where function.config.count >= 64 {
+            if !text.isEmpty { text += "\n" }
+            text += "\(function.address) \(topology[function.address]?.identity.className ?? "Device")\n"
+            for row in stride(from: 0, to: function.config.count / 16 * 16, by: 16) {
+                text += bareHex(UInt64(row), width: 2) + ":"
+                for byte in function.config.bytes[row..<row + 16] { text += " " + bareHex(UInt64(byte), width: 2) }
+                text += "\n"
+            }
+        }
+        return text.isEmpty ? nil : text
     }
 
     private var versions: String {
