@@ -10,34 +10,8 @@ internal import VMLaboratory
 /// The way over one restart on real kernels: `plan --kexec` programs every register and starts a kernel, which keeps them.
 @Suite("restarts keep what was programmed")
 struct RestartTests {
-    /// A failed hot-add.
-    struct Case: Sendable, CustomTestStringConvertible {
-        var name: String
-        var topology: MachineTopology
-        var card: Device
-        var port: String
-        var testDescription: String { name }
-    }
-
-    static let cases: [Case] = [
-        Case(
-            name: "1 GiB beside a busy sibling below one switch",
-            topology: .firstLight,
-            card: .testDevice("card", memory: .gib(1)),
-            port: "d2"
-        ),
-        Case(
-            name: "a bridge below a port with one bus",
-            topology: .threeRootPorts,
-            card: .pcieToPCIBridge("bridge"),
-            port: "rp1"
-        ),
-    ]
-
-    static let matrix = Kernel.allCases.flatMap { kernel in cases.map { (kernel, $0) } }
-
-    @Test("program, restart, compare", arguments: matrix)
-    func restart(kernel: Kernel, example: Case) throws {
+    @Test("program, restart, compare", arguments: RepairTests.matrix)
+    func restart(kernel: Kernel, example: RepairTests.Case) throws {
         if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
         var topology = example.topology
         topology.memory = MemorySize(bytes: 1 << 30)
