@@ -64,6 +64,23 @@ struct ArchiveTests {
         #expect(input.kinds == ["gzip tar dmesg", "gzip tar lspci"])
     }
 
+    @Test("a text behind a link of the same archive is read like the others")
+    func textBehindALink() throws {
+        let folder = try temporary()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let fixture = TextFixtures.directory.appendingPathComponent("R2").path
+        try shell(
+            """
+            cd '\(folder.path)'
+            ln -s elsewhere logs; tar -cf report.tar logs; rm logs
+            mkdir logs; cp '\(fixture)/dmesg.txt' '\(fixture)/lspci.txt' logs; tar -rf report.tar logs/dmesg.txt logs/lspci.txt
+            """
+        )
+        let input = try RecordedInput(paths: [folder.appendingPathComponent("report.tar").path])
+        #expect(input.kinds == ["tar dmesg", "tar lspci"])
+        #expect(try TopologyAssembler(input.record).topology() == TextFixtures.topology("R2"))
+    }
+
     @Test("a compressed text and a compressed snapshot are read as if they were not")
     func compressed() throws {
         let folder = try temporary()

@@ -50,8 +50,11 @@ final class Archive: Sendable {
     /// Whether the bytes begin with the header of a tar archive: its checksum is right.
     static func isArchive(_ bytes: ArraySlice<UInt8>) -> Bool { TarReader.isHeader(bytes.prefix(512)) }
 
-    /// The paths of all files, sorted.
-    var files: [String] { entries.compactMap { if case .file = $0.value { $0.key } else { nil } }.sorted() }
+    /// All files in ascending order of path, those too that no path leads to because a link stands above them.
+    var files: [(path: String, bytes: [UInt8])] {
+        entries.compactMap { path, entry in if case .file(let bytes) = entry { (path, bytes) } else { nil } }
+            .sorted { $0.path < $1.path }
+    }
 
     /// The path of the directory above `bus/pci/devices`, and how `SysfsDirectoryReader` finds that from there; nil when
     /// the archive holds no tree of sysfs. Of several the shortest path counts.
@@ -104,9 +107,8 @@ final class Archive: Sendable {
         return path
     }
 
-    /// The bytes of the file at `name`, or nil. A member of that very name counts before what links lead to.
+    /// The bytes of the file at `name`, or nil.
     func contents(_ name: String, from base: String = "") -> [UInt8]? {
-        if base.isEmpty, case .file(let bytes)? = entries[name] { return bytes }
         guard let (_, entry) = find(name, from: base), case .file(let bytes) = entry else { return nil }
         return bytes
     }

@@ -77,7 +77,7 @@ public struct RecordedInput: Sendable {
         }
         if let archive = Archive(content) {
             if let reader = SysfsDirectoryReader(archive, path: path) { return joined(try reader.read().kernelLog) }
-            return archive.files.compactMap { archive.contents($0) }.reduce(into: []) { $0 += $1 + [0x0a] }
+            return archive.files.reduce(into: []) { $0 += $1.bytes + [0x0a] }
         }
         let isSnapshot = Evidence.looksLikeSnapshot(Array(content.prefix(1 << 16)))
         guard isSnapshot || ReportFile.isReport(content) else { return content }
@@ -126,10 +126,8 @@ public struct RecordedInput: Sendable {
             return [Part(kind: "\(packing)tar sysfs", content: .record(try reader.read()))]
         }
         var result: [Part] = []
-        for name in archive.files {
-            guard let member = archive.contents(name), member.count <= maximumTextSize,
-                var part = try? part(member, "\(path):\(name)")
-            else { continue }
+        for (name, member) in archive.files {
+            guard member.count <= maximumTextSize, var part = try? part(member, "\(path):\(name)") else { continue }
             part.kind = "\(packing)tar \(part.kind)"
             result.append(part)
         }

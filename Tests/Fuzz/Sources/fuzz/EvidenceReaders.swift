@@ -55,7 +55,9 @@ extension Readers {
         var file = Array(input.dropFirst())
         if mode & 1 == 1 { sealHeaders(&file) }
         guard let archive = Archive(file) else { return -1 }
-        for path in archive.files { precondition(archive.contents(path) != nil, "a file that cannot be found again") }
+        for (path, bytes) in archive.files where archive.find(path)?.path == path {
+            precondition(archive.contents(path) == bytes, "a file that is another one when looked for")
+        }
         guard let reader = SysfsDirectoryReader(archive, path: "archive"), let record = try? reader.read() else {
             return 0
         }
