@@ -116,7 +116,7 @@ public struct JournalRecord: Hashable, Sendable {
     /// The steps whose predicted state was seen, as a count from the first.
     public var reachedSteps: Int {
         entries.reduce(0) { count, entry in
-            if case .stepReached(let step) = entry, step < .max { max(count, step + 1) } else { count }
+            if case .stepReached(let step) = entry { max(count, step + 1) } else { count }
         }
     }
 
@@ -148,8 +148,9 @@ public struct JournalRecord: Hashable, Sendable {
             var entries: [JournalEntry] = []
             for payload in payloads.dropFirst(2) { entries.append(try JournalEntry(payload: payload)) }
             let record = JournalRecord(beginning: beginning, plan: plan, entries: entries, isTorn: isTorn)
-            let isWithin = record.reachedSteps <= plan.steps.count
-            guard isWithin, record.deeds.allSatisfy({ plan.steps.indices.contains($0.position.step) }) else {
+            guard record.reachedSteps <= plan.steps.count,
+                record.deeds.allSatisfy({ plan.steps.indices.contains($0.position.step) })
+            else {
                 throw JournalError(.damaged, "expected steps of the plan, found others")
             }
             return (record, chain)
