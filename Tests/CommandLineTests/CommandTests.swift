@@ -171,7 +171,7 @@ struct CommandTests {
         #expect(result.output.contains("0000:01:00.0"))
     }
 
-    @Test("a report holds the registers as lspci dumps them, and lspci reads them")
+    @Test("a report holds the registers as lspci dumps them, and they are read back")
     func reportedRegisters() throws {
         let snapshot = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
         let report = try Command.run("report", "--from", snapshot)

@@ -56,6 +56,20 @@ public struct ConfigSpace: Hashable, Sendable {
     /// Bit 7 of the header type register: the device has several functions.
     public var isMultiFunction: Bool { (byte(0x0e) ?? 0) & 0x80 != 0 }
 
+    /// The registers in the rows of `lspci -xxxx`: offset and sixteen bytes, the last row as far as it was read.
+    ///
+    /// - Parameter limit: the number of bytes at which the rows end.
+    /// - Returns: a line for each row, all of them ended; empty when nothing was read.
+    public func rows(upTo limit: Int = .max) -> String {
+        var text = ""
+        for row in stride(from: 0, to: min(bytes.count, limit), by: 16) {
+            text += bareHex(UInt64(row), width: 2) + ":"
+            for byte in bytes[row..<min(row + 16, bytes.count)] { text += " " + bareHex(UInt64(byte), width: 2) }
+            text += "\n"
+        }
+        return text
+    }
+
     /// Whether reads returned all ones: the function does not answer.
     public var isAllOnes: Bool {
         bytes.count >= 4 && bytes[0] == 0xff && bytes[1] == 0xff && bytes[2] == 0xff && bytes[3] == 0xff

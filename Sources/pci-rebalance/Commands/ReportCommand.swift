@@ -25,17 +25,10 @@ struct ReportCommand: ParsableCommand {
     )
     var output: String?
 
-    @Flag(
-        help: """
-            Leave out serial numbers, network addresses, the host's name in logs, the kernel command line beyond pci=, and \
-            the names of what is in use.
-            """
-    )
-    var anonymize = false
+    @OptionGroup var anonymity: AnonymityOptions
 
     func run() throws {
-        var record = try reading.record()
-        if anonymize { record = record.anonymized() }
+        let record = anonymity.applied(to: try reading.record())
         let topology = try reading.topology(of: record)
         let report = Report(record: record, topology: topology, plan: plan(for: topology))
         let bytes = try report.render()

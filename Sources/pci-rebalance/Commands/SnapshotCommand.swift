@@ -23,20 +23,13 @@ struct SnapshotCommand: ParsableCommand {
     )
     var output: String?
 
-    @Flag(
-        help: """
-            Leave out serial numbers, network addresses, the host's name in logs, the kernel command line beyond pci=, and \
-            the names of what is in use.
-            """
-    )
-    var anonymize = false
+    @OptionGroup var anonymity: AnonymityOptions
 
     @Flag(name: .shortAndLong, help: "No remarks on standard error.")
     var quiet = false
 
     func run() throws {
-        var record = try reading.record()
-        if anonymize { record = record.anonymized() }
+        let record = anonymity.applied(to: try reading.record())
         do {
             if let output {
                 try SnapshotFile(path: output).write(record)

@@ -1,7 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import ArgumentParser
 import LibPCIBridge
 import PCITopology
+
+/// Whether a record that is given away is made anonymous first.
+struct AnonymityOptions: ParsableArguments {
+    @Flag(
+        help: """
+            Leave out serial numbers, network addresses, the host's name in logs, the kernel command line beyond pci=, and \
+            the names of what is in use.
+            """
+    )
+    var anonymize = false
+
+    /// The record as it may be given away.
+    func applied(to record: MachineRecord) -> MachineRecord { anonymize ? record.anonymized() : record }
+}
 
 extension MachineRecord {
     /// The record without what tells one machine from another of its kind: device serial numbers, network
@@ -84,14 +99,7 @@ struct AnonymousLine {
     /// Six bytes in hexadecimal with colons between them, and no seventh.
     private static func withoutHardwareAddresses(_ line: String) -> String {
         var bytes = Array(line.utf8)
-        func isHex(_ i: Int) -> Bool {
-            switch bytes[i] {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
-                UInt8(ascii: "A")...UInt8(ascii: "F"):
-                true
-            default: false
-            }
-        }
+        func isHex(_ i: Int) -> Bool { Character(Unicode.Scalar(bytes[i])).isHexDigit }
         var i = 0
         while i < bytes.count {
             var end = i

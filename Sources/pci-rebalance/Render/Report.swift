@@ -55,17 +55,10 @@ struct Report {
     /// are known. Of a machine that was read from text they are not repeated: who has its dump has them.
     private var registers: String? {
         guard record.origin != .text else { return nil }
-        var text = ""
-        for function in record.functions where function.config.count >= 64 {
-            if !text.isEmpty { text += "\n" }
-            text += "\(function.address) \(topology[function.address]?.identity.className ?? "Device")\n"
-            for row in stride(from: 0, to: function.config.count / 16 * 16, by: 16) {
-                text += bareHex(UInt64(row), width: 2) + ":"
-                for byte in function.config.bytes[row..<row + 16] { text += " " + bareHex(UInt64(byte), width: 2) }
-                text += "\n"
-            }
+        let dumps = record.functions.filter(\.config.hasHeader).map { function in
+            "\(function.address) \(topology[function.address]?.identity.className ?? "Device")\n\(function.config.rows())"
         }
-        return text.isEmpty ? nil : text
+        return dumps.isEmpty ? nil : dumps.joined(separator: "\n")
     }
 
     private var versions: String {

@@ -18,7 +18,9 @@ enum Seeds {
         for (number, path) in arguments.dropFirst(3).enumerated() {
             guard let record = try? SnapshotFile(path: path).read() else { continue }
             for (position, function) in record.functions.enumerated() {
-                save(Array(hex(function).utf8), arguments[2], number * 1000 + position)
+                // The standard registers and the capabilities next to them.
+                let text = "\(function.address) Device\n\(function.config.rows(upTo: 512))\n"
+                save(Array(text.utf8), arguments[2], number * 1000 + position)
             }
             guard let topology = try? TopologyAssembler(record).topology() else { continue }
             let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
@@ -38,19 +40,6 @@ enum Seeds {
             }
             save([1] + Array(entries.map(\.payload).joined(separator: [0])), arguments[1], number)
         }
-    }
-
-    /// The registers as `lspci -xxxx` shows them, the standard ones and the capabilities next to them.
-    private static func hex(_ function: FunctionRecord) -> String {
-        var text = "\(function.address) Device\n"
-        for row in stride(from: 0, to: min(function.config.count, 512), by: 16) {
-            text += bareHex(UInt64(row), width: 2) + ":"
-            for byte in function.config.bytes[row..<min(row + 16, function.config.count)] {
-                text += " " + bareHex(UInt64(byte), width: 2)
-            }
-            text += "\n"
-        }
-        return text + "\n"
     }
 
     private static func save(_ bytes: [UInt8], _ directory: String, _ number: Int) {
