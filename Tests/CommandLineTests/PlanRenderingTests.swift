@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import Foundation
 import PCITopology
+import PlanExecutor
 import RebalancePlanner
+import TestSupport
 import Testing
 
 @testable import pci_rebalance
@@ -142,14 +145,18 @@ struct PlanRenderingTests {
         #expect(try run("/bin/sh", ["-n"], input: script).status == 0)
     }
 
-    @Test("both scripts pass shellcheck, the restart's on any tree and none without --now")
+    @Test("all scripts pass shellcheck, the restart's on any tree and none without --now")
     func shellcheck() throws {
         let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
         let restart = try Command.run("plan", "-q", "--kexec", "--from", failed)
         #expect(restart.status == 0)
         #expect(restart.output.contains("    kept kexec -e\n}\n\nmain \"$@\"\nexit\n"))
         #expect(restart.output.contains("BAR 2 0x0000000"))
-        for script in [restart.output, try Command.run("plan", "-q", "--script", "--from", failed).output] {
+        let scripts = [
+            restart.output, try Command.run("plan", "-q", "--script", "--from", failed).output,
+            PlanScript(plan: try handmadePlan()).render(),
+        ]
+        for script in scripts {
             #expect(try run("/bin/sh", ["-n"], input: script).status == 0)
             guard FileManager.default.isExecutableFile(atPath: "/usr/bin/shellcheck") else { continue }
             let verdict = try run("/usr/bin/shellcheck", ["-s", "sh", "-"], input: script)
@@ -169,6 +176,41 @@ struct PlanRenderingTests {
         #expect(refused.output.contains("Other ways\n"))
         let words = refused.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         #expect(words.contains("plan --kexec writes the script"))
+        // The plan as JSON and in a file says the same, and the script has it as a comment.
+        let plan = try PlanDocument.decode(
+            Array(try Command.run("plan", "-q", "--json", "--keep", "03:00.0", "--from", failed).output.utf8)
+        )
+        #expect(plan.otherWays == [.parameter("pci=realloc"), .kexec(functions: 6)])
+        let script = try Command.run("plan", "-q", "--script", "--keep", "03:00.0", "--from", failed)
+        #expect(script.status == 4)
+        #expect(script.output.contains("# Other ways:\n#   one reboot with pci=realloc on"))
+        // What can be reached needs none.
+        let whole = try Command.run("plan", "-q", "--json", "--from", failed).output
+        #expect(try PlanDocument.decode(Array(whole.utf8)).otherWays == [])
+    }
+
+    @Test(
+        "where nothing else is left, firmware's setup is named, and a device tree by its own name",
+        arguments: [
+            (nil, 0xe000_0000...0xefff_ffff, OtherWay.Setting.above4G),
+            (nil, 0x60_0000_0000...0x60_1fff_ffff, .largerAperture),
+            (.deviceTree, 0xe000_0000...0xefff_ffff, .deviceTree),
+        ] as [(HardwareDescription?, ClosedRange<UInt64>, OtherWay.Setting)]
+    )
+    func firmware(description: HardwareDescription?, window: ClosedRange<UInt64>, setting: OtherWay.Setting) throws {
+        var tree = TestTree.failedHotPlug
+        tree.kernel.hardwareDescription = description
+        tree.apertures.removeAll { !$0.isIO }
+        tree.apertures.append(
+            Aperture(range: .init(window.lowerBound, window.upperBound), flags: [.memory, .window])
+        )
+        let planner = Planner(
+            topology: try tree.topology(),
+            behaviour: KernelBehaviour.preset(forRelease: "6.12.1").behaviour
+        )
+        let ways = planner.otherWays(to: [.everythingRequired])
+        #expect(ways == [.firmware(setting)])
+        #expect(OtherWay.Setting.allCases.allSatisfy { !OtherWay.firmware($0).description.hasSuffix(".") })
     }
 
     @Test("the checksum is that of cksum", arguments: ["", "a", "123456789", String(repeating: "x\n", count: 999)])
@@ -245,3 +287,70 @@ final class TemporaryFile {
 
 /// What the script's `tree` prints for `state`.
 func scriptChecksum(_ state: TreeState) -> String { PlanScript.checksum(state) }
+
+/// The part of a script that looks whether a function has come into use, on an imitated /sys and /proc.
+@Suite("Plan scripts look for use")
+struct PlanScriptUseTests {
+    private static let device = "devices/pci0000:00/0000:00:02.0/0000:03:00.0"
+
+    /// What `idle 0000:03:00.0` of the script ends with below `root`.
+    private func idle(_ root: String) throws -> (status: Int32, output: String, errors: String) {
+        let script = PlanScript(plan: try handmadePlan()).render()
+        let lines = script.split(separator: "\n", omittingEmptySubsequences: false)
+        // The functions alone; the script's own work begins with the first tree that it expects.
+        let functions = try #require(lines.firstIndex { $0.hasPrefix("expect '") })
+        #expect(lines.contains("idle 0000:03:00.0"))
+        let text = (lines[..<functions] + ["idle 0000:03:00.0 2>&1"]).joined(separator: "\n")
+        let moved = text.replacing("/sys/", with: "\(root)/sys/").replacing("/proc/", with: "\(root)/proc/")
+        return try run("/bin/sh", ["-c", moved], input: "")
+    }
+
+    @Test("a mounted disk, swap, a part of another disk, the default route, a guest: each stops it, others do not")
+    func uses() throws {
+        let shape = SysfsShape.temporary()
+        defer { shape.remove() }
+        shape.file("proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
+        shape.file("proc/swaps", "Filename Type Size Used Priority\n/dev/sda2 partition 1 0 -2\n")
+        shape.file("proc/net/route", "Iface Destination Gateway\nlan0 00000000 010200C0\n")
+        #expect(try idle(shape.path).status == 0)
+        let block = "\(Self.device)/nvme/nvme0/nvme0n1"
+        shape.file("sys/\(block)/dev", "259:0\n")
+        shape.file("sys/\(block)/nvme0n1p1/dev", "259:1\n")
+        for name in ["nvme0n1", "nvme0n1/nvme0n1p1"] {
+            shape.link(
+                "sys/class/block/\(name.split(separator: "/").last ?? "")",
+                "../../\(Self.device)/nvme/nvme0/\(name)"
+            )
+        }
+        shape.file("sys/\(Self.device)/net/eth0/address", "x\n")
+        shape.link("sys/class/net/eth0", "../../\(Self.device)/net/eth0")
+        shape.link("sys/bus/pci/devices/0000:03:00.0", "../../../\(Self.device)")
+        shape.link("sys/\(Self.device)/iommu_group", "../../../kernel/iommu_groups/7")
+        shape.link("proc/9/fd/3", "/dev/vfio/8")
+        let unused = try idle(shape.path)
+        #expect(unused.status == 0, "\(unused.output)")
+
+        func expect(_ words: String, _ name: String, _ text: String, undo: String) throws {
+            shape.file(name, text)
+            let found = try idle(shape.path)
+            #expect(found.status == 1 && found.output.contains("expected 0000:03:00.0 to be idle, found \(words)"))
+            shape.file(name, undo)
+            #expect(try idle(shape.path).status == 0)
+        }
+        try expect(
+            "nvme0n1p1 mounted",
+            "proc/self/mountinfo",
+            "22 1 259:1 / /srv rw - xfs /dev/nvme0n1p1 rw\n",
+            undo: ""
+        )
+        try expect("swap on nvme0n1", "proc/swaps", "/dev/nvme0n1 partition 1 0 -2\n", undo: "")
+        try expect("the default route on eth0", "proc/net/route", "eth0 00000000 010200C0\n", undo: "eth0 000200C0 0\n")
+        shape.link("sys/class/net/eth0/master", "../../../../virtual/net/bond0")
+        try expect("the default route on bond0", "proc/net/route", "bond0 00000000 010200C0\n", undo: "")
+        shape.link("proc/9/fd/3", "/dev/vfio/7")
+        #expect(try idle(shape.path).output.contains("found its VFIO group 7 held"))
+        shape.link("proc/9/fd/3", "/dev/null")
+        shape.file("sys/\(block)/holders/dm-0", "")
+        #expect(try idle(shape.path).output.contains("found nvme0n1 part of dm-0"))
+    }
+}

@@ -18,6 +18,7 @@ struct TestTree {
         Aperture(range: .init(0x1_0000_0000, 0x8_ffff_ffff), flags: [.memory, .window]),
     ]
     var blockers: [Blocker] = []
+    var kernel = KernelIdentity(release: "6.12.1-test")
 
     /// A bridge; `buses` nil for one without bus numbers.
     func port(
@@ -67,7 +68,7 @@ struct TestTree {
     /// The tree below one host bridge with buses 00-ff.
     func topology() throws -> Topology {
         try Topology(
-            kernel: KernelIdentity(release: "6.12.1-test"),
+            kernel: kernel,
             hostBridges: [
                 HostBridge(
                     segment: 0,

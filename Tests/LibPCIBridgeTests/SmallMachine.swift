@@ -71,12 +71,3 @@ enum SmallMachine {
         record.function(at: at(address))?.use.map(\.detail) ?? ["no such function"]
     }
 }
-
-extension SysfsShape {
-    /// Writes a symbolic link inside the directory, with the directories above it.
-    func link(_ name: String, _ target: String) {
-        file(name, "")
-        unlink(path + "/" + name)
-        symlink(target, path + "/" + name)
-    }
-}

@@ -37,6 +37,10 @@ import Testing
             .slotPower(slot: "0-1 rear", on: true), .rescanAll, .rescanDevice(endpoint),
             .config(endpoint, offset: 0x108, width: 4, mask: 0x3f00, value: 0x0a00),
         ]
+        plan.otherWays = [
+            .reboot, .parameter("pci=realloc,noaer"), .parameter(nil), .kexec(functions: 12), .firmware(.above4G),
+            .firmware(.largerAperture), .firmware(.deviceTree),
+        ]
         return plan
     }
 
@@ -108,6 +112,12 @@ import Testing
         ("\"resourceLines\": 13", "\"resourceLines\": 0"),
         ("\"buses\": \"01-05\"", "\"buses\": \"05-01\""),
         ("\"path\": \"0000:00:02.0/00.0\"", "\"path\": \"0000:00:02.0/01.0\""),
+        ("\"setting\": \"above-4g\"", "\"setting\": \"overclock\""),
+        ("\"kind\": \"kexec\"", "\"kind\": \"kexec\", \"text\": \"now\""),
+        ("\"functions\": 12", "\"functions\": -12"),
+        ("\"functions\": 12", "\"functions\": 16385"),
+        ("\"parameter\": null", "\"parameter\": 1"),
+        ("\"kind\": \"reboot\"", "\"kind\": \"halt\""),
         ("\"kind\": \"not-in-use\"", "\"kind\": \"always\""),
         ("\"ids\": \"0x1b360005\"", "\"ids\": \"0x1b3600050\""),
     ])

@@ -42,6 +42,13 @@ public struct SysfsShape {
         write(Array(text.utf8), to: "\(path)/\(name)")
     }
 
+    /// Writes a symbolic link inside the directory, with the directories above it; one that is there is replaced.
+    public func link(_ name: String, _ target: String) {
+        file(name, "")
+        unlink(path + "/" + name)
+        symlink(target, path + "/" + name)
+    }
+
     /// Writes a function below the chain of bridges `chain` (from the root bus down), or on root bus `rootBus`.
     public mutating func function(
         _ address: FunctionAddress,

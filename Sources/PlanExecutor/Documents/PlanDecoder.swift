@@ -20,6 +20,7 @@ enum PlanDecoder {
         let fingerprint = try fields.hex("fingerprint")
         let goals = try list(&fields, "goals", atMost: 1024, goal)
         let kernel = try fields.string("kernel", atMost: 128)
+        let otherWays = try list(&fields, "otherWays", atMost: 16, otherWay)
         let proof = try self.proof(fields.object("proof"))
         let remarks = try fields.strings("remarks", atMost: 4096)
         let steps = try self.steps(&fields, from: before)
@@ -43,7 +44,8 @@ enum PlanDecoder {
             before: before,
             after: after,
             proof: proof,
-            remarks: remarks
+            remarks: remarks,
+            otherWays: otherWays
         )
     }
 
@@ -128,6 +130,21 @@ enum PlanDecoder {
             return .virtualFunctions(address, count: try fields.integer("count", in: 0...65_535))
         case "restore": return .restore(SavedLayout(fingerprint: try fields.hex("fingerprint"), places: []))
         default: throw fields.error("kind", "expected a known goal")
+        }
+    }
+
+    private static func otherWay(_ fields: inout JSONFields) throws(JSONError) -> OtherWay {
+        switch try fields.string("kind", atMost: 32) {
+        case "reboot": return .reboot
+        case "parameter": return .parameter(try fields.optionalString("parameter", atMost: 2048))
+        case "kexec":
+            return .kexec(functions: try fields.integer("functions", in: 0...Int64(PlanDocument.mostFunctions)))
+        case "firmware":
+            guard let setting = OtherWay.Setting(rawValue: try fields.string("setting", atMost: 32)) else {
+                throw fields.error("setting", "expected above-4g, larger-aperture or device-tree")
+            }
+            return .firmware(setting)
+        default: throw fields.error("kind", "expected reboot, parameter, kexec or firmware")
         }
     }
 

@@ -34,6 +34,9 @@ extension JSONWriter {
             for goal in plan.goals { json.object { $0.goal(goal) } }
         }
         field("kernel", plan.kernelRelease)
+        array("otherWays") { json in
+            for way in plan.otherWays { json.object { $0.otherWay(way) } }
+        }
         object("proof") { $0.proof(plan.proof) }
         field("remarks", plan.remarks)
         field("schema", PlanDocument.schema)
@@ -77,6 +80,22 @@ extension JSONWriter {
         case .restore(let layout):
             field("fingerprint", hex: layout.fingerprint, width: 16)
             field("kind", "restore")
+        }
+    }
+
+    private mutating func otherWay(_ way: OtherWay) {
+        switch way {
+        case .reboot:
+            field("kind", "reboot")
+        case .parameter(let text):
+            field("kind", "parameter")
+            field("parameter", text)
+        case .kexec(let functions):
+            field("functions", functions)
+            field("kind", "kexec")
+        case .firmware(let setting):
+            field("kind", "firmware")
+            field("setting", setting.rawValue)
         }
     }
 

@@ -32,7 +32,7 @@ public struct RestartPlan: Hashable, Sendable {
     ///   - commandLine: the command line that it is started with, or nil.
     /// - Complexity: at most two solver runs and two boots of the twin.
     public init?(_ topology: Topology, behaviour: KernelBehaviour, commandLine: String? = nil) {
-        let platform = Platform(architecture: topology.kernel.architecture, commandLine: commandLine)
+        let platform = Platform(topology.kernel, commandLine: commandLine)
         // Other architectures assign anew whatever the registers say.
         guard platform.boot == .survey, topology.findings().contains(where: { $0.severity == .problem }) else {
             return nil

@@ -28,6 +28,9 @@ public struct Plan: Hashable, Sendable {
     public var proof: ProofOfLeastDisturbance
     /// What the plan leaves unplaced that is optional, and other remarks, a sentence each.
     public var remarks: [String]
+    /// What is left where the plan does not reach all that was asked for; empty unless looked for
+    /// (`Planner.otherWays`).
+    public var otherWays: [OtherWay]
 
     /// Creates a plan.
     public init(
@@ -42,7 +45,8 @@ public struct Plan: Hashable, Sendable {
         before: TreeState,
         after: TreeState,
         proof: ProofOfLeastDisturbance,
-        remarks: [String]
+        remarks: [String],
+        otherWays: [OtherWay] = []
     ) {
         self.verdict = verdict
         self.kernelRelease = kernelRelease
@@ -56,6 +60,16 @@ public struct Plan: Hashable, Sendable {
         self.after = after
         self.proof = proof
         self.remarks = remarks
+        self.otherWays = otherWays
+    }
+
+    /// Whether the steps, or the machine as it is, have everything that was asked for.
+    public var isWhole: Bool {
+        switch verdict.answer {
+        case .none: true
+        case .act: verdict.reason != "partly"
+        case .refused, .impossible: false
+        }
     }
 
     /// The answer of a planning run.

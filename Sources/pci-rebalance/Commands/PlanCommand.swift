@@ -51,7 +51,11 @@ struct PlanCommand: ParsableCommand {
     func run() throws {
         let (record, topology) = try reading.read(output)
         if kexec { return try restart(topology, record) }
-        let plan = try planning.plan(for: topology, isQuiet: output.quiet)
+        var plan = try planning.plan(for: topology, isQuiet: output.quiet)
+        // A brief text says the verdict alone.
+        if !plan.isWhole, output.json || script || file != nil || !output.quiet {
+            plan.otherWays = try otherWays(topology, record)
+        }
         if let file { try PlanStore.write(plan, to: file) }
         if script {
             try StandardOutput.write(PlanScript(plan: plan).render())
@@ -59,26 +63,24 @@ struct PlanCommand: ParsableCommand {
             try StandardOutput.write(PlanDocument.encode(plan))
         } else {
             let columns = StandardOutput.columns
-            var text = PlanText(
+            let text = PlanText(
                 plan: plan,
                 verbosity: output.verbose,
                 style: output.style,
                 columns: columns,
                 isBrief: output.quiet
             )
-            if !output.quiet, !plan.isWhole {
-                text.otherWays =
-                    OtherWays(
-                        topology,
-                        goals: try planning.goals(),
-                        behaviour: KernelChoice.behaviour(for: topology, isQuiet: true),
-                        record: record
-                    )
-                    .sentences
-            }
             try StandardOutput.write(text.render())
         }
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }
+    }
+
+    private func otherWays(_ topology: Topology, _ record: MachineRecord) throws -> [OtherWay] {
+        Planner(topology: topology, behaviour: KernelChoice.behaviour(for: topology, isQuiet: true)).otherWays(
+            to: try planning.goals(),
+            commandLine: record.kernel.commandLine,
+            firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
+        )
     }
 
     private func restart(_ topology: Topology, _ record: MachineRecord) throws {
@@ -100,16 +102,5 @@ struct PlanCommand: ParsableCommand {
             behaviour: behaviour.name
         )
         try StandardOutput.write(script.render())
-    }
-}
-
-extension Plan {
-    /// Whether everything that was asked for is had.
-    fileprivate var isWhole: Bool {
-        switch verdict.answer {
-        case .none: true
-        case .act: verdict.reason != "partly"
-        case .refused, .impossible: false
-        }
     }
 }

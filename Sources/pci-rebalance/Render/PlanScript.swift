@@ -18,6 +18,8 @@ struct PlanScript {
         for line in plan.diagnosis { comment("  \(line.text)", &lines) }
         if !plan.disturbed.isEmpty { comment("Disturbed:", &lines) }
         for one in plan.disturbed { comment("  \(one.address) \(one.what): \(one.effect.text)", &lines) }
+        if !plan.otherWays.isEmpty { comment("Other ways:", &lines) }
+        for way in plan.otherWays { comment("  \(way)", &lines) }
         comment(plan.verdict.line, &lines)
         guard plan.verdict.answer == .act else {
             lines += ["set -eu", "echo \(quoted(plan.verdict.line))"]
@@ -28,6 +30,7 @@ struct PlanScript {
             return lines.joined(separator: "\n") + "\n"
         }
         lines += prologue
+        if plan.steps.contains(where: { $0.preconditions.contains(where: \.isOfUse) }) { lines += Self.uses }
         lines.append(
             "expect \(quoted(Self.checksum(plan.before))) 'before the first step' \(ExitStatus.stale.rawValue)"
         )
@@ -72,6 +75,51 @@ struct PlanScript {
         ]
     }
 
+    /// Of the evidence that the program itself looks for, what a shell sees without side effects.
+    private static let uses = [
+        "# idle FUNCTION: stops when something on it is mounted, swap, part of another disk, on the way of the IPv4",
+        "# default route, or held through VFIO. Whatever else uses it (a process that reads the raw disk, say) is not seen here.",
+        "idle() {",
+        "    for block in /sys/class/block/*; do",
+        "        case $(readlink -f \"$block\") in",
+        "            */\"$1\"/*) ;;",
+        "            *) continue ;;",
+        "        esac",
+        "        name=${block##*/}",
+        "        number=$(cat \"$block/dev\")",
+        "        if grep -q \"^[0-9]* [0-9]* $number \" /proc/self/mountinfo; then",
+        "            stop \"expected $1 to be idle, found $name mounted\"",
+        "        fi",
+        "        if grep -q \"^/dev/$name \" /proc/swaps; then stop \"expected $1 to be idle, found swap on $name\"; fi",
+        "        for holder in \"$block\"/holders/*; do",
+        "            [ ! -e \"$holder\" ] || stop \"expected $1 to be idle, found $name part of ${holder##*/}\"",
+        "        done",
+        "    done",
+        "    for net in /sys/class/net/*; do",
+        "        case $(readlink -f \"$net\") in",
+        "            */\"$1\"/*) ;;",
+        "            *) continue ;;",
+        "        esac",
+        "        name=${net##*/}",
+        "        master=$(readlink \"$net/master\") || master=",
+        "        while read -r interface destination _; do",
+        "            case $interface in",
+        "                \"$name\" | \"${master##*/}\") ;;",
+        "                *) continue ;;",
+        "            esac",
+        "            [ \"$destination\" != 00000000 ] ||",
+        "                stop \"expected $1 to be idle, found the default route on $interface\"",
+        "        done </proc/net/route",
+        "    done",
+        "    group=$(readlink \"/sys/bus/pci/devices/$1/iommu_group\") || return 0",
+        "    for held in /proc/[0-9]*/fd/*; do",
+        "        [ \"$(readlink \"$held\")\" != \"/dev/vfio/${group##*/}\" ] ||",
+        "            stop \"expected $1 to be idle, found its VFIO group ${group##*/} held\"",
+        "    done",
+        "}",
+        "",
+    ]
+
     private func append(_ step: PlanStep, number: Int, to lines: inout [String]) {
         lines.append("")
         comment("Step \(number): \(step.purpose)", &lines)
@@ -87,7 +135,7 @@ struct PlanScript {
             case .busIsAbsent(let segment, let bus):
                 let name = "\(bareHex(UInt64(segment), width: 4)):\(bus)"
                 lines.append("[ ! -e /sys/class/pci_bus/\(name) ] || stop 'expected no bus \(name), found one'")
-            case .notInUse(let address): comment("Make sure that nothing uses \(address) any more.", &lines)
+            case .notInUse(let address): lines.append("idle \(address)")
             }
         }
         for write in step.writes { lines.append(line(write)) }
@@ -160,4 +208,9 @@ struct PlanScript {
         }
         return ~crc
     }
+}
+
+extension Precondition {
+    /// Whether it asks that nobody uses a function.
+    fileprivate var isOfUse: Bool { if case .notInUse = self { true } else { false } }
 }

@@ -12,8 +12,6 @@ struct PlanText {
     var columns: Int = 80
     /// Only what would be done, who is disturbed, and the verdict.
     var isBrief = false
-    /// What is left where no live way leads there, a sentence each.
-    var otherWays: [String] = []
 
     /// The text.
     func render() -> String {
@@ -30,9 +28,9 @@ struct PlanText {
             heading("Remarks", &page)
             for remark in plan.remarks { page.paragraph("- \(remark)", indent: 2, hanging: 4) }
         }
-        if !otherWays.isEmpty {
+        if !plan.otherWays.isEmpty {
             heading("Other ways", &page)
-            for way in otherWays { page.paragraph("- \(way)", indent: 2, hanging: 4) }
+            for way in plan.otherWays { page.paragraph("- \(way)", indent: 2, hanging: 4) }
         }
         page.blank()
         page.line([Piece(plan.verdict.line, style: color)], indent: 0, hanging: 0)
@@ -124,7 +122,7 @@ struct PlanText {
             let changes = StateChange.changes(from: TreeState(last), to: step.after).filter { $0.what != .gone }
             table.write(changes, to: &page, indent: 5)
             if changes.contains(where: { $0.what != .new }) { changing += 1 }
-            for write in step.wayBack where verbosity > 0 { page.raw("     way back: \(write)") }
+            for way in step.wayBackText where verbosity > 0 { page.raw("     way back: \(way)") }
             state = step.after
             let paths = Set(state.functions.map(\.path))
             last = last.filter { !paths.contains($0.path) } + state.functions

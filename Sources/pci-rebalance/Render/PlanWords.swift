@@ -27,3 +27,24 @@ extension Precondition {
         }
     }
 }
+
+extension PlanStep {
+    /// The way back from here in words: the recorded writes, and what `apply` puts back by its journal; never empty.
+    var wayBackText: [String] {
+        var result = wayBack.map(\.description)
+        var kinds: Set<String> = []
+        for write in writes {
+            switch write {
+            case .config: kinds.insert("the registers get their old values")
+            case .resourceAlignment: kinds.insert("resource_alignment gets its old text")
+            case .unbindDriver: kinds.insert("the driver is bound again")
+            case .sriovNumVFs: kinds.insert("the number of VFs is as before")
+            case .resizeBAR: kinds.insert("the BAR gets its old size")
+            case .slotPower: kinds.insert("the slot's power is as before")
+            case .remove, .rescanBus, .rescanDevice, .rescanAll, .probeDriver, .driverOverride: break
+            }
+        }
+        result += kinds.sorted()
+        return result.isEmpty ? ["nothing to undo; what is lost is planned for again"] : result
+    }
+}

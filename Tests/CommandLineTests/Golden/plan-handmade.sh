@@ -37,10 +37,51 @@ stop() {
     exit 1
 }
 
+# idle FUNCTION: stops when something on it is mounted, swap, part of another disk, on the way of the default
+# route, or held through VFIO. Whatever else uses it (a process that reads the raw disk, say) is not seen here.
+idle() {
+    for block in /sys/class/block/*; do
+        case $(readlink -f "$block") in
+            */"$1"/*) ;;
+            *) continue ;;
+        esac
+        name=${block##*/}
+        number=$(cat "$block/dev")
+        if grep -q "^[0-9]* [0-9]* $number " /proc/self/mountinfo; then
+            stop "expected $1 to be idle, found $name mounted"
+        fi
+        if grep -q "^/dev/$name " /proc/swaps; then stop "expected $1 to be idle, found swap on $name"; fi
+        for holder in "$block"/holders/*; do
+            [ ! -e "$holder" ] || stop "expected $1 to be idle, found $name part of ${holder##*/}"
+        done
+    done
+    for net in /sys/class/net/*; do
+        case $(readlink -f "$net") in
+            */"$1"/*) ;;
+            *) continue ;;
+        esac
+        name=${net##*/}
+        master=$(readlink "$net/master") || master=
+        while read -r interface destination _; do
+            case $interface in
+                "$name" | "${master##*/}") ;;
+                *) continue ;;
+            esac
+            [ "$destination" != 00000000 ] ||
+                stop "expected $1 to be idle, found the default route on $interface"
+        done </proc/net/route
+    done
+    group=$(readlink "/sys/bus/pci/devices/$1/iommu_group") || return 0
+    for held in /proc/[0-9]*/fd/*; do
+        [ "$(readlink "$held")" != "/dev/vfio/${group##*/}" ] ||
+            stop "expected $1 to be idle, found its VFIO group ${group##*/} held"
+    done
+}
+
 expect '282545401 5520' 'before the first step' 7
 
 # Step 1: Stop everything below the root port, so that its windows are free.
-# Make sure that nothing uses 0000:03:00.0 any more.
+idle 0000:03:00.0
 echo 1 > /sys/bus/pci/devices/0000:00:02.0/remove
 expect '4294967295 0' 'after step 1' 1
 # The way back from here, should it be wanted:

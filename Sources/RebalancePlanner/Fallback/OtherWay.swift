@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+public import PCITopology
+
+/// What is left where a running kernel takes no sequence of operations to the goal.
+public enum OtherWay: Hashable, Sendable {
+    /// A reboot by itself: the boot places everything.
+    case reboot
+    /// One reboot with this parameter on the kernel command line, such as `pci=realloc`; nil asks for none where there is
+    /// one now.
+    case parameter(String?)
+    /// One restart by kexec with this many functions programmed by hand (`RestartPlan`).
+    case kexec(functions: Int)
+    /// Another setting of firmware's, or of the hypervisor's.
+    case firmware(Setting)
+
+    /// What to look for in firmware's setup.
+    public enum Setting: String, Hashable, Sendable, CaseIterable {
+        /// Above 4G Decoding: no aperture above 4 GiB is declared.
+        case above4G = "above-4g"
+        /// A larger window for devices, or fewer devices.
+        case largerAperture = "larger-aperture"
+        /// Larger `ranges` of the host's node in the device tree.
+        case deviceTree = "device-tree"
+    }
+}
+
+extension OtherWay: CustomStringConvertible {
+    /// The way, one sentence without a full stop.
+    public var description: String {
+        switch self {
+        case .reboot: "a reboot by itself: the boot places everything"
+        case .parameter(nil):
+            "one reboot without a pci= parameter on the kernel command line (pci-rebalance cmdline says why)"
+        case .parameter(let text?):
+            "one reboot with \(text) on the kernel command line (pci-rebalance cmdline says why)"
+        case .kexec(let count):
+            "one restart by kexec with \(count) function\(count == 1 ? "" : "s") programmed by hand: "
+                + "pci-rebalance plan --kexec writes the script"
+        case .firmware(.above4G): "firmware's setup: Above 4G Decoding on; no aperture above 4 GiB is declared"
+        case .firmware(.deviceTree):
+            "the device tree: larger ranges of the host bridge's node, as far as the hardware decodes them; or fewer devices"
+        case .firmware(.largerAperture):
+            "firmware's setup, or the hypervisor's: a larger window for devices (names such as MMIO High Size, "
+                + "MMIOH, pci-hole64-size), more bus numbers, or fewer devices"
+        }
+    }
+}
+
+extension Planner {
+    /// Boots tried for a plan that was not asked for words.
+    private static let boots = 300
+
+    /// The ways over a restart to `goals`, the least trouble first; firmware only where no other way is known.
+    ///
+    /// - Parameters:
+    ///   - goals: what the boot must reach, all of it.
+    ///   - commandLine: the kernel command line that is in force now, or nil.
+    ///   - firmware: what firmware left, or nil when that is not known.
+    /// - Returns: one to three ways; none where no aperture is known, so that nothing can be said.
+    /// - Complexity: at most 302 boots of the twin and two solver runs.
+    public func otherWays(to goals: [Goal], commandLine: String? = nil, firmware: FirmwareState? = nil) -> [OtherWay] {
+        var ways: [OtherWay] = []
+        // A tree that the twin cannot boot has no words.
+        let advice = try? BootAdvice(
+            topology,
+            goals: goals.map { .plan($0) },
+            behaviour: behaviour,
+            commandLine: commandLine,
+            firmware: firmware,
+            budget: Self.boots
+        )
+        if let advice, advice.asItIs.isGood {
+            ways.append(.reboot)
+        } else if let advice, advice.best != nil {
+            ways.append(.parameter(advice.parameter))
+        }
+        if goals.allSatisfy(\.isPlacement),
+            let restart = RestartPlan(topology, behaviour: behaviour, commandLine: commandLine)
+        {
+            ways.append(.kexec(functions: restart.stopped.count))
+        }
+        guard ways.isEmpty else { return ways }
+        let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
+        guard !memory.isEmpty else { return [] }
+        if Platform(topology.kernel, commandLine: commandLine).boot == .hostProbe { return [.firmware(.deviceTree)] }
+        let isHigh = memory.contains { $0.range.last > UInt64(UInt32.max) }
+        return [.firmware(isHigh ? .largerAperture : .above4G)]
+    }
+}
+
+extension Goal {
+    /// Whether the goal asks for addresses alone.
+    public var isPlacement: Bool {
+        switch self {
+        case .everythingRequired, .place: true
+        case .resize, .reserve, .restore, .virtualFunctions: false
+        }
+    }
+}
