@@ -145,6 +145,30 @@ struct DiskEvidenceTests {
         shape.file("proc/self/mountinfo", "22 1 8:0 / /media rw - vfat /dev/sda rw\n")
         #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["mounted!", "usb-device"])
     }
+
+    @Test("a keyboard on USB protects, a mouse counts, a tablet without boot protocol is a USB device like others")
+    func pointers() throws {
+        let shape = SmallMachine.shape()
+        defer { shape.remove() }
+        let hand = "\(nic)/usb1/1-1"
+        shape.link("sys/bus/usb/devices/1-1", "../../../\(hand)")
+        shape.link("sys/bus/usb/devices/1-1:1.0", "../../../\(hand)/1-1:1.0")
+        shape.file("sys/\(hand)/1-1:1.0/bInterfaceClass", "03\n")
+        shape.file("sys/\(hand)/1-1:1.0/bInterfaceProtocol", "00\n")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["usb-device"])
+        shape.file("sys/\(hand)/1-1:1.0/bInterfaceProtocol", "02\n")
+        let mouse = try #require(try SmallMachine.read(shape).function(at: at("00:02.0")))
+        #expect(
+            mouse.use.map(\.detail) == [
+                "a mouse is behind this USB controller", "USB devices are behind this controller",
+            ]
+        )
+        #expect(mouse.use.map(\.weight) == [50, 20])
+        shape.file("sys/\(hand)/1-1:1.0/bInterfaceProtocol", "01\n")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["usb-keyboard!", "usb-device"])
+        shape.file("sys/\(hand)/1-1:1.0/bInterfaceClass", "08\n")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["usb-device"])
+    }
 }
 
 @Suite("Evidence of networks")
@@ -225,6 +249,43 @@ struct PeripheralEvidenceTests {
                 "it is bound to vfio-pci and nobody holds it", "/dev/dri/card0 is held by Xorg (5)",
             ]
         )
+    }
+
+    @Test("RDMA counts while a port is active")
+    func rdma() throws {
+        let shape = SmallMachine.shape()
+        defer { shape.remove() }
+        shape.link("sys/class/infiniband/mlx5_0", "../../\(nic)/infiniband/mlx5_0")
+        shape.file("sys/\(nic)/infiniband/mlx5_0/ports/1/state", "1: DOWN\n")
+        shape.file("sys/\(nic)/infiniband/mlx5_0/ports/2/state", "2: INIT\n")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == [])
+        shape.file("sys/\(nic)/infiniband/mlx5_0/ports/2/state", "4: ACTIVE\n")
+        let record = try SmallMachine.read(shape)
+        #expect(SmallMachine.details(record, "00:02.0") == ["RDMA port mlx5_0/2 is active"])
+        #expect(record.function(at: at("00:02.0"))?.use.map(\.weight) == [100])
+    }
+
+    @Test("a frame buffer counts, and protects while it shows the console; a lit output protects")
+    func displays() throws {
+        let shape = SmallMachine.shape()
+        defer { shape.remove() }
+        shape.link("sys/class/graphics/fb0", "../../\(nic)/graphics/fb0")
+        shape.file("sys/class/graphics/fbcon/rotate", "0\n")
+        #expect(try details(shape, "00:02.0") == ["/dev/fb0 is a frame buffer"])
+        shape.file("sys/class/vtconsole/vtcon0/bind", "0\n")
+        shape.file("sys/class/vtconsole/vtcon0/name", "(S) dummy device\n")
+        shape.file("sys/class/vtconsole/vtcon1/bind", "0\n")
+        shape.file("sys/class/vtconsole/vtcon1/name", "(M) frame buffer device\n")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["framebuffer"])
+        shape.file("sys/class/vtconsole/vtcon1/bind", "1\n")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["console!"])
+        for (name, word) in [("status", "connected"), ("enabled", "disabled")] {
+            shape.file("sys/\(nic)/drm/card0/card0-HDMI-A-1/\(name)", word + "\n")
+        }
+        shape.link("sys/class/drm/card0-HDMI-A-1", "../../\(nic)/drm/card0/card0-HDMI-A-1")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0") == ["console!"])
+        shape.file("sys/\(nic)/drm/card0/card0-HDMI-A-1/enabled", "enabled\n")
+        #expect(try details(shape, "00:02.0") == ["/dev/fb0 shows the console", "a display is lit on HDMI-A-1"])
     }
 
     @Test("the display of a management controller, and fixed addresses, without any class directory")
