@@ -12,10 +12,7 @@ extension LinuxTwin {
     /// - Throws: `TwinError`, at present never: what cannot be is left out and noted among the topology's gaps.
     /// - Complexity: O(n log n).
     public init(_ topology: Topology, behaviour: KernelBehaviour) throws(TwinError) {
-        let platform = Platform(
-            architecture: topology.kernel.architecture,
-            commandLine: topology.kernel.commandLine
-        )
+        let platform = Platform(topology.kernel, commandLine: topology.kernel.commandLine)
         try self.init(topology, behaviour: behaviour, platform: platform)
     }
 

@@ -18,6 +18,7 @@ struct LiveReaderTests {
         #expect(record.functions.allSatisfy { $0.config.count == 256 })
         #expect(record.deviceOrder == [at("00:02.0"), at("00:03.0"), at("00:01.0"), at("01:00.0")])
         #expect(record.kernel.release == "6.12.1")
+        #expect(record.kernel.hardwareDescription == nil)
         #expect(record.privileges?.hasSysAdmin == true)
         #expect(record.privileges?.isLockedDown == true)
         #expect(record.gaps.map(\.code).contains("lockdown"))
@@ -30,6 +31,22 @@ struct LiveReaderTests {
         // What was read live equals what its snapshot gives.
         let again = try SnapshotFile.decode(SnapshotFile.encode(record))
         #expect(try TopologyAssembler(again).topology() == t)
+    }
+
+    @Test("a device tree describes the machine unless ACPI's tables are there; the snapshot says so")
+    func description() throws {
+        let shape = SmallMachine.shape()
+        defer { shape.remove() }
+        shape.file("sys/firmware/devicetree/base/model", "x")
+        let board = try SmallMachine.read(shape)
+        #expect(board.kernel.hardwareDescription == .deviceTree)
+        let bytes = try SnapshotFile.encode(board)
+        #expect(try SnapshotFile.decode(bytes).kernel == board.kernel)
+        #expect(try SysfsDirectoryReader(path: shape.path).read().kernel.hardwareDescription == .deviceTree)
+        let odd = String(decoding: bytes, as: UTF8.self).replacing("device-tree", with: "hearsay")
+        #expect(throws: ReadError.self) { try SnapshotFile.decode(Array(odd.utf8)) }
+        shape.file("sys/firmware/acpi/tables/DSDT", "x")
+        #expect(try SmallMachine.read(shape).kernel.hardwareDescription == .acpi)
     }
 
     @Test("a mounted disk protects its controller, through partition, LVM and swap")

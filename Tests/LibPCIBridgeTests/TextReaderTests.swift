@@ -258,6 +258,21 @@ import Testing
         #expect(evidence.findings.map(\.code) == [.severalBoots])
     }
 
+    @Test(
+        arguments: [
+            ("ACPI: PCI Root Bridge [PC00] (domain 0000 [bus 00-7f])", HardwareDescription.acpi),
+            ("rockchip-pcie f8000000.pcie: host bridge /pcie@f8000000 ranges:", .deviceTree),
+            ("brcm-pcie fd500000.pcie: PCI host bridge to bus 0000:00", .deviceTree),
+            ("OF: PCI: host bridge /soc/pcie@fd500000 ranges:", .deviceTree),
+            ("acpi PNP0A08:00: host bridge window expanded", nil), ("PCI host bridge to bus 0000:00", nil),
+            ("vmd 0000:00:0e.0: PCI host bridge to bus 10000:e0", nil),
+        ] as [(String, HardwareDescription?)]
+    )
+    func tellsWhatDescribesTheMachine(_ line: String, _ expected: HardwareDescription?) {
+        let evidence = TextEvidence("[    0.000000] Linux version 6.1.0 (x)\n[    0.400000] \(line)\n")
+        #expect(evidence.kernel.hardwareDescription == expected)
+    }
+
     // MARK: /proc/iomem
 
     @Test func nestsByRangeWhereIndentationEnds() throws {

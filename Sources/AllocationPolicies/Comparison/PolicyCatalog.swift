@@ -73,10 +73,7 @@ public enum PolicyCatalog {
             platform = Platform(preset, commandLine: words)
             name = preset.rawValue
         } else {
-            platform = Platform(
-                architecture: topology.kernel.architecture,
-                commandLine: (topology.kernel.commandLine ?? "") + words
-            )
+            platform = Platform(topology.kernel, commandLine: (topology.kernel.commandLine ?? "") + words)
             name = topology.kernel.architecture ?? "x86"
         }
         // A word that changes nothing is one that is not known.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import PCITopology
+
 /// What the architecture and the boot parameters decide for the allocator, whatever the kernel version.
 public struct Platform: Sendable, Hashable {
     /// Who takes over firmware's addresses at boot, and how the rest is assigned.
@@ -96,19 +98,32 @@ public struct Platform: Sendable, Hashable {
 
     /// The platform of an architecture (`uname -m`) with the words of a kernel command line applied.
     ///
-    /// arm64 and loongarch count as ACPI machines, riscv as a device-tree machine, ppc64 as a partition (pseries).
-    /// Unknown architectures count as x86. Malformed words are ignored, as the kernel does.
-    public init(architecture: String?, commandLine: String?) {
+    /// Without `hardwareDescription` arm64 and loongarch count as ACPI machines, riscv as a device-tree machine; ppc64 is a
+    /// partition (pseries). 32-bit ARM, and what has a device tree on an unknown architecture, are taken for arm64 with a
+    /// device tree, whose host drivers they share (`pci_host_probe`). Other unknown architectures count as x86. Malformed
+    /// words are ignored, as the kernel does.
+    public init(architecture: String?, hardwareDescription: HardwareDescription? = nil, commandLine: String?) {
         let preset: Preset
         switch architecture {
-        case "aarch64", "arm64": preset = .arm64ACPI
+        case "aarch64", "arm64": preset = hardwareDescription == .deviceTree ? .arm64DT : .arm64ACPI
         case "loongarch64": preset = .loongArch
-        case "riscv64", "riscv32": preset = .riscvDT
+        case "riscv64", "riscv32": preset = hardwareDescription == .acpi ? .riscvACPI : .riscvDT
         case "ppc64", "ppc64le": preset = .pseries
         case "mips", "mips64": preset = .mips
+        case let other? where other.hasPrefix("arm"): preset = .arm64DT
+        case nil where hardwareDescription == .deviceTree: preset = .arm64DT
         default: preset = .x86
         }
         self.init(preset, commandLine: commandLine)
+    }
+
+    /// The platform of a kernel, with the words of another command line than the present one where that is given.
+    public init(_ kernel: KernelIdentity, commandLine: String?) {
+        self.init(
+            architecture: kernel.architecture,
+            hardwareDescription: kernel.hardwareDescription,
+            commandLine: commandLine
+        )
     }
 
     /// A preset with the words of a kernel command line applied.

@@ -122,6 +122,9 @@ public struct LiveReader: Sendable {
             record.kernel.release = Self.line(proc.contents("sys/kernel/osrelease"))
             record.kernel.architecture = Self.line(proc.contents("sys/kernel/arch"))
         }
+        if let sysfs = try? Directory(path: options.sysfs) {
+            record.kernel.hardwareDescription = HardwareDescription(sysfs)
+        }
         guard let proc = try? Directory(path: options.procfs) else { return }
         record.kernel.commandLine = Self.line(proc.contents("cmdline"))
         if let order = proc.contents("bus/pci/devices") {

@@ -16,6 +16,7 @@ internal import PCITopology
 /// | command line | `proc/cmdline`, `cmdline` |
 /// | release | `proc/sys/kernel/osrelease`, `osrelease`, `release` |
 /// | architecture | `proc/sys/kernel/arch`, `arch` |
+/// | ACPI or device tree | `sys/firmware/acpi/tables`, `sys/firmware/devicetree/base` |
 /// | firmware's memory map | `sys/firmware/memmap` |
 public struct SysfsDirectoryReader: Sendable {
     /// The directory.
@@ -104,6 +105,9 @@ public struct SysfsDirectoryReader: Sendable {
             commandLine: text(["proc/cmdline", "cmdline"]),
             architecture: text(["proc/sys/kernel/arch", "arch"])
         )
+        if let sysfs = Directory(in: root, name: "sys") {
+            record.kernel.hardwareDescription = HardwareDescription(sysfs)
+        }
         record.iomem = first(["proc/iomem", "iomem", "iomem.txt"]).map { String(decoding: $0, as: UTF8.self) }
         record.ioports = first(["proc/ioports", "ioports", "ioports.txt"]).map { String(decoding: $0, as: UTF8.self) }
         if let order = first(["proc/bus/pci/devices"]) {

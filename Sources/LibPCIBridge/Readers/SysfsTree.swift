@@ -3,6 +3,19 @@
 internal import Glibc
 internal import PCITopology
 
+extension HardwareDescription {
+    /// What a sysfs shows: ACPI's tables where there are any (a kernel started by UEFI may have a device tree beside them).
+    init?(_ sysfs: borrowing Directory) {
+        if sysfs.has("firmware/acpi/tables") {
+            self = .acpi
+        } else if sysfs.has("firmware/devicetree/base") {
+            self = .deviceTree
+        } else {
+            return nil
+        }
+    }
+}
+
 /// Reads what sysfs shows below one `bus/pci` directory.
 ///
 /// Every file is opened at most once. A function that vanishes between listing and reading is left out and named in

@@ -14,6 +14,7 @@ extension MachineRecord: Codable {
         var release: String?
         var commandLine: String?
         var architecture: String?
+        var hardwareDescription: String?
     }
 
     private struct Gap: Codable {
@@ -38,12 +39,19 @@ extension MachineRecord: Codable {
             throw c.wrong(.origin, "expected live, directory or text, found \"\(originText)\"")
         }
         let kernel = try c.decodeIfPresent(Kernel.self, forKey: .kernel)
+        let description = try kernel?.hardwareDescription.map { text in
+            guard let known = HardwareDescription(rawValue: text) else {
+                throw c.wrong(.kernel, "expected acpi or device-tree, found \"\(text)\"")
+            }
+            return known
+        }
         self.init(
             origin: origin,
             kernel: KernelIdentity(
                 release: kernel?.release,
                 commandLine: kernel?.commandLine,
-                architecture: kernel?.architecture
+                architecture: kernel?.architecture,
+                hardwareDescription: description
             )
         )
         functions = try c.decode([FunctionRecord].self, forKey: .functions)
@@ -78,7 +86,12 @@ extension MachineRecord: Codable {
         var c = encoder.container(keyedBy: Key.self)
         try c.encode(origin.rawValue, forKey: .origin)
         try c.encode(
-            Kernel(release: kernel.release, commandLine: kernel.commandLine, architecture: kernel.architecture),
+            Kernel(
+                release: kernel.release,
+                commandLine: kernel.commandLine,
+                architecture: kernel.architecture,
+                hardwareDescription: kernel.hardwareDescription?.rawValue
+            ),
             forKey: .kernel
         )
         try c.encode(functions, forKey: .functions)

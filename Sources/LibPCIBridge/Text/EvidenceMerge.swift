@@ -13,6 +13,7 @@ extension TextEvidence {
         if kernel.release == nil { kernel.release = other.kernel.release }
         if kernel.commandLine == nil { kernel.commandLine = other.kernel.commandLine }
         if kernel.architecture == nil { kernel.architecture = other.kernel.architecture }
+        if kernel.hardwareDescription == nil { kernel.hardwareDescription = other.kernel.hardwareDescription }
         if machine == nil { machine = other.machine }
         if roots.isEmpty { roots = other.roots }
         if messages.isEmpty { messages = other.messages }

@@ -127,6 +127,9 @@ struct LogTextReader {
             return true
         }
         guard let first = text.first else { return false }
+        if kernel.hardwareDescription == nil, Self.isDeviceTreeHost(text) {
+            kernel.hardwareDescription = .deviceTree
+        }
         switch first {
         case UInt8(ascii: "p"):
             var rest = text
@@ -163,6 +166,7 @@ struct LogTextReader {
             return false
         case UInt8(ascii: "A"):
             if var rest = text.after("PCI Root Bridge ["), text.starts("ACPI: ") {
+                kernel.hardwareDescription = .acpi
                 readRootBridge(&rest)
                 return true
             }
@@ -197,6 +201,22 @@ struct LogTextReader {
         case UInt8(ascii: "S"): return text.starts("Some PCI device resources are unassigned")
         default: return false
         }
+    }
+
+    /// `rockchip-pcie f8000000.pcie: host bridge /pcie@f8000000 ranges:`, `brcm-pcie fd500000.pcie: PCI host bridge to bus
+    /// 0000:00`: the device is named by a unit address of the device tree.
+    private static func isDeviceTreeHost(_ text: TextBytes) -> Bool {
+        guard let colon = text.prefix(96).firstIndex(of: 0x3a) else { return false }
+        var rest = text[(colon + 1)...]
+        guard rest.take(" host bridge /") || rest.take(" PCI: host bridge /") || rest.take(" PCI host bridge to bus ")
+        else { return false }
+        var name = text[..<colon]
+        if name.starts("OF") { return true }
+        guard let blank = name.lastIndex(of: 0x20) else { return false }
+        name = name[(blank + 1)...]
+        let start = name.startIndex
+        _ = name.takeHex()
+        return name.startIndex > start && name.first == 0x2e
     }
 
     private static func isRefusal(_ text: TextBytes) -> Bool {

@@ -212,6 +212,9 @@ public struct RecordedInput: Sendable {
         if record.kernel.release == nil { record.kernel.release = texts.kernel.release }
         if record.kernel.commandLine == nil { record.kernel.commandLine = texts.kernel.commandLine }
         if record.kernel.architecture == nil { record.kernel.architecture = texts.kernel.architecture }
+        if record.kernel.hardwareDescription == nil {
+            record.kernel.hardwareDescription = texts.kernel.hardwareDescription
+        }
         if record.kernelLog == nil, !texts.messages.isEmpty {
             record.kernelLog = texts.messages.map(\.text)
             record.gaps.removeAll { $0.code == "no-kernel-log" }

@@ -237,6 +237,14 @@ public struct TopologyError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 }
 
+/// What tells a kernel which host bridges there are and what they decode.
+public enum HardwareDescription: String, Hashable, Sendable {
+    /// ACPI tables (_CRS of the root bridges).
+    case acpi
+    /// A flattened device tree (`ranges` of the host's node).
+    case deviceTree = "device-tree"
+}
+
 /// The kernel that runs the machine.
 public struct KernelIdentity: Hashable, Sendable {
     /// `uname -r`, or nil when unknown.
@@ -245,6 +253,8 @@ public struct KernelIdentity: Hashable, Sendable {
     public var commandLine: String?
     /// `uname -m`, or nil when unknown.
     public var architecture: String?
+    /// What tells the kernel which host bridges there are, or nil when unknown.
+    public var hardwareDescription: HardwareDescription?
     /// The string in force in /sys/bus/pci/resource_alignment, or nil when there is none or it is unknown.
     public var resourceAlignment: String?
 
@@ -253,11 +263,13 @@ public struct KernelIdentity: Hashable, Sendable {
         release: String? = nil,
         commandLine: String? = nil,
         architecture: String? = nil,
+        hardwareDescription: HardwareDescription? = nil,
         resourceAlignment: String? = nil
     ) {
         self.release = release
         self.commandLine = commandLine
         self.architecture = architecture
+        self.hardwareDescription = hardwareDescription
         self.resourceAlignment = resourceAlignment
     }
 }

@@ -74,8 +74,7 @@ public struct BootAdvice: Hashable, Sendable {
         budget: Int = 1500
     ) throws(TwinError) {
         let present = BootParameter(commandLine)
-        let architecture = topology.kernel.architecture
-        let asItIsPlatform = Platform(architecture: architecture, commandLine: commandLine)
+        let asItIsPlatform = Platform(topology.kernel, commandLine: commandLine)
         let firmware = asItIsPlatform.boot == .survey ? firmware : nil
         start = firmware == nil ? .registers : .firmware
         if let firmware {
@@ -94,7 +93,7 @@ public struct BootAdvice: Hashable, Sendable {
         presentParameter = present.present
 
         let base =
-            firmware == nil ? asItIsPlatform : Platform(architecture: architecture, commandLine: present.rest)
+            firmware == nil ? asItIsPlatform : Platform(topology.kernel, commandLine: present.rest)
         var search = BootSearch(
             trial: trial,
             platform: base,

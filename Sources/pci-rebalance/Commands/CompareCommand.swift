@@ -123,7 +123,7 @@ struct CompareCommand: ParsableCommand {
         let behaviour = kernel?.behaviour ?? KernelChoice.behaviour(for: topology, isQuiet: true)
         let platform =
             kernel?.platform
-            ?? Platform(architecture: topology.kernel.architecture, commandLine: topology.kernel.commandLine)
+            ?? Platform(topology.kernel, commandLine: topology.kernel.commandLine)
         return ports.flatMap { port in
             cards.map { card in
                 // What the twin refuses, as what a policy never laid out, cannot be tried.

@@ -54,7 +54,7 @@ struct OperationWords {
         case "unbind": return .unbind(try address(after: verb))
         case "boot":
             return .boot(
-                Platform(architecture: topology.kernel.architecture, commandLine: topology.kernel.commandLine)
+                Platform(topology.kernel, commandLine: topology.kernel.commandLine)
             )
         default:
             throw CommandEnd(
