@@ -51,7 +51,10 @@ public struct LinuxTwin: Sendable {
 
     private mutating func carryOut(_ operation: TwinOperation) throws(TwinError) {
         switch operation {
-        case .remove(let address): state.removeDevice(try known(address))
+        case .remove(let address):
+            let device = try known(address)
+            try expectNoVFsLeft(device)
+            state.removeDevice(device)
         case .rescan:
             for host in state.hosts where host.rootBus != none { state.rescan(host.rootBus) }
         case .rescanDevice(let address): state.rescan(state.devices[try known(address)].bus)
@@ -124,6 +127,27 @@ public struct LinuxTwin: Sendable {
     func known(_ address: FunctionAddress) throws(TwinError) -> Int32 {
         if let device = position(of: address) { return device }
         throw TwinError(.noSuchFunction, "expected a function at \(address), the kernel knows none there")
+    }
+
+    /// Drivers that leave VFs enabled when they let go. Others call `pci_disable_sriov`.
+    static let driversThatLeaveVFs: Set<String> = ["nvme", "pci-pf-stub"]
+
+    /// Where VFs are left enabled, what stays depends on who still holds what: nothing is predicted, and nobody should.
+    private func expectNoVFsLeft(_ device: Int32) throws(TwinError) {
+        if state.devices[device].enabledVFs > 0, state.facts[device].driverLeavesVFs {
+            throw TwinError(
+                .badArgument,
+                "expected no VFs at \(state.address(device)), whose driver leaves them enabled when it is removed; found "
+                    + "\(state.devices[device].enabledVFs): write 0 to sriov_numvfs first"
+            )
+        }
+        let below = state.devices[device].subordinate
+        guard below != none else { return }
+        var child = state.buses[below].lastDevice
+        while child != none {
+            try expectNoVFsLeft(child)
+            child = state.devices[child].previous
+        }
     }
 
     private func knownBridge(_ address: FunctionAddress) throws(TwinError) -> Int32 {

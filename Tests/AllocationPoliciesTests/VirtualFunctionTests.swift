@@ -28,6 +28,23 @@ import Testing
         return m
     }
 
+    @Test("nothing is predicted for a removal that would leave VFs behind; after 0 was written it is")
+    func leftBehind() throws {
+        var m = try machine(.linux6_12)
+        let physical = try m.at("01:00.0")
+        try m.run(.setVFs(physical, 2))
+        var twin = try LinuxTwin(try m.twin.topology(), behaviour: .linux6_12)
+        for address in [physical, try m.at("00:01.0")] {
+            let error = #expect(throws: TwinError.self) { try twin.perform(.remove(address)) }
+            #expect(error?.code == .badArgument)
+            #expect(error?.description.contains("whose driver leaves them enabled") == true)
+        }
+        try twin.perform(.setVFs(physical, 0))
+        try twin.perform(.remove(physical))
+        #expect(twin.resourceLines(of: physical) == nil)
+        #expect(twin.resourceLines(of: try m.at("01:00.1")) == nil)
+    }
+
     @Test("the block holds all VFs and is aligned to one", arguments: KernelBehaviour.presets)
     func block(_ behaviour: KernelBehaviour) throws {
         let m = try machine(behaviour)

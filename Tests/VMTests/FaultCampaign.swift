@@ -93,7 +93,7 @@ final class FaultCampaign {
     func apply(_ plan: Plan, _ fault: Fault) throws -> [String] {
         said = []
         var plan = plan
-        if case .wrongPrediction(let step) = fault { Self.spoil(&plan, step) }
+        if case .wrongPrediction(let step) = fault { plan.spoil(step) }
         try machine.guest.run(
             "rm -f /tmp/count; umask 077; cat >/tmp/plan.json",
             input: PlanDocument.encode(plan)
@@ -253,20 +253,6 @@ final class FaultCampaign {
         return []
     }
 
-    /// Shifts the predicted address of the first placed resource in every tree from `step` on.
-    private static func spoil(_ plan: inout Plan, _ step: Int) {
-        for later in plan.steps.indices.dropFirst(step) { spoil(&plan.steps[later].after) }
-        spoil(&plan.after)
-    }
-
-    private static func spoil(_ tree: inout TreeState) {
-        guard let i = tree.functions.firstIndex(where: { $0.lines.contains { $0.isPlaced } }),
-            let k = tree.functions[i].lines.firstIndex(where: { $0.isPlaced })
-        else { return }
-        tree.functions[i].lines[k].start ^= 0x10_0000
-        tree.functions[i].lines[k].end ^= 0x10_0000
-    }
-
     // MARK: Comparing
 
     /// What is worse than after the last apply; the machine as it is becomes the new one to compare with.
@@ -336,5 +322,24 @@ final class FaultCampaign {
         )
         .checked()
         return true
+    }
+}
+
+extension Plan {
+    /// Makes the plan predict something else than the kernel does, from a step on.
+    mutating func spoil(_ step: Int) {
+        for later in steps.indices.dropFirst(step) { steps[later].after.spoil() }
+        after.spoil()
+    }
+}
+
+extension TreeState {
+    /// Moves the first resource that has a place.
+    fileprivate mutating func spoil() {
+        guard let i = functions.firstIndex(where: { $0.lines.contains { $0.isPlaced } }),
+            let k = functions[i].lines.firstIndex(where: { $0.isPlaced })
+        else { return }
+        functions[i].lines[k].start ^= 0x10_0000
+        functions[i].lines[k].end ^= 0x10_0000
     }
 }

@@ -66,6 +66,8 @@ struct FunctionFacts: Sendable {
     var vfCapacity: Int32 = 0
     /// The driver that binds when the function is added.
     var driver: DriverKind = .none
+    /// Whether that driver leaves VFs enabled when it lets go (`pci_iov_remove` warns).
+    var driverLeavesVFs = false
     /// The function as it was read: everything that the twin hands on unchanged.
     var original: Int32 = none
 

@@ -95,8 +95,7 @@ extension Topology {
                 for i in preorder(from: root) {
                     // Unknown ids alone may read so in records put together from text.
                     let config = functions[i].config
-                    if config.isAllOnes && config.bytes.prefix(64).allSatisfy({ $0 == 0xff }) && !functions[i].isVirtual
-                    {
+                    if config.isSilent && !functions[i].isVirtual {
                         result.append(
                             Finding(
                                 .notAnswering,

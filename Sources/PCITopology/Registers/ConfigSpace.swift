@@ -70,7 +70,10 @@ public struct ConfigSpace: Hashable, Sendable {
         return text
     }
 
-    /// Whether reads returned all ones: the function does not answer.
+    /// Whether every byte of the header reads all ones: the function does not answer.
+    public var isSilent: Bool { bytes.count >= 4 && bytes.prefix(64).allSatisfy { $0 == 0xff } }
+
+    /// Whether vendor and device read all ones: the function does not answer, or is a VF (SR-IOV 1.1 §3.4.1.1).
     public var isAllOnes: Bool {
         bytes.count >= 4 && bytes[0] == 0xff && bytes[1] == 0xff && bytes[2] == 0xff && bytes[3] == 0xff
     }

@@ -204,6 +204,7 @@ struct Attempt {
         }
         guard !run.isStuck else { return stuck(stop) }
         for function in outcome.unplugged { run.remark("\(function.address) was unplugged meanwhile") }
+        for loss in outcome.losses { run.remark("worse than before: \(loss)") }
         if hasRebooted { return try endAfterReboot(stop, outcome) }
         if outcome.tree == plan.before {
             run.remark("the tree is exactly as before")

@@ -31,13 +31,19 @@ enum PlanSafety {
         return nil
     }
 
-    /// The functions that the plan removes, with everything below them, in address order.
+    /// The functions that the plan removes, with everything below them, and the VFs that it disables; in address order.
     static func removed(by plan: Plan) -> [FunctionState] {
         var result: Set<FunctionState> = []
         var tree = plan.before
         for step in plan.steps {
-            for case .remove(let address) in step.writes {
-                guard let root = tree.functions.first(where: { $0.address == address }) else { continue }
+            for write in step.writes {
+                if case .sriovNumVFs = write {
+                    let left = Set(step.after.functions.map(FunctionKey.init))
+                    result.formUnion(plan.before.functions.filter { !left.contains(FunctionKey($0)) })
+                }
+                guard case .remove(let address) = write,
+                    let root = tree.functions.first(where: { $0.address == address })
+                else { continue }
                 for function in plan.before.functions where root.path.isAncestorOrSelf(of: function.path) {
                     result.insert(function)
                 }

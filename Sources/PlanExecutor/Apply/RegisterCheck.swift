@@ -48,7 +48,7 @@ struct RegisterCheck {
         for sign in signs {
             guard let function = functions[sign.address] else { continue }
             func differs(_ sentence: String) { result.append((sign.address, "\(sign.address) \(sentence)")) }
-            guard !sign.config.isAllOnes, sign.config.hasHeader else {
+            guard !sign.config.isSilent, sign.config.hasHeader else {
                 differs("expected to answer, found all ones")
                 continue
             }

@@ -29,6 +29,23 @@ extension Retreat {
         }
     }
 
+    /// Enables VFs that the ways back of the steps name, where their physical function is there and has none.
+    func reviveVFs() throws {
+        let touched = Set(deeds.map(\.position.step)).sorted()
+        for write in touched.flatMap({ plan.steps[$0].wayBack }) {
+            guard case .sriovNumVFs(let address, let count) = write, count > 0,
+                let function = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
+                before.functions.contains(where: { FunctionKey($0) == FunctionKey(function) })
+            else { continue }
+            do {
+                guard try run.machine.observer.savedValue(before: write) == .number(0) else { continue }
+            } catch is ObservationError {
+                continue
+            }
+            try run.backward(write, step: 0, .repair)
+        }
+    }
+
     /// Follows a plan from where the machine stands now, as far as its predictions hold.
     func replan() throws {
         guard let foresight else { return }

@@ -122,7 +122,17 @@ struct PlanAssembly {
         }
             + (maneuver.usesResizeFiles
                 ? maneuver.resizes.filter(\.isBound).compactMap { begin.address($0.function).map { .probeDriver($0) } }
-                : [])
+                : []) + revivals(maneuver, begin)
+    }
+
+    /// A removal disables the VFs of what it removes, and nothing but a write enables them again.
+    private func revivals(_ maneuver: Maneuver, _ begin: Situation) -> [SystemWrite] {
+        maneuver.stopped.flatMap { root in
+            ground.subtree[root].compactMap { i in
+                let count = Int(begin.glance.enabledVFs[i])
+                return count > 0 ? begin.address(i).map { .sriovNumVFs($0, count: count) } : nil
+            }
+        }
     }
 
     /// The functions whose decoders must be off while they are gone, since another function gets part of their ranges.

@@ -5,7 +5,7 @@ internal import PCITopology
 
 // The writes that stop what a stage removes.
 extension Situation {
-    /// The writes in order: below before above, registers of a function right before its own removal, when nothing below
+    /// The writes in order: VFs away, then below before above, registers of a function right before its own removal, when nothing below
     /// it needs to be reached any more.
     func stopWrites(_ maneuver: Maneuver) -> [SystemWrite] {
         var writes: [SystemWrite] = []
@@ -19,6 +19,10 @@ extension Situation {
         touched.formUnion(FunctionSet(maneuver.windows.map(\.bridge)))
         touched.formUnion(FunctionSet(maneuver.resizes.map(\.function)))
         touched.formUnion(FunctionSet(maneuver.silenced))
+        // Some drivers leave VFs enabled (`pci_iov_remove` only warns): they would stay, without their physical function.
+        for i in maneuver.roots.flatMap({ ground.subtree[$0] }) where glance.enabledVFs[i] > 0 {
+            if let address = address(i) { writes.append(.sriovNumVFs(address, count: 0)) }
+        }
         for root in inOrder(maneuver.roots, maneuver) { stop(root, maneuver, touched, &writes) }
         return writes
     }

@@ -9,6 +9,18 @@ extension Scenario {
         ScenarioMachine.oneSwitch(empty: 2, busy: .nvme("disk", disk: .mib(64))) + [.edu("edu", at: "5")]
     )
 
+    /// A switch with a controller at d1 (03:00.0) that can have VFs, and an empty port.
+    static let switchWithVFs = ScenarioMachine.with(
+        "vf-switch",
+        ScenarioMachine.oneSwitch(busy: .nvme("vfs", virtualFunctions: 2)) + [.edu("edu", at: "5")]
+    )
+
+    /// Enables both VFs and leaves them without a driver: QEMU's do not work before the controller was told so.
+    static let enablingVFs = """
+        modprobe nvme; sleep 1; cd /sys/bus/pci/devices/0000:03:00.0
+        echo 0 >sriov_drivers_autoprobe; echo 2 >sriov_numvfs
+        """
+
     /// Things in use.
     static let safety: [Scenario] = [
         Scenario(
@@ -37,6 +49,29 @@ extension Scenario {
             prepare: { try $0.plug(.sharedMemory("card", size: .gib(1)), behind: "d2") },
             arguments: "--keep 03:00.0",
             expectation: .refused(reason: "protected", naming: ["0000:03:00.0", "asked to be kept"])
+        ),
+        Scenario(
+            name: "VFs are in the way",
+            topology: switchWithVFs,
+            prepare: {
+                try $0.script(enablingVFs)
+                try $0.plug(.sharedMemory("card", size: .gib(1)), behind: "d2")
+            },
+            expectation: .refused(reason: "protected", naming: ["0000:03:00.0", "it has 2 VFs enabled"])
+        ),
+        Scenario(
+            name: "VFs are in the way, and may be stopped",
+            topology: switchWithVFs,
+            prepare: {
+                try $0.script(enablingVFs)
+                try $0.plug(.sharedMemory("card", size: .gib(1)), behind: "d2")
+            },
+            arguments: "--allow-disturb 03:00.0",
+            expectation: .disturbs(["0000:03:00.0", "0000:03:00.1", "0000:03:00.2", "0000:04:00.0"]),
+            afterwards: {
+                try $0.script("[ $(cat /sys/bus/pci/devices/0000:03:00.0/sriov_numvfs) = 2 ]")
+                try $0.script("[ -e /sys/bus/pci/devices/0000:03:00.2 ]; ! dmesg | grep 'left SR-IOV enabled'")
+            }
         ),
     ]
 }
