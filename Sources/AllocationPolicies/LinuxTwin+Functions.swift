@@ -32,7 +32,7 @@ extension LinuxTwin {
             readSRIOV(function, &facts, &held)
         }
         if function.isBridge { readBridge(function, &facts, &held) }
-        facts.driverLeavesVFs = function.use.driver.map { Self.driversThatLeaveVFs.contains($0) } ?? false
+        facts.driverLeavesVFs = TwinState.leavesVFs(function.use.driver)
         facts.driver = state.driverKind(
             named: function.use.driver,
             portType: facts.portType,

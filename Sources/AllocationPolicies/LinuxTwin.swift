@@ -129,9 +129,6 @@ public struct LinuxTwin: Sendable {
         throw TwinError(.noSuchFunction, "expected a function at \(address), the kernel knows none there")
     }
 
-    /// Drivers that leave VFs enabled when they let go. Others call `pci_disable_sriov`.
-    static let driversThatLeaveVFs: Set<String> = ["nvme", "pci-pf-stub"]
-
     /// Where VFs are left enabled, what stays depends on who still holds what: nothing is predicted, and nobody should.
     private func expectNoVFsLeft(_ device: Int32) throws(TwinError) {
         if state.devices[device].enabledVFs > 0, state.facts[device].driverLeavesVFs {

@@ -106,6 +106,7 @@ extension TwinState {
                 held.vfSizes[bar.index] = bar.size
             }
         }
+        made.driverLeavesVFs = Self.leavesVFs(card.driver)
         made.driver = driverKind(named: card.driver, portType: made.portType, classCode: made.classCode)
         return (made, held)
     }
@@ -116,6 +117,9 @@ extension TwinState {
         bars[bar.index].isPrefetchable = bar.isPrefetchable
         if bar.is64Bit, bar.index < 5 { bars[bar.index + 1].kind = .upperHalf }
     }
+
+    /// Whether a driver leaves VFs enabled when it lets go; others call `pci_disable_sriov`.
+    static func leavesVFs(_ driver: String?) -> Bool { driver == "nvme" || driver == "pci-pf-stub" }
 
     /// What the driver of a name does when it binds.
     ///

@@ -37,8 +37,8 @@ stop() {
     exit 1
 }
 
-# idle FUNCTION: stops when something on it is mounted, swap, part of another disk, on the way of the default
-# route, or held through VFIO. Whatever else uses it (a process that reads the raw disk, say) is not seen here.
+# idle FUNCTION: stops when something on it is mounted, swap, part of another disk, on the way of the IPv4
+# default route, or held through VFIO. Whatever else uses it (a process that reads the raw disk, say) is not seen here.
 idle() {
     for block in /sys/class/block/*; do
         case $(readlink -f "$block") in
