@@ -40,8 +40,8 @@ LABORATORY = Tests/PolicyTests/Laboratory
 
 .PHONY: check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
-# The solver's tests, optimised.
-SOLVER_TESTS = .build/solver-tests
+# Tests that compute much, optimised.
+OPTIMISED_TESTS = .build/optimised-tests
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -59,9 +59,14 @@ build:
 IN_GUESTS = PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_TOOL=$(CURDIR)/$(RELEASE)
 
 ## test           all tests: units, recorded machines, the package and real kernels in emulated machines
+#
+# Guests and the rest side by side: each half keeps about one core busy.
 test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
-	$(IN_GUESTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel
+	@$(IN_GUESTS) $(SWIFT) test --skip-build --ignore-lock --disable-xctest --no-parallel --filter VMTests \
+	    >.build/vm-tests.txt 2>&1 & guests=$$!; status=0; \
+	$(SWIFT) test --skip-build --ignore-lock --disable-xctest --no-parallel --skip VMTests || status=1; \
+	wait $$guests || status=1; cat .build/vm-tests.txt; exit $$status
 
 ## unit           the tests that need no emulated machine
 unit:
@@ -115,8 +120,8 @@ evidence:
 
 ## solver-random  COUNT random small problems: every layout checked, one in ten against exhaustive search; conflicts too
 solver-random:
-	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(SOLVER_TESTS) -j $(JOBS)
-	PCI_REBALANCE_RANDOM=$(COUNT) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(SOLVER_TESTS) \
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
+	PCI_REBALANCE_RANDOM=$(COUNT) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
 	    --filter 'ResourceSolverTests.(RandomProblemTests|ConflictCoreTests)'
 
 ## rescue-rate    random failed hot-adds: how many plans rescue, at what price, beside two baselines
@@ -152,10 +157,11 @@ gallery:
 	$(SWIFT) build --product pci-rebalance -j $(JOBS)
 	Docs/gallery/generate $(DEBUG)
 
-## findings       the tables of Docs/policies/findings.md, in about ten minutes
+## findings       the tables of Docs/policies/findings.md, computed anew from ../shared/corpus, fixtures and the generator
 findings:
-	$(SWIFT) build --build-tests -j $(JOBS)
-	POLICY_SURVEY=1 $(SWIFT) test --skip-build --disable-xctest --filter PolicyTests.PolicySurveyTests
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
+	POLICY_SURVEY=1 $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
+	    --filter PolicyTests.PolicySurveyTests
 
 ## lint           the format that CI insists on
 lint:

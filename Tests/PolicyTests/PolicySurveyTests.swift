@@ -58,7 +58,7 @@ struct PolicySurveyTests {
 
     @Test("generated trees")
     func generated() throws {
-        let machines = try SurveyMachine.generated(0..<(Self.isWhole ? 400 : 25))
+        let machines = try SurveyMachine.generated(0..<(Self.isWhole ? 400 : 8))
         let survey = survey(machines, Self.resets)
         #expect(survey.feasible > survey.machines / 2)
         if Self.isWhole {

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Against the exhaustive placer")
 struct OracleTests {
-    @Test("random small memory trees: same least cost, valid layouts, true proofs", arguments: 0..<40)
+    @Test("random small memory trees: same least cost, valid layouts, true proofs", arguments: 0..<20)
     func memory(block: Int) throws {
         for seed in 0..<25 {
             let problem = SmallProblems.memory(UInt64(block * 1_000 + seed))
@@ -22,7 +22,7 @@ struct OracleTests {
         }
     }
 
-    @Test("random small trees of all kinds at once: same least cost, valid layouts, true proofs", arguments: 0..<40)
+    @Test("random small trees of all kinds at once: same least cost, valid layouts, true proofs", arguments: 0..<16)
     func mixed(block: Int) throws {
         // Exhaustive search is slow without optimisation: `make solver-random` does hundreds of thousands.
         for seed in 0..<2 {
