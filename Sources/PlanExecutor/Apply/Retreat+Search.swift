@@ -29,13 +29,15 @@ extension Retreat {
         }
     }
 
-    /// Enables VFs that the ways back of the steps name, where their physical function is there and has none.
+    /// Enables VFs that the ways back of the steps name, where their physical function is there, has a driver that could
+    /// (after a reboot it may not be loaded yet), and none are enabled.
     func reviveVFs() throws {
         let touched = Set(deeds.map(\.position.step)).sorted()
         for write in touched.flatMap({ plan.steps[$0].wayBack }) {
             guard case .sriovNumVFs(let address, let count) = write, count > 0,
                 let function = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
-                before.functions.contains(where: { FunctionKey($0) == FunctionKey(function) })
+                before.functions.contains(where: { FunctionKey($0) == FunctionKey(function) }),
+                try run.machine.observer.signs(of: [address]).first?.driver != nil
             else { continue }
             do {
                 guard try run.machine.observer.savedValue(before: write) == .number(0) else { continue }

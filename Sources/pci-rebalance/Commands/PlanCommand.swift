@@ -68,6 +68,9 @@ struct PlanCommand: ParsableCommand {
                 verbosity: output.verbose,
                 style: output.style,
                 columns: columns,
+                advice: reading.from.isEmpty
+                    ? "Nothing was written. pci-rebalance apply, with the same options, plans again and carries it out."
+                    : "This is a plan for a record: on the machine itself, apply with the same options plans anew.",
                 isBrief: output.quiet
             )
             try StandardOutput.write(text.render())

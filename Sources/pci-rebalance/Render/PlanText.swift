@@ -10,6 +10,8 @@ struct PlanText {
     var verbosity: Int = 0
     var style: Style = .plain
     var columns: Int = 80
+    /// How to carry it out, a sentence; nil says nothing.
+    var advice: String?
     /// Only what would be done, who is disturbed, and the verdict.
     var isBrief = false
 
@@ -31,6 +33,10 @@ struct PlanText {
         if !plan.otherWays.isEmpty {
             heading("Other ways", &page)
             for way in plan.otherWays { page.paragraph("- \(way)", indent: 2, hanging: 4) }
+        }
+        if let advice, plan.verdict.answer == .act {
+            page.blank()
+            page.paragraph(advice, indent: 0)
         }
         page.blank()
         page.line([Piece(plan.verdict.line, style: color)], indent: 0, hanging: 0)
