@@ -77,6 +77,10 @@ struct SchemaTests {
         let one = try #require(EventJudgement(topology, EventPolicy(mode: .apply)).cases().first)
         let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
         let plan = try Planner(topology: topology, behaviour: behaviour).plan(goals: [.everythingRequired])
+        var wide = plan
+        wide.otherWays = [.reboot, .parameter("pci=realloc"), .parameter(nil), .kexec(functions: 3)]
+        wide.otherWays += OtherWay.Setting.allCases.map { .firmware($0) }
+        try validate(String(decoding: PlanDocument.encode(wide), as: UTF8.self), "plan")
         let quiet = QuietWatch.Result(tree: plan.before, waited: .seconds(1), isQuiet: false, busySlots: [address])
         let notes: [EventNote] = [
             .settled(quiet), .looked(missing: 2, cases: 1, took: .zero), .planned(one, plan, took: .milliseconds(4)),

@@ -29,6 +29,7 @@ struct VirtualFunctionTests {
         let away = try #require(writes.firstIndex(of: .sriovNumVFs(address, count: 0)))
         let removal = try #require(writes.firstIndex { if case .remove = $0 { true } else { false } })
         #expect(away < removal)
+        #expect(plan.steps[0].purpose.contains("the VFs of 0000:03:00.0 are taken away first"))
         #expect(writes.lastIndex(of: .sriovNumVFs(address, count: 2)).map { $0 > removal } == true)
 
         // Whatever step turns out otherwise than predicted, the VFs are there again.

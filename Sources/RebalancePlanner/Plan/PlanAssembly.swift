@@ -197,6 +197,9 @@ struct PlanAssembly {
 
     private func stopText(_ maneuver: Maneuver, _ names: String, _ begin: Situation) -> String {
         var text = "stop \(names) and what is below"
+        for case .sriovNumVFs(let physical, _) in revivals(maneuver, begin) {
+            text += "; the VFs of \(physical) are taken away first"
+        }
         for resize in maneuver.resizes {
             let size = ResizableBAR.size(ofExponent: resize.exponent).map { "\($0)" } ?? "another size"
             text += "; BAR \(resize.bar) of \(begin.address(resize.function)?.description ?? "") will be \(size)"
