@@ -50,7 +50,15 @@ extension LinuxTwin {
         state.devices[device].isVirtualFunction = true
         state.devices[device].isPhysicalFunction = false
         state.facts[device].physicalFunction = physical
-        if state.facts[physical].firstVF == none { state.facts[physical].firstVF = device }
+        // In address order, which is that of the numbers.
+        state.facts[device].vfNumber = state.facts[physical].vfCapacity
+        var last = state.facts[physical].firstVF
+        if last == none {
+            state.facts[physical].firstVF = device
+        } else {
+            while state.facts[last].nextVF != none { last = state.facts[last].nextVF }
+            state.facts[last].nextVF = device
+        }
         state.facts[physical].vfCapacity += 1
         state.devices[physical].enabledVFs += 1
         state.registers[physical].vfEnabled = true

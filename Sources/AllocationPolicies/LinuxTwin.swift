@@ -131,11 +131,14 @@ public struct LinuxTwin: Sendable {
 
     /// Where VFs are left enabled, what stays depends on who still holds what: nothing is predicted, and nobody should.
     private func expectNoVFsLeft(_ device: Int32) throws(TwinError) {
-        if state.devices[device].enabledVFs > 0, state.facts[device].driverLeavesVFs {
+        let isBound = state.devices[device].isBound
+        if state.devices[device].enabledVFs > 0, state.facts[device].driverLeavesVFs || !isBound {
             throw TwinError(
                 .badArgument,
-                "expected no VFs at \(state.address(device)), whose driver leaves them enabled when it is removed; found "
-                    + "\(state.devices[device].enabledVFs): write 0 to sriov_numvfs first"
+                "expected no VFs at \(state.address(device)), "
+                    + (isBound
+                        ? "whose driver leaves them enabled when it is removed" : "which has no driver to end them")
+                    + "; found \(state.devices[device].enabledVFs): write 0 to sriov_numvfs first"
             )
         }
         let below = state.devices[device].subordinate

@@ -50,6 +50,45 @@ import Testing
         #expect(twin.resourceLines(of: try m.at("01:00.1")) == nil)
     }
 
+    @Test("VFs of two physical functions that alternate are each their own's", arguments: KernelBehaviour.presets)
+    func alternating(_ behaviour: KernelBehaviour) throws {
+        func card(_ number: UInt8) -> CardFunction {
+            CardFunction(
+                devfn: number,
+                identity: Function.Identity(vendor: 0x8086, device: 0x10fb, classCode: 0x020000),
+                bars: [.memory(0, 0x4000, is64Bit: true)],
+                sriov: CardSRIOV(
+                    total: 4,
+                    offset: 0x80,
+                    stride: 2,
+                    device: 0x10ed,
+                    bars: [.memory(0, 0x4000, is64Bit: true)]
+                ),
+                driver: "ixgbe"
+            )
+        }
+        var m = try Q35(behaviour, cards: [.rootPort(1, [card(0), card(1)])])
+        m.program([0x08], bars: [0: 0xfea1_2000], buses: (0, 1, 1), mem: 0xfe80_0000...0xfe9f_ffff, command: 7)
+        try m.boot()
+        let physical = [try m.at("01:00.0"), try m.at("01:00.1")]
+        for address in physical { try m.run(.setVFs(address, 2)) }
+        var twin = try LinuxTwin(try m.twin.topology(), behaviour: behaviour)
+        try twin.perform(.setVFs(physical[0], 0))
+        for (name, isThere) in [("01:10.0", false), ("01:10.1", true), ("01:10.2", false), ("01:10.3", true)] {
+            #expect((twin.resourceLines(of: try m.at(name)) != nil) == isThere, "\(name)")
+        }
+        let kept = try m.at("01:10.3")
+        #expect(twin.resourceLines(of: kept) == m.twin.resourceLines(of: kept))
+        try twin.perform(.setVFs(physical[1], 0))
+        for _ in 0..<2 {
+            try twin.perform(.remove(try m.at("00:01.0")))
+            try twin.perform(.rescan)
+            for address in physical { try twin.perform(.setVFs(address, 2)) }
+            #expect(twin.resourceLines(of: kept) != nil)
+            for address in physical { try twin.perform(.setVFs(address, 0)) }
+        }
+    }
+
     @Test("the block holds all VFs and is aligned to one", arguments: KernelBehaviour.presets)
     func block(_ behaviour: KernelBehaviour) throws {
         let m = try machine(behaviour)

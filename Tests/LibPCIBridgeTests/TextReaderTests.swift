@@ -263,6 +263,7 @@ import Testing
             ("ACPI: PCI Root Bridge [PC00] (domain 0000 [bus 00-7f])", HardwareDescription.acpi),
             ("rockchip-pcie f8000000.pcie: host bridge /pcie@f8000000 ranges:", .deviceTree),
             ("brcm-pcie fd500000.pcie: PCI host bridge to bus 0000:00", .deviceTree),
+            ("mvebu-pcie soc:pcie: host bridge /soc/pcie ranges:", .deviceTree),
             ("OF: PCI: host bridge /soc/pcie@fd500000 ranges:", .deviceTree),
             ("acpi PNP0A08:00: host bridge window expanded", nil), ("PCI host bridge to bus 0000:00", nil),
             ("vmd 0000:00:0e.0: PCI host bridge to bus 10000:e0", nil),

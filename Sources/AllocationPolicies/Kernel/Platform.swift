@@ -99,7 +99,7 @@ public struct Platform: Sendable, Hashable {
     /// The platform of an architecture (`uname -m`) with the words of a kernel command line applied.
     ///
     /// Without `hardwareDescription` arm64 and loongarch count as ACPI machines, riscv as a device-tree machine; ppc64 is a
-    /// partition (pseries). 32-bit ARM, and what has a device tree on an unknown architecture, are taken for arm64 with a
+    /// partition (pseries). 32-bit ARM, and what has a device tree on another architecture than x86, are taken for arm64 with a
     /// device tree, whose host drivers they share (`pci_host_probe`). Other unknown architectures count as x86. Malformed
     /// words are ignored, as the kernel does.
     public init(architecture: String?, hardwareDescription: HardwareDescription? = nil, commandLine: String?) {
@@ -111,8 +111,10 @@ public struct Platform: Sendable, Hashable {
         case "ppc64", "ppc64le": preset = .pseries
         case "mips", "mips64": preset = .mips
         case let other? where other.hasPrefix("arm"): preset = .arm64DT
-        case nil where hardwareDescription == .deviceTree: preset = .arm64DT
-        default: preset = .x86
+        case let other?
+        where other.hasPrefix("x86") || other.hasPrefix("i") && other.hasSuffix("86") || hardwareDescription == nil:
+            preset = .x86
+        default: preset = hardwareDescription == .deviceTree ? .arm64DT : .x86
         }
         self.init(preset, commandLine: commandLine)
     }

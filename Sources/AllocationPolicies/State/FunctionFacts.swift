@@ -63,6 +63,8 @@ struct FunctionFacts: Sendable {
     var vfNumber: Int32 = 0
     /// The first of the functions that were made for this one's VFs, and how many; none before.
     var firstVF: Int32 = none
+    /// Of a VF, the one with the next number: VFs of several physical functions may alternate.
+    var nextVF: Int32 = none
     var vfCapacity: Int32 = 0
     /// The driver that binds when the function is added.
     var driver: DriverKind = .none

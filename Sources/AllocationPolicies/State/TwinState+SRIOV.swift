@@ -34,8 +34,11 @@ extension TwinState {
         }
         registers[device].numVFs = UInt16(truncatingIfNeeded: number)
         registers[device].vfEnabled = true
-        let first = vfFunctions(of: device, count: Int32(truncatingIfNeeded: number))
-        for id in 0..<Int32(truncatingIfNeeded: number) { addVF(first &+ id, of: device, id: id) }
+        var vf = vfFunctions(of: device, count: Int32(truncatingIfNeeded: number))
+        for id in 0..<Int32(truncatingIfNeeded: number) where vf != none {
+            addVF(vf, of: device, id: id)
+            vf = self.facts[vf].nextVF
+        }
         devices[device].enabledVFs = Int32(truncatingIfNeeded: number)
     }
 
@@ -75,6 +78,7 @@ extension TwinState {
             vf.parent = facts[device].parent
             vf.portType = 0
             vf.isPresent = false
+            vf.nextVF = id + 1 < count ? first &+ id &+ 1 : none
             _ = appendFunction(vf, FunctionRegisters())
         }
         facts[device].firstVF = first
@@ -129,12 +133,15 @@ extension TwinState {
 
     /// `sriov_disable`: VFs go, and buses that only they used.
     mutating func removeVFs(_ device: Int32) {
-        let first = facts[device].firstVF
-        guard first != none, devices[device].enabledVFs > 0 else { return }
+        var vf = facts[device].firstVF
+        guard vf != none, devices[device].enabledVFs > 0 else { return }
         let physicalBus = devices[device].bus
-        for id in 0..<devices[device].enabledVFs where devices[first &+ id].exists {
-            let bus = devices[first &+ id].bus
-            removeDevice(first &+ id)
+        for _ in 0..<devices[device].enabledVFs where vf != none {
+            let this = vf
+            vf = facts[this].nextVF
+            guard devices[this].exists else { continue }
+            let bus = devices[this].bus
+            removeDevice(this)
             if bus != physicalBus, buses[bus].firstDevice == none, buses[bus].bridge == none { removeBus(bus) }
         }
         devices[device].enabledVFs = 0

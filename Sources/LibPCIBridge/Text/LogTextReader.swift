@@ -206,12 +206,12 @@ struct LogTextReader {
     /// `rockchip-pcie f8000000.pcie: host bridge /pcie@f8000000 ranges:`, `brcm-pcie fd500000.pcie: PCI host bridge to bus
     /// 0000:00`: the device is named by a unit address of the device tree.
     private static func isDeviceTreeHost(_ text: TextBytes) -> Bool {
+        // A host's node in `/` alone names a device tree, whatever the device is called (`mvebu-pcie soc:pcie: …`).
+        if text.prefix(128).has(": host bridge /") { return true }
         guard let colon = text.prefix(96).firstIndex(of: 0x3a) else { return false }
         var rest = text[(colon + 1)...]
-        guard rest.take(" host bridge /") || rest.take(" PCI: host bridge /") || rest.take(" PCI host bridge to bus ")
-        else { return false }
+        guard rest.take(" PCI host bridge to bus ") else { return false }
         var name = text[..<colon]
-        if name.starts("OF") { return true }
         guard let blank = name.lastIndex(of: 0x20) else { return false }
         name = name[(blank + 1)...]
         let start = name.startIndex
