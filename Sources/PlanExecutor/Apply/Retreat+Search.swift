@@ -7,12 +7,15 @@ import RebalancePlanner
 extension Retreat {
     /// Rescans as narrowly as can be: first the bus that the bridge above sits on, which touches no window; then the
     /// bus behind it, which may let the kernel grow a window when that bus is empty.
-    func findMissing() throws {
+    ///
+    /// - Parameter isWanted: which losses are looked for.
+    /// - Throws: what the journal or the observer throws.
+    func findMissing(_ isWanted: (Loss) -> Bool) throws {
         for round in 0..<3 {
             let tree = try run.settle().tree
             var rescans: [SystemWrite] = []
-            for case .function(let function) in before.losses(in: tree, ignoringSizes: true) {
-                guard try !isUnplugged(function, tree) else { continue }
+            for loss in before.losses(in: tree, ignoringSizes: true) where isWanted(loss) {
+                guard case .function(let function) = loss, try !isUnplugged(function, tree) else { continue }
                 let rescan: SystemWrite
                 if let bridge = nearestBridge(above: function, tree), let buses = bridge.busRange {
                     rescan =
@@ -29,22 +32,66 @@ extension Retreat {
         }
     }
 
-    /// Enables VFs that the ways back of the steps name, where their physical function is there, has a driver that could
-    /// (after a reboot it may not be loaded yet), and none are enabled.
-    func reviveVFs() throws {
-        let touched = Set(deeds.map(\.position.step)).sorted()
-        for write in touched.flatMap({ plan.steps[$0].wayBack }) {
-            guard case .sriovNumVFs(let address, let count) = write, count > 0,
-                let function = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
-                before.functions.contains(where: { FunctionKey($0) == FunctionKey(function) }),
-                try run.machine.observer.signs(of: [address]).first?.driver != nil
-            else { continue }
-            do {
-                guard try run.machine.observer.savedValue(before: write) == .number(0) else { continue }
-            } catch is ObservationError {
-                continue
+    // MARK: VFs
+
+    /// The physical functions whose VFs the steps took away, with how many there were. Steps name them by the address that
+    /// they had at that time.
+    private var revivals: [(function: FunctionKey, count: Int)] {
+        var result: [(function: FunctionKey, count: Int)] = []
+        let touched = hasRebooted ? Array(plan.steps.indices) : Set(deeds.map(\.position.step)).sorted()
+        for step in touched {
+            let tree = step == 0 ? plan.before : plan.steps[step - 1].after
+            for case .sriovNumVFs(let address, let count) in plan.steps[step].wayBack where count > 0 {
+                guard let key = tree.functions.first(where: { $0.address == address }).map(FunctionKey.init),
+                    !result.contains(where: { $0.function == key })
+                else { continue }
+                result.append((key, count))
             }
-            try run.backward(write, step: 0, .repair)
+        }
+        return result
+    }
+
+    /// Whether what is lost may be a VF that is not enabled yet: a function on the bus of such a physical function.
+    func isOfAbsentVF(_ loss: Loss) -> Bool {
+        guard case .function(let function) = loss else { return false }
+        return revivals.contains {
+            $0.function.path != function.path && $0.function.path.above == function.path.above
+        }
+    }
+
+    /// Enables VFs that steps took away, wherever their physical function is now, where it has none and has a driver that
+    /// can (after a reboot it may not be loaded yet).
+    ///
+    /// - Returns: whether any were enabled.
+    /// - Throws: what the journal or the observer throws.
+    func reviveVFs() throws -> Bool {
+        var isAny = false
+        for (key, count) in revivals {
+            guard let function = try run.machine.observer.tree().functions.first(where: { FunctionKey($0) == key }),
+                try run.machine.observer.signs(of: [function.address]).first?.driver != nil,
+                try enabledVFs(function.address) == 0
+            else { continue }
+            try run.backward(.sriovNumVFs(function.address, count: count), step: 0, .repair)
+            isAny = true
+        }
+        return isAny
+    }
+
+    /// How many VFs a function has enabled, or nil where it can have none.
+    private func enabledVFs(_ address: FunctionAddress) throws -> UInt64? {
+        do {
+            guard case .number(let count) = try run.machine.observer.savedValue(before: .sriovNumVFs(address, count: 0))
+            else { return nil }
+            return count
+        } catch is ObservationError {
+            return nil
+        }
+    }
+
+    /// Whether a function at or below `root` has VFs enabled: some drivers leave them behind when it is removed.
+    func hasVFs(_ root: FunctionState, _ tree: TreeState) throws -> Bool {
+        try tree.functions.contains {
+            try root.path.isAncestorOrSelf(of: $0.path) && enabledVFs($0.address) ?? 0 > 0
         }
     }
 
@@ -94,7 +141,7 @@ extension Retreat {
             }
             guard let root = roots.first else { return }
             tried.insert(root.path)
-            guard try run.machine.observer.protectedUse(of: root.address).isEmpty,
+            guard try run.machine.observer.protectedUse(of: root.address).isEmpty, try !hasVFs(root, tree),
                 try run.backward(.remove(root.address), step: 0, .repair)
             else { continue }
             let bus = nearestBridge(above: root, tree)?.busRange?.first ?? root.path.rootBus

@@ -28,7 +28,7 @@ extension Retreat {
     func goBack(_ step: Int) throws {
         let mine = deeds.filter { $0.position.step == step }
         if mine.contains(where: \.write.changesTree), try !losses(run.settle().tree).isEmpty {
-            for write in plan.steps[step].wayBack { try run.backward(write, step: step, .back) }
+            for write in plan.steps[step].wayBack where !write.enablesVFs { try run.backward(write, step: step, .back) }
         }
         for deed in mine.reversed() where !deed.write.changesTree { try undo(deed) }
     }
@@ -90,7 +90,9 @@ extension Retreat {
         var writes: [SystemWrite] = []
         for step in Set(deeds.map(\.position.step)).sorted(by: >) {
             let mine = deeds.filter { $0.position.step == step }
-            if mine.contains(where: \.write.changesTree) { writes += plan.steps[step].wayBack }
+            if mine.contains(where: \.write.changesTree) {
+                writes += plan.steps[step].wayBack.filter { !$0.enablesVFs }
+            }
             writes += mine.reversed().filter { !$0.write.changesTree && $0.isDone }
                 .compactMap { $0.write.undone($0.saved) }
         }
@@ -105,10 +107,10 @@ extension Retreat {
         guard let foresight, !deeds.isEmpty else { return }
         let tree = try run.settle().tree
         guard try losses(tree).contains(where: \.needsRescan),
-            let recorded = foresight.outcome(of: recordedWayBack), !before.losses(in: recorded).isEmpty
+            let recorded = foresight.outcome(of: recordedWayBack), !isEnough(recorded)
         else { return }
         for way in try otherWays(tree) {
-            guard let end = foresight.outcome(of: way), before.losses(in: end).isEmpty else { continue }
+            guard let end = foresight.outcome(of: way), isEnough(end) else { continue }
             run.remark("the recorded way back would leave something lost; going another one")
             for write in way {
                 guard try run.backward(write, step: 0, .repair) else { return }
@@ -116,6 +118,9 @@ extension Retreat {
             return
         }
     }
+
+    /// Whether nothing would be lost in a tree but VFs, which are enabled last.
+    private func isEnough(_ tree: TreeState) -> Bool { before.losses(in: tree).allSatisfy(isOfAbsentVF) }
 
     private func otherWays(_ tree: TreeState) throws -> [[SystemWrite]] {
         var ways: [[SystemWrite]] = []
@@ -135,7 +140,7 @@ extension Retreat {
                 let bus = above?.busRange?.first ?? top.path.rootBus
                 let below = tree.functions.filter { top.path.isAncestorOrSelf(of: $0.path) }
                 let isFree = try below.allSatisfy { try run.machine.observer.protectedUse(of: $0.address).isEmpty }
-                guard isFree else { break }
+                guard isFree, try !hasVFs(top, tree) else { break }
                 let way: [SystemWrite] = [.remove(top.address), .rescanBus(segment: top.path.segment, bus: bus)]
                 if !ways.contains(way) { ways.append(way) }
                 guard let above else { break }
@@ -144,4 +149,9 @@ extension Retreat {
         }
         return ways
     }
+}
+
+extension SystemWrite {
+    /// Whether the write enables VFs.
+    fileprivate var enablesVFs: Bool { if case .sriovNumVFs(_, let count) = self { count > 0 } else { false } }
 }

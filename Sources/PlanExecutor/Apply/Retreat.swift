@@ -19,10 +19,11 @@ struct RetreatOutcome {
 /// 1. alignment text, drivers and registers that steps changed and nothing has replaced since are put back;
 /// 2. while something is lost, the recorded ways back of the steps are gone, last step first; unless the twin says that
 ///    they would leave something lost and knows of another way;
-/// 3. functions that are still missing are looked for, as narrowly as can be; VFs that a removal disabled are enabled;
+/// 3. functions that are still missing are looked for, as narrowly as can be;
 /// 4. what came back without all of its addresses is planned for (`Foresight`), or removed and found once more; 3 and 4
 ///    again while that leaves something lost, three times at most;
-/// 5. drivers and decode bits are put right.
+/// 5. VFs that steps took away are enabled again, once nothing more is removed;
+/// 6. drivers and decode bits are put right.
 struct Retreat {
     let run: ApplyRun
     let plan: Plan
@@ -47,15 +48,20 @@ struct Retreat {
         for step in Set(deeds.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
         // A repair that fails half-way may leave something to be found.
         for _ in 0..<3 where !run.isStuck {
-            try reviveVFs()
-            try findMissing()
-            guard !run.isStuck, try losses(run.settle().tree).contains(where: \.needsRescan) else { break }
+            try findMissing { !isOfAbsentVF($0) }
+            guard !run.isStuck,
+                try losses(run.settle().tree).contains(where: { $0.needsRescan && !isOfAbsentVF($0) })
+            else { break }
             try replan()
             if !run.isStuck { try findAgain() }
         }
-        if !run.isStuck { try reviveVFs() }
+        if !run.isStuck, try reviveVFs() { try findMissing { _ in true } }
         // Drivers that a boot has not loaded yet are not for us to bind.
-        if !run.isStuck, !hasRebooted { try run.restoreSigns(before, records) }
+        if !run.isStuck, !hasRebooted {
+            try run.restoreSigns(before, records)
+            // A physical function may have got its driver only now.
+            if !run.isStuck, try reviveVFs(), !run.isStuck { try run.restoreSigns(before, records) }
+        }
         return try outcome()
     }
 
