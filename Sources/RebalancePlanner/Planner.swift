@@ -46,6 +46,12 @@ public struct Planner: Sendable {
             start: start
         )
         run.assembly.remarks = catalogue.remarks(for: goals)
+        if topology.hidesMemory {
+            run.assembly.remarks.append(
+                "the root bus decodes everything (pci=nocrs), and where RAM lies is not known here: predicted addresses may "
+                    + "be RAM's, which the kernel itself avoids"
+            )
+        }
         run.assembly.diagnosis = catalogue.diagnosis(of: clusters)
         for cluster in clusters { run.take(cluster) }
         return run.finish(clusters)

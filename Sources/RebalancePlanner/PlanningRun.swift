@@ -55,7 +55,7 @@ struct PlanningRun {
             guard isOpen(wanted) else {
                 isSettled = true
                 provided += wanted
-                assembly.noteSizes(wanted, cluster)
+                noteSizes(wanted, cluster, isProven: !hopeless.isEmpty)
                 continue
             }
             let isLast = n == cluster.choices.count - 1
@@ -63,8 +63,8 @@ struct PlanningRun {
             switch search(wanted, budget: isLast ? constraints.simulationBudget : Self.oneOfSeveral) {
             case .solved(let solution):
                 isSettled = true
+                noteSizes(wanted, cluster, isProven: !hopeless.isEmpty)
                 accept(solution, wanted)
-                assembly.noteSizes(wanted, cluster)
             case .conflict: hopeless.append(wanted)
             case .nothing: continue
             }
@@ -257,6 +257,31 @@ struct PlanningRun {
 
     // MARK: - Refusals
 
+    /// Why a group cannot be had.
+    private enum Obstacle {
+        /// The way leads over these protected functions.
+        case protected([Int])
+        /// The way disturbs more functions than this many.
+        case tooManyMoves(Int)
+        /// No way, proved where there is a conflict.
+        case none(Conflict?)
+    }
+
+    /// Says which of several sizes it became, and whether something forbidden keeps the best from being had.
+    private mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster, isProven: Bool) {
+        var words: String?
+        if let best = cluster.choices.first, best != wanted, !isProven,
+            weights.hasProtections || constraints.maxMoves != nil
+        {
+            switch obstacle(best, budget: Self.oneOfSeveral) {
+            case .protected(let functions): words = assembly.protectionSentence(functions)
+            case .tooManyMoves(let limit): words = "more than \(limit) functions would be disturbed"
+            case .none: break
+            }
+        }
+        assembly.noteSizes(wanted, cluster, words)
+    }
+
     /// Says why a group cannot be had: safety, the limit of functions, or no way at all.
     private mutating func explain(_ wanted: [Demand]) {
         guard weights.hasProtections || constraints.maxMoves != nil else {
@@ -264,6 +289,19 @@ struct PlanningRun {
             let bound = DisturbanceBound(current, wanted: wanted, already: disturbed)
             return assembly.note(impossible: wanted, answer(bound, current, weights).conflict)
         }
+        switch obstacle(wanted, budget: constraints.simulationBudget) {
+        case .protected(let needed): assembly.note(refused: wanted, protected: needed)
+        case .tooManyMoves(let limit):
+            assembly.note(
+                refusal: "too-many-moves",
+                "more functions would be disturbed than the limit of \(limit) allows"
+            )
+        case .none(let conflict): assembly.note(impossible: wanted, conflict)
+        }
+    }
+
+    /// What stands in the way of a group: searched for once more as if nothing were forbidden.
+    private func obstacle(_ wanted: [Demand], budget: Int) -> Obstacle {
         var lifted = constraints
         lifted.keep = []
         lifted.onlyBelow = nil
@@ -278,7 +316,7 @@ struct PlanningRun {
         )
         var relaxed = Acceptance(standing, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
         relaxed.reached = acceptance.reached
-        var pool = constraints.simulationBudget
+        var pool = budget
         let search = search(
             wanted,
             from: situation,
@@ -292,18 +330,10 @@ struct PlanningRun {
         switch search {
         case .solved(let solution):
             let needed = solution.disturbed.members.filter { weights.protection($0) != nil }
-            if !needed.isEmpty {
-                assembly.note(refused: wanted, protected: needed)
-            } else if let limit = constraints.maxMoves {
-                assembly.note(
-                    refusal: "too-many-moves",
-                    "more functions would be disturbed than the limit of \(limit) allows"
-                )
-            } else {
-                assembly.note(impossible: wanted, nil)
-            }
-        case .conflict(let conflict): assembly.note(impossible: wanted, conflict)
-        case .nothing: assembly.note(impossible: wanted, nil)
+            if !needed.isEmpty { return .protected(needed) }
+            return constraints.maxMoves.map { .tooManyMoves($0) } ?? .none(nil)
+        case .conflict(let conflict): return .none(conflict)
+        case .nothing: return .none(nil)
         }
     }
 

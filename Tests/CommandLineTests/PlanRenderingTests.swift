@@ -345,12 +345,40 @@ struct PlanScriptUseTests {
         )
         try expect("swap on nvme0n1", "proc/swaps", "/dev/nvme0n1 partition 1 0 -2\n", undo: "")
         try expect("the default route on eth0", "proc/net/route", "eth0 00000000 010200C0\n", undo: "eth0 000200C0 0\n")
-        shape.link("sys/class/net/eth0/master", "../../../../virtual/net/bond0")
-        try expect("the default route on bond0", "proc/net/route", "bond0 00000000 010200C0\n", undo: "")
+        shape.file("sys/devices/virtual/net/bond0/upper_bond0.5/x", "")
+        shape.link("sys/class/net/bond0", "../../devices/virtual/net/bond0")
+        shape.file("sys/\(Self.device)/net/eth0/upper_bond0/x", "")
+        try expect("the default route on bond0.5", "proc/net/route", "bond0.5 00000000 010200C0\n", undo: "")
+        // A file system with numbers of its own is told by its source, and by its members.
+        try expect(
+            "nvme0n1p1 mounted",
+            "proc/self/mountinfo",
+            "22 1 0:31 / /srv rw - btrfs /dev/nvme0n1p1 rw\n",
+            undo: ""
+        )
+        shape.file("sys/fs/btrfs/1-2/devices/nvme0n1", "")
+        #expect(try idle(shape.path).output.contains("found nvme0n1 part of a mounted btrfs"))
+        removeTree(shape.path + "/sys/fs/btrfs")
+        shape.file("sys/\(Self.device)/vfio-dev/vfio3/dev", "511:3\n")
+        shape.link("proc/9/fd/4", "/dev/vfio/devices/vfio3")
+        #expect(try idle(shape.path).output.contains("found vfio/devices/vfio3 held"))
+        shape.link("proc/9/fd/4", "/dev/vfio/devices/vfio4")
         shape.link("proc/9/fd/3", "/dev/vfio/7")
         #expect(try idle(shape.path).output.contains("found its VFIO group 7 held"))
         shape.link("proc/9/fd/3", "/dev/null")
         shape.file("sys/\(block)/holders/dm-0", "")
         #expect(try idle(shape.path).output.contains("found nvme0n1 part of dm-0"))
+        removeTree(shape.path + "/sys/\(block)/holders")
+        #expect(try idle(shape.path).status == 0)
+
+        // Multipath: what is below the function is a path without number, the disk lies elsewhere.
+        let path = "\(Self.device)/nvme/nvme1/nvme1c0n1"
+        shape.file("sys/\(path)/hidden", "1\n")
+        shape.link("sys/class/block/nvme1c0n1", "../../\(path)")
+        shape.file("sys/devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n1/dev", "259:7\n")
+        shape.link("sys/class/block/nvme1n1", "../../devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n1")
+        let multipath = try idle(shape.path)
+        #expect(multipath.status == 0, "\(multipath.output)")
+        try expect("nvme1n1 mounted", "proc/self/mountinfo", "22 1 259:7 / /srv rw - xfs /dev/nvme1n1 rw\n", undo: "")
     }
 }

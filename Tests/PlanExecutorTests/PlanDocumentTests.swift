@@ -22,7 +22,14 @@ import Testing
             .virtualFunctions(endpoint, count: 63),
         ]
         plan.disturbed = [
-            Disturbance(address: endpoint, newAddress: endpoint, effect: .renumbered, what: "a \"disk\"", weight: 7)
+            Disturbance(
+                address: endpoint,
+                newAddress: endpoint,
+                effect: .renumbered,
+                what: "a \"disk\"",
+                weight: 7,
+                uses: ["read"]
+            )
         ]
         plan.steps[0].preconditions += [
             .present(endpoint, ids: 0x1b36_0005), .busIsEmpty(segment: 0, bus: BusNumber(4)),

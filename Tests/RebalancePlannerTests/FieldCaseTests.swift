@@ -199,6 +199,81 @@ struct FieldCaseTests {
         #expect(exactly.verdict.answer == .impossible)
     }
 
+    @Test("R2: a kept bridge keeps what is below it, and the greatest size says what stands in its way")
+    func keeping() throws {
+        let gpu = try at("03:00.0")
+        let size = ByteCount(16 << 30)
+        let free = try plan("R2", [.resize(gpu, bar: 2, size: size)])
+        #expect(free.verdict.answer == .act)
+        let kept = try plan("R2", [.resize(gpu, bar: 2, size: size)], Constraints(keep: [try at("00:01.0")]))
+        #expect(kept.verdict.line == "PLAN: refused reason=protected")
+        #expect(kept.diagnosis.contains { $0.text.contains("below 0000:00:01.0, which was asked to be kept") })
+        for constraints in [
+            Constraints(keep: [try at("04:00.0")]), Constraints(onlyBelow: try at("02:01.0")), Constraints(maxMoves: 0),
+        ] {
+            let plan = try plan("R2", [.resize(gpu, bar: 2, size: nil)], constraints)
+            let words = plan.remarks.joined(separator: "\n")
+            #expect(words.contains("16G would fit, but "), "\(plan.verdict.line): \(words)")
+        }
+    }
+
+    @Test("limits: only below a port, a number of functions, an address")
+    func limits() throws {
+        let gpu = try at("03:00.0")
+        let wish = [Goal.resize(gpu, bar: 2, size: ByteCount(16 << 30))]
+        #expect(try plan("R2", wish, Constraints(onlyBelow: try at("02:01.0"))).verdict.reason == "protected")
+        #expect(try plan("R2", wish, Constraints(onlyBelow: try at("00:01.0"))).verdict.answer == .act)
+        #expect(try plan("R2", wish, Constraints(maxMoves: 0)).verdict.reason == "too-many-moves")
+        #expect(try plan("R2", wish, Constraints(maxMoves: 9)).verdict.answer == .act)
+        let low = try plan("R2", wish, Constraints(highestAddress: 0xffff_ffff))
+        #expect(low.verdict.answer == .impossible)
+        #expect(low.steps.isEmpty)
+    }
+
+    @Test("what an older record had is had again, and what is already so needs nothing")
+    func restoring() throws {
+        let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        for kernel in ["6.1", "6.12", "7"] {
+            func topology(_ moment: String) throws -> Topology {
+                let file = SnapshotFile(path: "\(root)/Fixtures/first-light-\(kernel)/\(moment).snapshot.json")
+                return try TopologyAssembler(file.read()).topology()
+            }
+            let (before, after) = (try topology("boot"), try topology("failed-hot-add"))
+            let behaviour = KernelBehaviour.preset(forRelease: after.kernel.release ?? "").behaviour
+            let goal = Goal.restore(SavedLayout(before))
+            let plan = try Planner(topology: after, behaviour: behaviour).plan(goals: [goal])
+            #expect(plan.verdict.answer == .act)
+            #expect(plan.verdict.reason == "restore" || plan.verdict.reason == "partly", "\(plan.verdict.line)")
+            // The failed hot-add took the ports of the card that was there.
+            let address = try at("03:00.0")
+            let lines = try #require(plan.after.functions.first { $0.address == address }?.lines)
+            for (old, new) in zip(try #require(before[address]).lines.prefix(6), lines) where old != .zero {
+                #expect(new.end &- new.start == old.end &- old.start, "\(kernel): \(new) for \(old)")
+                #expect(new.flags.isDisjoint(with: .unset))
+            }
+            let none = try Planner(topology: before, behaviour: behaviour).plan(goals: [goal])
+            #expect(none.verdict.answer == .none)
+        }
+    }
+
+    @Test("tiers: an I/O BAR that may be lost is no reason to act, and one that is required is")
+    func tiers() throws {
+        let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        let file = SnapshotFile(path: "\(root)/Fixtures/first-light-6.12/failed-hot-add.snapshot.json")
+        let topology = try TopologyAssembler(file.read()).topology()
+        let planner = Planner(topology: topology, behaviour: .linux6_12)
+        func answer(_ tiers: OptionalTiers) throws -> Plan {
+            try planner.plan(goals: [.place(try at("04:00.0"))], constraints: Constraints(tiers: tiers))
+        }
+        let required = try answer(OptionalTiers(required: [.io]))
+        let dropped = try answer(OptionalTiers(dropped: [.io]))
+        for plan in [required, dropped] { #expect(plan.verdict.answer == .act) }
+        let address = try at("04:00.0")
+        let ports = try #require(required.after.functions.first { $0.address == address }?.lines[1])
+        #expect(ports.flags.contains(.io) && ports.start > 0, "\(ports)")
+        #expect(dropped.disturbed.map(\.weight).reduce(0, +) <= required.disturbed.map(\.weight).reduce(0, +))
+    }
+
     @Test("goals that make no sense are refused in words")
     func senseless() throws {
         let topology = try topology("R2")

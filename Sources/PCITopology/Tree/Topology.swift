@@ -237,6 +237,17 @@ public struct TopologyError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 }
 
+extension Topology {
+    /// Whether an aperture covers where RAM is bound to lie, as under `pci=nocrs`, and nothing tells what else is there:
+    /// /proc/iomem was not seen, or hides addresses.
+    public var hidesMemory: Bool {
+        blockers.isEmpty
+            && hostBridges.flatMap(\.apertures).contains {
+                !$0.isIO && $0.range.first < 0xa_0000 && $0.range.last > 1 << 31
+            }
+    }
+}
+
 /// What tells a kernel which host bridges there are and what they decode.
 public enum HardwareDescription: String, Hashable, Sendable {
     /// ACPI tables (_CRS of the root bridges).

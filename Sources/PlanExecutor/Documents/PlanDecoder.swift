@@ -95,7 +95,8 @@ enum PlanDecoder {
             newAddress: try fields.address("newAddress"),
             effect: effect,
             what: try fields.string("what"),
-            weight: try fields.integer("weight", in: 0...0xffff_ffff)
+            weight: try fields.integer("weight", in: 0...0xffff_ffff),
+            uses: try fields.strings("uses", atMost: 4096)
         )
     }
 

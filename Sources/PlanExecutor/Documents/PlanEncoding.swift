@@ -24,6 +24,7 @@ extension JSONWriter {
                     $0.field("address", disturbance.address.description)
                     $0.field("effect", disturbance.effect.rawValue)
                     $0.field("newAddress", disturbance.newAddress.description)
+                    $0.field("uses", disturbance.uses)
                     $0.field("weight", disturbance.weight)
                     $0.field("what", disturbance.what)
                 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-internal import AllocationPolicies
 public import PCITopology
 
 /// What is left where a running kernel takes no sequence of operations to the goal.
@@ -56,35 +55,51 @@ extension Planner {
     ///
     /// - Parameters:
     ///   - goals: what the boot must reach, all of it.
+    ///   - plan: the plan that does not reach them; where safety refused it there is room enough, and firmware need not
+    ///     give more.
+    ///   - constraints: of them the highest address counts; a restart stops everything whatever the others say.
     ///   - commandLine: the kernel command line that is in force now, or nil.
     ///   - firmware: what firmware left, or nil when that is not known.
-    /// - Returns: one to three ways; none where no aperture is known, so that nothing can be said.
+    /// - Returns: at most two ways; none where no aperture is known, so that nothing can be said.
     /// - Complexity: at most 302 boots of the twin and two solver runs.
-    public func otherWays(to goals: [Goal], commandLine: String? = nil, firmware: FirmwareState? = nil) -> [OtherWay] {
+    public func otherWays(
+        to goals: [Goal],
+        beside plan: Plan? = nil,
+        constraints: Constraints = Constraints(),
+        commandLine: String? = nil,
+        firmware: FirmwareState? = nil
+    ) -> [OtherWay] {
         var ways: [OtherWay] = []
-        // A tree that the twin cannot boot has no words.
-        let advice = try? BootAdvice(
-            topology,
-            goals: goals.map { .plan($0) },
-            behaviour: behaviour,
-            commandLine: commandLine,
-            firmware: firmware,
-            budget: Self.boots
-        )
+        let limit = constraints.highestAddress
+        let isPlain = constraints.tiers == OptionalTiers()
+        // A tree that the twin cannot boot has no words, and none are known that keep a boot below an address or that
+        // count other things as required.
+        let advice =
+            limit != nil || !isPlain
+            ? nil
+            : try? BootAdvice(
+                topology,
+                goals: goals.map { .plan($0) },
+                behaviour: behaviour,
+                commandLine: commandLine,
+                firmware: firmware,
+                budget: Self.boots
+            )
         if let advice, advice.asItIs.isGood {
             ways.append(.reboot)
         } else if let advice, advice.best != nil {
             ways.append(.parameter(advice.parameter))
         }
-        if goals.allSatisfy(\.isPlacement),
-            let restart = RestartPlan(topology, behaviour: behaviour, commandLine: commandLine)
+        if isPlain, goals.allSatisfy(\.isPlacement),
+            let restart = RestartPlan(topology, behaviour: behaviour, commandLine: commandLine),
+            limit.map({ restart.staysBelow($0) }) ?? true
         {
             ways.append(.kexec(functions: restart.stopped.count))
         }
-        guard ways.isEmpty else { return ways }
+        guard ways.isEmpty, plan?.verdict.answer != .refused else { return ways }
         let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
         guard !memory.isEmpty else { return [] }
-        if Platform(topology.kernel, commandLine: commandLine).boot == .hostProbe { return [.firmware(.deviceTree)] }
+        if topology.kernel.hardwareDescription == .deviceTree { return [.firmware(.deviceTree)] }
         let isHigh = memory.contains { $0.range.last > UInt64(UInt32.max) }
         return [.firmware(isHigh ? .largerAperture : .above4G)]
     }

@@ -34,7 +34,9 @@ public struct RestartPlan: Hashable, Sendable {
     public init?(_ topology: Topology, behaviour: KernelBehaviour, commandLine: String? = nil) {
         let platform = Platform(topology.kernel, commandLine: commandLine)
         // Other architectures assign anew whatever the registers say.
-        guard platform.boot == .survey, topology.findings().contains(where: { $0.severity == .problem }) else {
+        guard platform.boot == .survey, !topology.hidesMemory,
+            topology.findings().contains(where: { $0.severity == .problem })
+        else {
             return nil
         }
         for kind in [IdealPolicy.Kind.movable, .optimal] {
@@ -55,6 +57,14 @@ public struct RestartPlan: Hashable, Sendable {
             return
         }
         return nil
+    }
+
+    /// Whether everything that gets another address ends at or below `limit`.
+    func staysBelow(_ limit: UInt64) -> Bool {
+        let old = Dictionary(before.functions.map { ($0.path, $0.lines) }) { first, _ in first }
+        return after.functions.allSatisfy { function in
+            function.lines == old[function.path] || function.lines.allSatisfy { $0.end <= limit }
+        }
     }
 
     // MARK: - Registers

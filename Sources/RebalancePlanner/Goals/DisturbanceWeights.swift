@@ -22,13 +22,20 @@ struct DisturbanceWeights {
         weights = topology.functions.map { Self.weight(of: $0) }
         allowed = FunctionSet(constraints.allowDisturb.compactMap { topology.position(of: $0) })
         guard !ignoresProtection else { return }
+        var kept: [Int: FunctionAddress] = [:]
+        for address in constraints.keep.sorted() {
+            guard let i = topology.position(of: address) else { continue }
+            for below in topology.subtree(of: i) where kept[below] == nil || below == i { kept[below] = address }
+        }
         for i in topology.functions.indices {
             let function = topology.functions[i]
             if let inside, !inside.contains(i), !isVirtualInside(function, inside, topology) {
                 protections[i] = "it is not below the port that the plan is limited to"
             }
-            if constraints.keep.contains(function.address) {
-                protections[i] = "it was asked to be kept"
+            if let address = kept[i] {
+                protections[i] =
+                    address == function.address
+                    ? "it was asked to be kept" : "it is below \(address), which was asked to be kept"
             } else if !constraints.allowDisturb.contains(function.address),
                 let reason = function.use.evidence.first(where: \.isProtected)
             {

@@ -144,6 +144,8 @@ public struct Disturbance: Hashable, Sendable {
     public var what: String
     /// The cost counted for it, 0 and up.
     public var weight: Int
+    /// What uses it, a sentence each: why it weighs what it weighs.
+    public var uses: [String]
 
     /// Creates a record.
     public init(
@@ -151,13 +153,15 @@ public struct Disturbance: Hashable, Sendable {
         newAddress: FunctionAddress,
         effect: Effect,
         what: String,
-        weight: Int
+        weight: Int,
+        uses: [String] = []
     ) {
         self.address = address
         self.newAddress = newAddress
         self.effect = effect
         self.what = what
         self.weight = weight
+        self.uses = uses
     }
 }
 

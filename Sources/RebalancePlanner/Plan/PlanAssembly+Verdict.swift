@@ -6,15 +6,17 @@ internal import ResourceSolver
 
 // What a plan says of itself.
 extension PlanAssembly {
-    /// Says which of several sizes it became.
-    mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster) {
+    /// Says which of several sizes it became; `obstacle` keeps the best of them from being had though it would fit.
+    mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster, _ obstacle: String?) {
         guard let best = cluster.choices.first, best != wanted else { return }
         for (demand, dream) in zip(wanted, best) where demand != dream {
             guard case .size(let i, let index, let size) = demand else { continue }
             var wish = "its present size"
             if case .size(_, _, let size) = dream { wish = ByteCount(size).description }
+            let name = "\(ground.address(i)) \(index): \(ByteCount(size))"
             remarks.append(
-                "\(ground.address(i)) \(index): \(ByteCount(size)) is the largest size that fits, \(wish) does not"
+                obstacle.map { "\(name) is the largest size that may be had; \(wish) would fit, but \($0)" }
+                    ?? "\(name) is the largest size that fits, \(wish) does not"
             )
         }
     }
@@ -35,13 +37,22 @@ extension PlanAssembly {
 
     /// Says that the only way leads over functions that may not be stopped.
     mutating func note(refused wanted: [Demand], protected: [Int]) {
-        let names = protected.compactMap { i in weights.protection(i).map { "\(ground.address(i)): \($0)" } }
-        let first = names.first ?? "a protected function"
-        let more = names.count > 1 ? " and \(names.count - 1) more" : ""
-        refusals.append(("protected", "the way leads over a function that must not be stopped: \(first)\(more)"))
+        let names = protectionNames(protected)
+        refusals.append(("protected", protectionSentence(protected)))
         for (i, name) in zip(protected, names) {
             diagnosis.append(DiagnosisLine(code: "protected", address: ground.address(i), text: name))
         }
+    }
+
+    private func protectionNames(_ protected: [Int]) -> [String] {
+        protected.compactMap { i in weights.protection(i).map { "\(ground.address(i)): \($0)" } }
+    }
+
+    /// That a way leads over protected functions, a sentence.
+    func protectionSentence(_ protected: [Int]) -> String {
+        let names = protectionNames(protected)
+        let more = names.count > 1 ? " and \(names.count - 1) more" : ""
+        return "the way leads over a function that must not be stopped: \(names.first ?? "one")\(more)"
     }
 
     /// Says that there is no way, and why where the solver proved it.
@@ -51,7 +62,8 @@ extension PlanAssembly {
             impossible.append(
                 (
                     reason,
-                    "no sequence of operations that this kernel takes leads there without making something else worse"
+                    "no sequence of operations was found that this kernel takes and that leads there without making "
+                        + "something else worse"
                 )
             )
             return
@@ -160,7 +172,9 @@ extension PlanAssembly {
                     newAddress: address,
                     effect: address != function.address ? .renumbered : isMoved ? .moved : .stopped,
                     what: what,
-                    weight: weights.weight(i)
+                    weight: weights.weight(i),
+                    // That a driver is bound, or none, stands in `what`.
+                    uses: function.use.evidence.filter { !["driver-bound", "idle"].contains($0.code) }.map(\.detail)
                 )
             )
         }

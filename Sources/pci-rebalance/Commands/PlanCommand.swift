@@ -52,9 +52,14 @@ struct PlanCommand: ParsableCommand {
         let (record, topology) = try reading.read(output)
         if kexec { return try restart(topology, record) }
         var plan = try planning.plan(for: topology, isQuiet: output.quiet)
+        if record.origin != .live, plan.verdict.answer == .act, record.functions.allSatisfy(\.use.isEmpty) {
+            plan.remarks.append(
+                "this input does not tell what is in use: no disk, network or console is protected in this plan"
+            )
+        }
         // A brief text says the verdict alone.
         if !plan.isWhole, output.json || script || file != nil || !output.quiet {
-            plan.otherWays = try otherWays(topology, record)
+            plan.otherWays = try otherWays(plan, topology, record)
         }
         if let file { try PlanStore.write(plan, to: file) }
         if script {
@@ -78,9 +83,11 @@ struct PlanCommand: ParsableCommand {
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }
     }
 
-    private func otherWays(_ topology: Topology, _ record: MachineRecord) throws -> [OtherWay] {
+    private func otherWays(_ plan: Plan, _ topology: Topology, _ record: MachineRecord) throws -> [OtherWay] {
         Planner(topology: topology, behaviour: KernelChoice.behaviour(for: topology, isQuiet: true)).otherWays(
             to: try planning.goals(),
+            beside: plan,
+            constraints: planning.constraints,
             commandLine: record.kernel.commandLine,
             firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
         )
@@ -89,6 +96,13 @@ struct PlanCommand: ParsableCommand {
     private func restart(_ topology: Topology, _ record: MachineRecord) throws {
         guard try planning.goals().allSatisfy(\.isPlacement) else {
             throw CommandEnd(.usage, "expected --kexec with --place alone: a restart gives everything its place")
+        }
+        guard planning.constraints == Constraints() else {
+            throw CommandEnd(
+                .usage,
+                "expected --kexec without --keep, --allow-disturb, --only-below, --max-moves, --max-addr, --with and "
+                    + "--without: a restart stops everything, and its layout knows no such limits"
+            )
         }
         let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
         guard

@@ -107,6 +107,7 @@ struct PlanText {
             if one.newAddress != one.address { pieces.append(Piece("-> \(one.newAddress)", gap: 1)) }
             if verbosity > 0 { pieces.append(Piece("(weight \(one.weight))", gap: 1)) }
             page.line(pieces, indent: 2, hanging: 6)
+            for use in one.uses { page.paragraph("in use: \(use)", indent: 6, hanging: 8) }
         }
     }
 

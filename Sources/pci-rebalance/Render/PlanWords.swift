@@ -32,19 +32,18 @@ extension PlanStep {
     /// The way back from here in words: the recorded writes, and what `apply` puts back by its journal; never empty.
     var wayBackText: [String] {
         var result = wayBack.map(\.description)
-        var kinds: Set<String> = []
+        let isRemoved = writes.contains { if case .remove = $0 { true } else { false } }
         for write in writes {
+            let text: String
             switch write {
-            case .config: kinds.insert("the registers get their old values")
-            case .resourceAlignment: kinds.insert("resource_alignment gets its old text")
-            case .unbindDriver: kinds.insert("the driver is bound again")
-            case .sriovNumVFs: kinds.insert("the number of VFs is as before")
-            case .resizeBAR: kinds.insert("the BAR gets its old size")
-            case .slotPower: kinds.insert("the slot's power is as before")
-            case .remove, .rescanBus, .rescanDevice, .rescanAll, .probeDriver, .driverOverride: break
+            // What is found again has the kernel's new values.
+            case .config where !isRemoved: text = "the registers get their old values"
+            case .resourceAlignment: text = "resource_alignment gets its old text"
+            case .unbindDriver where !isRemoved: text = "the driver is bound again"
+            default: continue
             }
+            if !result.contains(text) { result.append(text) }
         }
-        result += kinds.sorted()
         return result.isEmpty ? ["nothing to undo; what is lost is planned for again"] : result
     }
 }

@@ -38,7 +38,8 @@ stop() {
 }
 
 # idle FUNCTION: stops when something on it is mounted, swap, part of another disk, on the way of the IPv4
-# default route, or held through VFIO. Whatever else uses it (a process that reads the raw disk, say) is not seen here.
+# default route, or held through VFIO. What else uses it is not seen here: a process that reads the raw disk,
+# ZFS, an SSH connection, a display, a keyboard, a TPM or a management controller (pci-rebalance apply looks).
 idle() {
     for block in /sys/class/block/*; do
         case $(readlink -f "$block") in
@@ -46,13 +47,25 @@ idle() {
             *) continue ;;
         esac
         name=${block##*/}
-        number=$(cat "$block/dev")
-        if grep -q "^[0-9]* [0-9]* $number " /proc/self/mountinfo; then
-            stop "expected $1 to be idle, found $name mounted"
-        fi
-        if grep -q "^/dev/$name " /proc/swaps; then stop "expected $1 to be idle, found swap on $name"; fi
-        for holder in "$block"/holders/*; do
-            [ ! -e "$holder" ] || stop "expected $1 to be idle, found $name part of ${holder##*/}"
+        # A path of a multipath NVMe has no number; the disk that it leads to has.
+        case $name in
+            nvme*c*n*) name=$(echo "$name" | sed 's/^\(nvme[0-9]*\)c[0-9]*/\1/') ;;
+        esac
+        disk=/sys/class/block/$name
+        [ -e "$disk/dev" ] || continue
+        for part in "$disk" "$disk"/"$name"*; do
+            [ -e "$part/dev" ] || continue
+            part=${part##*/}
+            if grep -q -e "^[0-9]* [0-9]* $(cat "/sys/class/block/$part/dev") " -e " /dev/$part " /proc/self/mountinfo; then
+                stop "expected $1 to be idle, found $part mounted"
+            fi
+            for member in /sys/fs/btrfs/*/devices/"$part"; do
+                [ ! -e "$member" ] || stop "expected $1 to be idle, found $part part of a mounted btrfs"
+            done
+            if grep -q "^/dev/$part " /proc/swaps; then stop "expected $1 to be idle, found swap on $part"; fi
+            for holder in "/sys/class/block/$part"/holders/*; do
+                [ ! -e "$holder" ] || stop "expected $1 to be idle, found $part part of ${holder##*/}"
+            done
         done
     done
     for net in /sys/class/net/*; do
@@ -60,21 +73,39 @@ idle() {
             */"$1"/*) ;;
             *) continue ;;
         esac
-        name=${net##*/}
-        master=$(readlink "$net/master") || master=
+        # The interfaces above it: bonds, bridges, VLANs, as deep as they go.
+        names=${net##*/} above=$names
+        while [ -n "$above" ]; do
+            next=
+            for name in $above; do
+                for upper in "/sys/class/net/$name"/upper_*; do
+                    [ ! -e "$upper" ] || next="$next ${upper##*/upper_}"
+                done
+            done
+            names="$names$next" above=$next
+        done
         while read -r interface destination _; do
-            case $interface in
-                "$name" | "${master##*/}") ;;
-                *) continue ;;
-            esac
-            [ "$destination" != 00000000 ] ||
-                stop "expected $1 to be idle, found the default route on $interface"
+            [ "$destination" = 00000000 ] || continue
+            for name in $names; do
+                [ "$interface" != "$name" ] ||
+                    stop "expected $1 to be idle, found the default route on $interface"
+            done
         done </proc/net/route
     done
-    group=$(readlink "/sys/bus/pci/devices/$1/iommu_group") || return 0
+    group=$(readlink "/sys/bus/pci/devices/$1/iommu_group") || group=
     for held in /proc/[0-9]*/fd/*; do
-        [ "$(readlink "$held")" != "/dev/vfio/${group##*/}" ] ||
-            stop "expected $1 to be idle, found its VFIO group ${group##*/} held"
+        held=$(readlink "$held") || continue
+        case $held in
+            /dev/vfio/vfio) ;;
+            /dev/vfio/devices/*)
+                [ ! -e "/sys/bus/pci/devices/$1/vfio-dev/${held##*/}" ] ||
+                    stop "expected $1 to be idle, found ${held#/dev/} held"
+                ;;
+            /dev/vfio/*)
+                [ -z "$group" ] || [ "${held##*[/-]}" != "${group##*/}" ] ||
+                    stop "expected $1 to be idle, found its VFIO group ${group##*/} held"
+                ;;
+        esac
     done
 }
 
