@@ -32,8 +32,8 @@ struct VirtualFunctionTests {
         try expectVFs(guest, "\(kernel), after the apply")
         #expect(try guest.run("pci-rebalance check").status == 0)
 
-        // The first step that turns out otherwise than predicted, and the last one.
-        for step in [0, plan.steps.count - 1] {
+        // A step that turns out otherwise than predicted: on each kernel another one.
+        for step in [kernel == .linux6_1 ? 0 : kernel == .linux6_12 ? 1 : plan.steps.count - 1] {
             let guest = try machine(kernel)
             var spoiled = try self.plan(guest)
             spoiled.spoil(step)
