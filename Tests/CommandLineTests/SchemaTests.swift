@@ -136,7 +136,7 @@ struct SchemaTests {
         }
     }
 
-    private func validate(_ document: String, _ kind: String) throws {
+    func validate(_ document: String, _ kind: String) throws {
         let result = try validation(document, kind)
         #expect(result.status == 0, "\(result.errors)")
     }

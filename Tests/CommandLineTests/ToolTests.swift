@@ -81,6 +81,42 @@ struct ToolTests {
         }
     }
 
+    /// A log whose one aperture is too small for the one BAR: SeaBIOS and EDK2 give up.
+    static let tooSmall = """
+        [    6.1] pci_bus 0000:00: root bus resource [mem 0xc0000000-0xc0ffffff window]
+        [    6.1] pci 0000:00:02.0: [1b36:0005] type 00 class 0x00ff00
+        [    6.3] pci 0000:00:02.0: BAR 0 [mem 0x00000000-0x01ffffff]
+        [    6.4] pci 0000:00:02.0: BAR 0 [mem size 0x02000000]: failed to assign
+
+        """
+
+    @Test("compare and map: a policy that gives up says so, and two of them do not agree")
+    func halted() throws {
+        func output(_ arguments: String...) throws -> String {
+            let result = try Command.run(arguments + ["-q", "--from", "-"], input: Self.tooSmall)
+            #expect(result.status == 0, "\(result.errors)")
+            return result.output
+        }
+        let both = try output("compare", "--explain", "seabios", "seabios-1.16")
+        #expect(both.hasPrefix("seabios halts: out of 32-bit address space\nseabios-1.16 halts: out of "))
+        #expect(!both.contains("agree"))
+        let one = try output("compare", "--explain", "coreboot", "seabios")
+        #expect(one.hasPrefix("seabios halts: out of 32-bit address space\n"))
+        #expect(!one.contains("coreboot halts"))
+        for second in ["coreboot", "seabios-1.16"] {
+            let json = try output("compare", "--explain", "seabios", second, "--json")
+            #expect(json.contains("\"out of 32-bit address space\""))
+            if SchemaTests.canValidate { try SchemaTests().validate(json, "parting") }
+        }
+        let table = try output("compare", "--policies", "seabios,seabios-1.16")
+        #expect(table.contains("halts"))
+        #expect(!table.contains("agree"))
+        let json = try output("compare", "--policies", "seabios,coreboot", "--json")
+        if SchemaTests.canValidate { try SchemaTests().validate(json, "comparison") }
+        let map = try output("map", "--ascii", "--policies", "seabios")
+        #expect(map.contains("seabios (gives up: out of 32-bit address space)"))
+    }
+
     @Test("compare: what the kernel would do with the next card")
     func nextCard() throws {
         let file = FixtureTests.fixture("three-root-ports-6.12/boot.snapshot.json")

@@ -82,6 +82,32 @@ struct ComparisonTests {
         #expect(table.differing.count < table.rows.count)
     }
 
+    @Test("a policy that gave up has no figures beside its failures, in no form of the table")
+    func halted() throws {
+        let tree = SmallTree(memory: [0xc000_0000...0xc0ff_ffff]) { tree in
+            tree.port("00:02.0", isHotPlug: true)
+            tree.endpoint("00:03.0", bars: [.mem32(32 << 20)])
+        }
+        let demand = ResourceDemand(try tree.topology())
+        let today = PresentPolicy(try tree.topology()).allocate(demand)
+        let outcomes = [SeaBIOSPolicy().allocate(demand), CorebootPolicy().allocate(demand)]
+        #expect(outcomes.map(\.haltReason) == ["out of 32-bit address space", nil])
+        let table = ComparisonTable(outcomes.map { PolicyMetrics($0, demand, today: today) })
+        #expect(table.hasHalts)
+        let first = try #require(table.rows.first)
+        #expect(first.key == "halts")
+        #expect(first.cells.map(\.value) == [1, 0])
+        #expect(first.cells.map(\.text) == ["halts", "no"])
+        for row in table.rows {
+            let isEmpty = row.group != "resources" || row.key == "violations"
+            #expect((row.cells[0].value == nil) == isEmpty, "\(row.key)")
+            #expect((row.cells[0].text == "-") == isEmpty, "\(row.key)")
+            #expect(row.cells[1].value != nil, "\(row.key)")
+        }
+        #expect(table.csv().contains("\r\nwaste,,"))
+        #expect(table.rows.contains { $0.key.hasPrefix("port ") })
+    }
+
     @Test("the first difference of SeaBIOS and OVMF is a window, of SeaBIOS and coreboot a bus range")
     func differences() throws {
         let demand = ResourceDemand(try recording("seabios-01.txt").topology)

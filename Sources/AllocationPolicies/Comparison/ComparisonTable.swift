@@ -74,6 +74,14 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
                 )
             )
         }
+        rows.append(
+            Row(
+                group: group,
+                key: "halts",
+                label: "halts",
+                cells: metrics.map { Cell(value: $0.halt == nil ? 0 : 1, text: $0.halt == nil ? "no" : "halts") }
+            )
+        )
         count("requiredPlaced", "required placed", \.requiredPlaced)
         count("requiredFailed", "required failed", \.requiredFailed)
         count("optionalPlaced", "optional placed", \.optionalPlaced)
@@ -142,6 +150,7 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
                 )
             }
         }
+        clearHalted(metrics)
         for (f, first) in (forecasts.first ?? []).enumerated() {
             rows.append(
                 Row(
@@ -163,6 +172,19 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
         }
         for outcome in outcomes { remarks += outcome.notes.map { "\(outcome.policy): \($0)" } }
     }
+
+    /// Takes away what says nothing about a policy that gave up: no layout has no waste and moves nobody. What remains
+    /// is that it halts, and how many requests it leaves without an address.
+    private mutating func clearHalted(_ metrics: [PolicyMetrics]) {
+        for p in metrics.indices where metrics[p].halt != nil {
+            for r in rows.indices where rows[r].group != "resources" || rows[r].key == "violations" {
+                rows[r].cells[p] = Cell(value: nil, text: "-")
+            }
+        }
+    }
+
+    /// Whether any policy gave up.
+    public var hasHalts: Bool { rows.contains { $0.key == "halts" && $0.cells.contains { $0.value == 1 } } }
 
     /// The rows in which the policies differ.
     public var differing: [Row] {

@@ -24,6 +24,13 @@ public struct PolicyOutcome: Hashable, Sendable {
         self.notes = notes
     }
 
+    /// Why the policy gave up, without the words that say that it did: `out of 32-bit address space`.
+    public var haltReason: String? {
+        guard let halt else { return nil }
+        let words = ["halts: ", "gives up: "].first { halt.hasPrefix($0) } ?? ""
+        return String(halt.dropFirst(words.count))
+    }
+
     /// The layout that `topology` shows: today's, or what a simulation predicted.
     ///
     /// - Parameters:

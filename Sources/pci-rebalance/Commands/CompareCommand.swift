@@ -151,8 +151,9 @@ struct CompareCommand: ParsableCommand {
             throw CommandEnd(.usage, "expected the names of two policies after --explain, found \(runs.count)")
         }
         let parting = PolicyParting(runs[0], runs[1], demand)
-        if output.json { return try StandardOutput.write(partingJSON(parting, explain)) }
-        let text = PartingText(parting: parting, names: explain, isVerbose: output.verbose > 0)
+        let halts = runs.map(\.outcome.haltReason)
+        if output.json { return try StandardOutput.write(partingJSON(parting, explain, halts: halts)) }
+        let text = PartingText(parting: parting, names: explain, halts: halts, isVerbose: output.verbose > 0)
         try StandardOutput.write(text.render(columns: StandardOutput.columns))
     }
 }

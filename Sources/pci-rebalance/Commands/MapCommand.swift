@@ -68,7 +68,8 @@ struct MapCommand: ParsableCommand {
             where outcome.policy != "today" {
                 do {
                     let applied = try outcome.applied(to: topology)
-                    maps.append(AddressMap(applied, title: outcome.policy).marked(against: today))
+                    let title = outcome.policy + (outcome.haltReason.map { " (gives up: \($0))" } ?? "")
+                    maps.append(AddressMap(applied, title: title).marked(against: today))
                 } catch {
                     throw CommandEnd(.failure, "\(outcome.policy): \(error.description)")
                 }

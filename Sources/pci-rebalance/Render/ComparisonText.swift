@@ -32,10 +32,12 @@ struct ComparisonText {
     func render(columns: Int) -> String {
         let whole = comparison.table
         // What fits, and what was asked about the next card, is said even where all agree.
-        let always = whole.rows.filter { $0.key.hasPrefix("required") || $0.key.hasPrefix("plug ") }
+        let always = whole.rows.filter {
+            $0.key.hasPrefix("required") || $0.key.hasPrefix("plug ") || ($0.key == "halts" && whole.hasHalts)
+        }
         let keys = Set((isBrief ? whole.differing + always : whole.rows).map(\.key))
         var text = ""
-        if isBrief, whole.policies.count > 1, whole.differing.isEmpty {
+        if isBrief, whole.policies.count > 1, whole.differing.isEmpty, !whole.hasHalts {
             text = "the policies agree in every figure (-v lists them)\n\n"
         }
         var start = 0

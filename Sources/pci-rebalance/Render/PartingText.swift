@@ -7,14 +7,28 @@ import PCITopology
 struct PartingText {
     let parting: PolicyParting?
     let names: [String]
+    /// Why each of them gave up, nil for one that did not.
+    let halts: [String?]
     /// Whether to list everything that differs.
     var isVerbose: Bool
 
     /// The text.
     func render(columns: Int) -> String {
-        guard let parting else { return "\(names.joined(separator: " and ")) agree in everything\n" }
-        let difference = parting.difference
         var page = TextPage(columns: columns)
+        for (name, halt) in zip(names, halts) {
+            if let halt { page.paragraph("\(name) halts: \(halt)", indent: 0, hanging: 4) }
+        }
+        guard let parting, !halts.allSatisfy({ $0 != nil }) else {
+            page.paragraph(
+                halts.contains { $0 != nil }
+                    ? "neither lays anything out, nothing is left to compare"
+                    : "\(names.joined(separator: " and ")) agree in everything",
+                indent: 0,
+                hanging: 4
+            )
+            return page.text
+        }
+        let difference = parting.difference
         page.paragraph(
             "\(parting.firstPolicy) and \(parting.secondPolicy) part at \(difference.today) (\(parting.role)), "
                 + "\(difference.what)",
@@ -44,8 +58,10 @@ struct PartingText {
     }
 }
 
-/// The same as a document of schema `pci-rebalance.parting/1`; `first` is null where two policies agree.
-func partingJSON(_ parting: PolicyParting?, _ names: [String]) -> [UInt8] {
+/// The same as a document of schema `pci-rebalance.parting/1`; `first` is null where two policies agree or both gave up, `halts`
+/// says why each gave up.
+func partingJSON(_ parting: PolicyParting?, _ names: [String], halts: [String?]) -> [UInt8] {
+    let parting = halts.allSatisfy { $0 != nil } ? nil : parting
     var json = JSONWriter(.indented)
     json.object { json in
         json.array("differences") { json in
@@ -74,6 +90,11 @@ func partingJSON(_ parting: PolicyParting?, _ names: [String]) -> [UInt8] {
         } else {
             json.key("first")
             json.null()
+        }
+        json.array("halts") { json in
+            for halt in halts {
+                if let halt { json.value(halt) } else { json.null() }
+            }
         }
         json.field("policies", names)
         json.field("schema", "pci-rebalance.parting/1")
