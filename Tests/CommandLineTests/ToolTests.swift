@@ -60,10 +60,17 @@ struct ToolTests {
         for word in [
             "linux-2.4", "linux-6.12@vax", "linux-6.12@", "linux-6.12+", "linux-6.12+bogus",
             "linux-6.12@arm64-dt@arm64-dt",
-            "seabios+realloc", ",",
+            "linux-7.2@arm64-acpi+nocrs", "linux-6.12@powernv+nocrs", "seabios+realloc", ",",
         ] {
             #expect(try status(word) == 64, "\(word)")
         }
+    }
+
+    @Test("compare: a kernel without a platform in its word says which one it runs as")
+    func platforms() throws {
+        let words = ["compare", "-q", "--policies", "linux-6.12,linux-7.2,linux-7.2@arm64-acpi", "--from", Self.failed]
+        #expect(try Command.run(words).output.contains("\nlinux-6.12, linux-7.2: runs as x86-acpi\n"))
+        #expect(try Command.run(words + ["--json"]).output.contains("\"linux-7.2: runs as x86-acpi\""))
     }
 
     @Test("compare: where two policies part, in words and as a document")
@@ -115,6 +122,32 @@ struct ToolTests {
         if SchemaTests.canValidate { try SchemaTests().validate(json, "comparison") }
         let map = try output("map", "--ascii", "--policies", "seabios")
         #expect(map.contains("seabios (gives up: out of 32-bit address space)"))
+    }
+
+    @Test("compare and map: apertures that the input does not tell are unknown, and a warning says so")
+    func unknownApertures() throws {
+        let file = FixtureTests.fixture("C25-rk3399/lspci.txt")
+        let commands = [
+            ["compare", "--policies", "today,coreboot"], ["compare", "--explain", "today", "coreboot"],
+            ["map", "--ascii", "--policies", "coreboot"],
+        ]
+        for command in commands {
+            let said = try Command.run(command + ["--from", file])
+            #expect(said.status == 0)
+            #expect(
+                said.errors.contains(
+                    "warning: the input does not tell the apertures of root bus 0000:00: no policy but today can place "
+                        + "anything there; a kernel log or a snapshot tells them\n"
+                )
+            )
+            #expect(!said.output.contains("has no apertures"))
+            let quiet = try Command.run(command + ["-q", "--from", file])
+            #expect(!quiet.errors.contains("apertures"))
+        }
+        let table = try Command.run("compare", "-q", "--policies", "today,coreboot", "--from", file)
+        #expect(table.output.contains("the apertures of root bus 0000:00 are not known"))
+        let known = try Command.run("compare", "--policies", "today", "--from", Self.boot)
+        #expect(!known.errors.contains("apertures"))
     }
 
     @Test("compare: what the kernel would do with the next card")

@@ -125,7 +125,6 @@ extension PolicyMetrics {
             }
         }
         for (h, host) in demand.hosts.enumerated() {
-            let name = "\(bareHex(UInt64(host.segment), width: 4)):\(host.busRange.first)"
             memoryTaken = memoryTaken.saturatingSum(survey.rootClaims(h, isIO: false).totalSize)
             ioTaken = ioTaken.saturatingSum(survey.rootClaims(h, isIO: true).totalSize)
             for aperture in host.apertures {
@@ -136,7 +135,7 @@ extension PolicyMetrics {
                 let free = range.subtracting(survey.rootClaims(h, isIO: aperture.isIO) + obstacles)
                 apertures.append(
                     ApertureMetrics(
-                        host: name,
+                        host: host.name,
                         range: range,
                         isIO: aperture.isIO,
                         free: free.totalSize,

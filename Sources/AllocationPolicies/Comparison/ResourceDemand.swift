@@ -13,7 +13,7 @@ public struct ResourceDemand: Hashable, Sendable {
     /// The functions in walk order: depth first, siblings by devfn. VFs are not among them; their space is a request of
     /// the physical function.
     public var functions: [FunctionDemand]
-    /// What could not be known: a BAR of unknown size, a host bridge without apertures.
+    /// What could not be known: a BAR of unknown size, the apertures of a host bridge.
     public var notes: [String]
 
     /// Derives the demand from `topology`.
@@ -26,7 +26,7 @@ public struct ResourceDemand: Hashable, Sendable {
         for (h, host) in topology.hostBridges.enumerated() {
             var demand = HostDemand(host, blockers: topology.blockers)
             if host.apertures.isEmpty {
-                notes.append("host bridge \(bareHex(UInt64(host.segment), width: 4)):\(host.rootBus) has no apertures")
+                notes.append("the apertures of root bus \(demand.name) are not known")
             }
             let roots = topology.roots(of: h).sorted { topology.functions[$0].address < topology.functions[$1].address }
             for root in roots where !topology.functions[root].isVirtual {
@@ -60,6 +60,14 @@ public struct ResourceDemand: Hashable, Sendable {
         return place
     }
 
+    /// The names of root buses whose apertures are not known although something below them asks for space: no policy
+    /// can place anything there.
+    public var rootBusesWithoutApertures: [String] {
+        hosts.indices.filter { h in
+            hosts[h].apertures.isEmpty && functions.contains { $0.host == h && !$0.requests.isEmpty }
+        }.map { hosts[$0].name }
+    }
+
     /// The place of the function at `path`, or nil.
     /// - Complexity: O(n).
     public func position(of path: TopologyPath) -> Int? { functions.firstIndex { $0.path == path } }
@@ -89,6 +97,9 @@ public struct HostDemand: Hashable, Sendable {
     public var obstacles: [Obstacle]
     /// The functions on the root bus, by devfn.
     public var roots: [Int] = []
+
+    /// Segment and root bus: `0000:00`.
+    public var name: String { "\(bareHex(UInt64(segment), width: 4)):\(busRange.first)" }
 
     /// A range of bus addresses that is taken.
     public struct Obstacle: Hashable, Sendable {

@@ -62,6 +62,7 @@ struct CompareCommand: ParsableCommand {
     func run() throws {
         let topology = try reading.topology(output)
         let demand = ResourceDemand(topology)
+        if !output.quiet { PolicyWords.warnOfUnknownApertures(demand) }
         if explain.count == 2 { return try explainParting(topology, demand) }
         let cards = try cards()
         let ports = try ports(topology)

@@ -45,7 +45,9 @@ struct MapCommand: ParsableCommand {
 
     func run() throws {
         let topology = try reading.topology(output)
-        let maps = try maps(of: topology)
+        let demand = ResourceDemand(topology)
+        if !output.quiet, policies != nil { PolicyWords.warnOfUnknownApertures(demand) }
+        let maps = try maps(of: topology, demand)
         guard let file else {
             let style: TerminalMap.Style = ascii || !Self.isUTF8 ? .ascii : .unicode
             let width = StandardOutput.columns
@@ -55,7 +57,7 @@ struct MapCommand: ParsableCommand {
         try FileOutput.write(Array(text.utf8), to: file)
     }
 
-    private func maps(of topology: Topology) throws(CommandEnd) -> [AddressMap] {
+    private func maps(of topology: Topology, _ demand: ResourceDemand) throws(CommandEnd) -> [AddressMap] {
         let today = AddressMap(topology, title: "today")
         var maps = [today]
         if after {
@@ -63,7 +65,6 @@ struct MapCommand: ParsableCommand {
             maps.append(AddressMap(planned, title: "after the plan").marked(against: today))
         }
         if let policies {
-            let demand = ResourceDemand(topology)
             for (_, outcome) in try PolicyWords.outcomes(policies, of: topology, demand: demand)
             where outcome.policy != "today" {
                 do {

@@ -31,6 +31,19 @@ enum PolicyWords {
         )
     }
 
+    /// Warns of root buses on which only `today` has something to show.
+    static func warnOfUnknownApertures(_ demand: ResourceDemand) {
+        let names = demand.rootBusesWithoutApertures
+        guard let last = names.last else { return }
+        let subject =
+            names.count == 1
+            ? "root bus \(last)" : "root buses \(names.dropLast().joined(separator: ", ")) and \(last)"
+        Diagnostics.warning(
+            "the input does not tell the apertures of \(subject): no policy but today can place anything there; "
+                + "a kernel log or a snapshot tells them"
+        )
+    }
+
     /// The policies that `list` names, separated by commas; the usual ones for nil. Each outcome bears the name given.
     static func outcomes(
         _ list: String?,
