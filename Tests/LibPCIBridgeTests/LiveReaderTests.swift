@@ -43,6 +43,10 @@ struct LiveReaderTests {
         let bytes = try SnapshotFile.encode(board)
         #expect(try SnapshotFile.decode(bytes).kernel == board.kernel)
         #expect(try SysfsDirectoryReader(path: shape.path).read().kernel.hardwareDescription == .deviceTree)
+        shape.file("sys/firmware/opal/msglog", "x")
+        let power = try SmallMachine.read(shape)
+        #expect(power.kernel.hardwareDescription == .opal)
+        #expect(try SnapshotFile.decode(SnapshotFile.encode(power)).kernel == power.kernel)
         let odd = String(decoding: bytes, as: UTF8.self).replacing("device-tree", with: "hearsay")
         #expect(throws: ReadError.self) { try SnapshotFile.decode(Array(odd.utf8)) }
         shape.file("sys/firmware/acpi/tables/DSDT", "x")

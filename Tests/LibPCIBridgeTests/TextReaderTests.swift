@@ -266,7 +266,8 @@ import Testing
             ("mvebu-pcie soc:pcie: host bridge /soc/pcie ranges:", .deviceTree),
             ("OF: PCI: host bridge /soc/pcie@fd500000 ranges:", .deviceTree),
             ("acpi PNP0A08:00: host bridge window expanded", nil), ("PCI host bridge to bus 0000:00", nil),
-            ("vmd 0000:00:0e.0: PCI host bridge to bus 10000:e0", nil),
+            ("vmd 0000:00:0e.0: PCI host bridge to bus 10000:e0", nil), ("Using PowerNV machine description", .opal),
+            ("Using pSeries machine description", nil),
         ] as [(String, HardwareDescription?)]
     )
     func tellsWhatDescribesTheMachine(_ line: String, _ expected: HardwareDescription?) {

@@ -4,15 +4,18 @@ import PCITopology
 
 /// Whether a layout works on hardware, checked without knowing how it was made.
 ///
-/// Every range must be aligned, inside the window above it (an aperture on a root bus), reachable with the BAR's
-/// address width, and share no address with a sibling; bus ranges must nest and not overlap.
+/// Every range must be aligned, inside the window above it (an aperture on a root bus, unless the policy ignores
+/// apertures and has the whole space), reachable with the BAR's address width, and share no address with a sibling; bus
+/// ranges must nest and not overlap.
 public struct LayoutAudit: Hashable, Sendable {
     /// What is wrong, lower-case sentences in walk order; empty for a sound layout.
     public var violations: [String] = []
+    private let ignoresApertures: Bool
 
     /// Checks `outcome` against what `demand` says about the tree.
     /// - Complexity: O(n log n) in the number of ranges.
     public init(_ outcome: PolicyOutcome, _ demand: ResourceDemand) {
+        ignoresApertures = outcome.ignoresApertures
         let entries = Dictionary(outcome.functions.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         for h in demand.hosts.indices {
             check(demand.hosts[h].roots, above: nil, host: demand.hosts[h], demand, entries)
@@ -78,6 +81,7 @@ public struct LayoutAudit: Hashable, Sendable {
         _ host: HostDemand
     ) {
         guard let (function, entry) = above else {
+            if ignoresApertures { return }
             let isInside = host.apertures.contains { aperture in
                 guard aperture.isIO == (kind == .io), let cpu = aperture.range.shifted(by: aperture.offset) else {
                     return false

@@ -13,8 +13,10 @@ public struct LinuxBootPolicy: AllocationPolicy {
     public var behaviour: KernelBehaviour
     /// The platform.
     public var platform: Platform
-    /// The platform's word in the name: `x86`, `arm64`, ….
+    /// The platform's word in the name: `x86-acpi`, `arm64-dt+realloc`, ….
     public var platformName: String
+    /// Remarks that every outcome bears.
+    public var notes: [String] = []
 
     /// Creates the policy.
     public init(_ topology: Topology, behaviour: KernelBehaviour, platform: Platform, platformName: String) {
@@ -39,10 +41,14 @@ public struct LinuxBootPolicy: AllocationPolicy {
         do {
             var twin = try LinuxTwin(topology, behaviour: behaviour, platform: platform)
             _ = try twin.perform(.boot(platform))
-            return complete(PolicyOutcome(asIn: try twin.topology(), policy: name, sizes: demand), demand)
+            var outcome = complete(PolicyOutcome(asIn: try twin.topology(), policy: name, sizes: demand), demand)
+            outcome.ignoresApertures = platform.ignoresApertures
+            outcome.notes += notes
+            return outcome
         } catch {
             var outcome = LayoutDraft(demand).outcome(policy: name, defaultReason: "the twin refused the tree")
             outcome.halt = "\(error)"
+            outcome.notes += notes
             return outcome
         }
     }

@@ -37,7 +37,7 @@ public enum PolicyCatalog {
         ),
         Entry(
             word: "+WORD",
-            meaning: "with a word of pci=: realloc, realloc=off, nocrs, assign-busses, hpmmiosize=SIZE, …"
+            meaning: "with a word of pci=: realloc, realloc=off, nocrs (x86), assign-busses, hpmmiosize=SIZE, …"
         ),
     ]
 
@@ -67,20 +67,23 @@ public enum PolicyCatalog {
         else { return nil }
         let words = parts.dropFirst().map { " pci=\($0)" }.joined()
         let platform: Platform
-        var name: String
         if head.count == 2 {
             guard let preset = Platform.Preset(rawValue: String(head[1])) else { return nil }
             platform = Platform(preset, commandLine: words)
-            name = preset.rawValue
         } else {
             platform = Platform(topology.kernel, commandLine: (topology.kernel.commandLine ?? "") + words)
-            name = topology.kernel.architecture ?? "x86"
         }
+        var name = platform.preset.rawValue
         // A word that changes nothing is one that is not known.
         if parts.count > 1 {
-            for part in parts.dropFirst() where !Platform.knows(String(part)) { return nil }
+            for part in parts.dropFirst() where !Platform.knows(String(part), on: platform.preset) {
+                return nil
+            }
             name += "+" + parts.dropFirst().joined(separator: "+")
         }
-        return LinuxBootPolicy(topology, behaviour: behaviour, platform: platform, platformName: name)
+        var policy = LinuxBootPolicy(topology, behaviour: behaviour, platform: platform, platformName: name)
+        // Which one it is follows from the input; nobody wrote it.
+        if head.count == 1 { policy.notes = ["runs as \(platform.preset.rawValue)"] }
+        return policy
     }
 }

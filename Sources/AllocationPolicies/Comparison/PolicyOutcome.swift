@@ -16,6 +16,9 @@ public struct PolicyOutcome: Hashable, Sendable {
     /// Remarks about the run: an assumption, a step of a degradation ladder.
     public var notes: [String]
 
+    /// Whether the policy hands out addresses without regard to the host bridges' apertures (`pci=nocrs`).
+    public var ignoresApertures = false
+
     /// Creates an outcome.
     public init(policy: String, functions: [FunctionOutcome], halt: String? = nil, notes: [String] = []) {
         self.policy = policy

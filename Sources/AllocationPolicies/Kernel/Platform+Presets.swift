@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import PCITopology
+
 extension Platform {
     /// The platforms that are known by name; Docs/policies/linux.md has a line on each, and which were checked on kernels.
     public enum Preset: String, CaseIterable, Sendable, Hashable {
@@ -25,11 +27,30 @@ extension Platform {
         case pseries
         /// MIPS boards of arch/mips/pci/pci-legacy.c: Malta.
         case mips
+
+        /// The preset that an architecture (`uname -m`) and what describes the machine lead to.
+        ///
+        /// Without `hardwareDescription` arm64 and loongarch count as ACPI machines, riscv as a device-tree machine; ppc64
+        /// is a partition (pseries) unless OPAL describes it. 32-bit ARM, and what has a device tree on any other
+        /// architecture, are taken for arm64 with a device tree, whose host drivers they share (`pci_host_probe`). Other
+        /// unknown architectures count as x86.
+        public init(architecture: String?, hardwareDescription: HardwareDescription? = nil) {
+            switch architecture {
+            case "aarch64", "arm64": self = hardwareDescription == .deviceTree ? .arm64DT : .arm64ACPI
+            case "loongarch64": self = .loongArch
+            case "riscv64", "riscv32": self = hardwareDescription == .acpi ? .riscvACPI : .riscvDT
+            case "ppc64", "ppc64le": self = hardwareDescription == .opal ? .powernv : .pseries
+            case "mips", "mips64": self = .mips
+            case let other? where other.hasPrefix("arm"): self = .arm64DT
+            case let other? where other.hasPrefix("x86") || other.hasPrefix("i") && other.hasSuffix("86"): self = .x86
+            default: self = hardwareDescription == .deviceTree ? .arm64DT : .x86
+            }
+        }
     }
 
     /// A platform by name, without words on the command line.
     public init(_ preset: Preset) {
-        self.init()
+        self.init(of: preset)
         guard preset != .x86 else { return }
         readsBridgeWindows = false
         hasISARules = false

@@ -4,6 +4,8 @@ public import PCITopology
 
 /// What the architecture and the boot parameters decide for the allocator, whatever the kernel version.
 public struct Platform: Sendable, Hashable {
+    /// What it was made from; other fields may differ from those of the preset.
+    public private(set) var preset = Preset.x86
     /// Who takes over firmware's addresses at boot, and how the rest is assigned.
     public var boot = BootMethod.survey
     /// Bridge windows are read from the registers when a bus is found (`pcibios_fixup_bus`): x86, powerpc.
@@ -51,7 +53,7 @@ public struct Platform: Sendable, Hashable {
     public var reallocation: Reallocation = .automatic
     /// `pci=pcie_scan_all`: all 32 devices of a link are probed (`PCI_SCAN_ALL_PCIE_DEVS`).
     public var scansAllDevices = false
-    /// `pci=nocrs`: firmware's apertures are ignored and root buses get the whole of both spaces.
+    /// `pci=nocrs`, a word of x86: firmware's apertures are ignored and root buses get the whole of both spaces.
     public var ignoresApertures = false
     /// `pci=resource_alignment=`: the requests in force from the start.
     public var alignmentRequests = ""
@@ -96,27 +98,16 @@ public struct Platform: Sendable, Hashable {
     /// An x86 machine with ACPI and no `pci=` words.
     public init() {}
 
-    /// The platform of an architecture (`uname -m`) with the words of a kernel command line applied.
-    ///
-    /// Without `hardwareDescription` arm64 and loongarch count as ACPI machines, riscv as a device-tree machine; ppc64 is a
-    /// partition (pseries). 32-bit ARM, and what has a device tree on another architecture than x86, are taken for arm64 with a
-    /// device tree, whose host drivers they share (`pci_host_probe`). Other unknown architectures count as x86. Malformed
-    /// words are ignored, as the kernel does.
+    /// The same as a machine of that preset, whose differences are still to be set.
+    init(of preset: Preset) { self.preset = preset }
+
+    /// The platform of an architecture (`uname -m`) with the words of a kernel command line applied: its preset is
+    /// `Preset(architecture:hardwareDescription:)`. Malformed words are ignored, as the kernel does.
     public init(architecture: String?, hardwareDescription: HardwareDescription? = nil, commandLine: String?) {
-        let preset: Preset
-        switch architecture {
-        case "aarch64", "arm64": preset = hardwareDescription == .deviceTree ? .arm64DT : .arm64ACPI
-        case "loongarch64": preset = .loongArch
-        case "riscv64", "riscv32": preset = hardwareDescription == .acpi ? .riscvACPI : .riscvDT
-        case "ppc64", "ppc64le": preset = .pseries
-        case "mips", "mips64": preset = .mips
-        case let other? where other.hasPrefix("arm"): preset = .arm64DT
-        case let other?
-        where other.hasPrefix("x86") || other.hasPrefix("i") && other.hasSuffix("86") || hardwareDescription == nil:
-            preset = .x86
-        default: preset = hardwareDescription == .deviceTree ? .arm64DT : .x86
-        }
-        self.init(preset, commandLine: commandLine)
+        self.init(
+            Preset(architecture: architecture, hardwareDescription: hardwareDescription),
+            commandLine: commandLine
+        )
     }
 
     /// The platform of a kernel, with the words of another command line than the present one where that is given.
@@ -138,19 +129,21 @@ public struct Platform: Sendable, Hashable {
         }
     }
 
-    /// Whether a word after `pci=` is one that the platform acts on.
-    static func knows(_ option: String) -> Bool {
+    /// Whether a word after `pci=` is one that a platform acts on.
+    static func knows(_ option: String, on preset: Preset) -> Bool {
         // Two platforms that differ in everything a word can set.
-        var first = Platform()
-        first.apply(option)
-        if first != Platform() { return true }
-        var other = Platform()
+        let first = Platform(preset)
+        var changed = first
+        changed.apply(option)
+        if changed != first { return true }
+        var other = first
+        other.renumbersAllBuses = false
         other.reallocation = .off
         other.hotPlugIO = 0
         other.hotPlugMemory = 0
         other.hotPlugPrefetchable = 0
         other.hotPlugBuses = 0
-        var changed = other
+        changed = other
         changed.apply(option)
         return changed != other
     }
@@ -164,7 +157,7 @@ public struct Platform: Sendable, Hashable {
         case "realloc", "realloc=on": reallocation = .on
         case "realloc=off": reallocation = .off
         case "rom": assignsROMs = true
-        case "nocrs": ignoresApertures = true
+        case "nocrs": ignoresApertures = ignoresApertures || preset == .x86
         case "noari": ignoresARI = true
         case "pcie_scan_all": scansAllDevices = true
         default: break

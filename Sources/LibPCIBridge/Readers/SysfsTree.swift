@@ -8,6 +8,8 @@ extension HardwareDescription {
     init?(_ sysfs: borrowing Directory) {
         if sysfs.has("firmware/acpi/tables") {
             self = .acpi
+        } else if sysfs.has("firmware/opal") {
+            self = .opal
         } else if sysfs.has("firmware/devicetree/base") {
             self = .deviceTree
         } else {

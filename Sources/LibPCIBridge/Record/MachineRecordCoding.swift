@@ -41,7 +41,7 @@ extension MachineRecord: Codable {
         let kernel = try c.decodeIfPresent(Kernel.self, forKey: .kernel)
         let description = try kernel?.hardwareDescription.map { text in
             guard let known = HardwareDescription(rawValue: text) else {
-                throw c.wrong(.kernel, "expected acpi or device-tree, found \"\(text)\"")
+                throw c.wrong(.kernel, "expected acpi, device-tree or opal, found \"\(text)\"")
             }
             return known
         }

@@ -187,6 +187,7 @@ struct LogTextReader {
         case UInt8(ascii: "U"):
             guard text.starts("Using PowerNV machine") || text.starts("Using pSeries machine") else { return false }
             kernel.architecture = kernel.architecture ?? "ppc64le"
+            if text.starts("Using PowerNV") { kernel.hardwareDescription = .opal }
             return true
         case UInt8(ascii: "["):
             // `[mem 0x…-0x…] available for PCI devices`

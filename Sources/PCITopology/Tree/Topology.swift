@@ -254,6 +254,8 @@ public enum HardwareDescription: String, Hashable, Sendable {
     case acpi
     /// A flattened device tree (`ranges` of the host's node).
     case deviceTree = "device-tree"
+    /// The device tree of OPAL: POWER on bare metal.
+    case opal
 }
 
 /// The kernel that runs the machine.

@@ -99,7 +99,7 @@ extension Planner {
         guard ways.isEmpty, plan?.verdict.answer != .refused else { return ways }
         let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
         guard !memory.isEmpty else { return [] }
-        if topology.kernel.hardwareDescription == .deviceTree { return [.firmware(.deviceTree)] }
+        if let kind = topology.kernel.hardwareDescription, kind != .acpi { return [.firmware(.deviceTree)] }
         let isHigh = memory.contains { $0.range.last > UInt64(UInt32.max) }
         return [.firmware(isHigh ? .largerAperture : .above4G)]
     }
