@@ -12,6 +12,8 @@ public struct HotAddForecast: Hashable, Sendable {
     public var placed: Int
     /// BARs that do not, as `0000:01:00.0 BAR 2`.
     public var failed: [String]
+    /// BARs that nobody finds, because a bus on the way has no number.
+    public var unreachable = 0
     /// BARs of other functions that lose their address.
     public var lost: [String]
 
@@ -27,15 +29,16 @@ public struct HotAddForecast: Hashable, Sendable {
     }
 
     /// Whether every BAR of the card gets an address and nobody else loses one.
-    public var works: Bool { isTried && failed.isEmpty && lost.isEmpty }
+    public var works: Bool { isTried && failed.isEmpty && unreachable == 0 && lost.isEmpty }
 
     /// BARs of the card that get no address, and of others that lose theirs; nil when it could not be tried.
-    public var harm: Int? { isTried ? failed.count + lost.count : nil }
+    public var harm: Int? { isTried ? failed.count + unreachable + lost.count : nil }
 
     /// `fits`, `3 of 4 BARs`, `fits, 1 other loses`, `-` when it could not be tried.
     public var text: String {
         guard isTried else { return "-" }
-        let card = failed.isEmpty ? "fits" : "\(placed) of \(placed + failed.count) BARs"
+        let count = placed + failed.count + unreachable
+        let card = placed == count ? "fits" : "\(placed) of \(count) BARs"
         return lost.isEmpty ? card : "\(card), \(lost.count) lost"
     }
 
@@ -64,10 +67,12 @@ public struct HotAddForecast: Hashable, Sendable {
         behaviour: KernelBehaviour,
         platform: Platform
     ) throws {
+        let expected = card.functions.reduce(0) { $0 + $1.deepBARCount }
         let before = try outcome.applied(to: topology)
         guard let i = before.functions.indices.first(where: { before.path(of: $0) == port }) else {
             // The policy has no bus number for the bus that the port sits on.
-            self.init(port: port, card: card.name, placed: 0, failed: ["port \(port) is unreachable"], lost: [])
+            self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
+            unreachable = expected
             return
         }
         var twin = try LinuxTwin(before, behaviour: behaviour, platform: platform)
@@ -94,10 +99,7 @@ public struct HotAddForecast: Hashable, Sendable {
             }
         }
         // A bridge of the card without a bus number hides what is behind it.
-        let expected = card.functions.reduce(0) { $0 + $1.deepBARCount }
-        if placed + failed.count < expected {
-            failed.append("\(expected - placed - failed.count) BARs on buses without a number")
-        }
+        unreachable = max(expected - placed - failed.count, 0)
     }
 }
 
