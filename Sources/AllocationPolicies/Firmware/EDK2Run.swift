@@ -269,7 +269,7 @@ struct EDK2Run {
                 return
             }
             guard adjust(lists, failed) else {
-                draft.halt = "gives up: no aperture for \(failed.map { "\($0)" }.joined(separator: ", "))"
+                draft.halt = "gives up: no room in the apertures for \(failed.map { "\($0)" }.joined(separator: ", "))"
                 return
             }
         }
