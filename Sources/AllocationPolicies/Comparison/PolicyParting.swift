@@ -19,6 +19,8 @@ public struct PolicyParting: Hashable, Sendable {
     public var role: String
     /// What is asked for at the function, or below a bridge: `3 requests, 17M, largest 16M`.
     public var need: String
+    /// The switches in which two kernels differ whose rules read the same; empty for all other pairs.
+    public var switches: [String] = []
     /// Everything that differs, in the order of decisions; the first is `difference`.
     public var all: [PolicyDifference]
 
@@ -40,6 +42,10 @@ public struct PolicyParting: Hashable, Sendable {
         secondPolicy = second.outcome.policy
         firstRule = first.policy.rule(for: difference.decision)
         secondRule = second.policy.rule(for: difference.decision)
+        if firstRule == secondRule, let a = first.policy as? LinuxBootPolicy, let b = second.policy as? LinuxBootPolicy
+        {
+            switches = a.behaviour.switches(differingFrom: b.behaviour)
+        }
         guard let place = demand.position(of: difference.path) else {
             role = "function"
             need = "nothing known"

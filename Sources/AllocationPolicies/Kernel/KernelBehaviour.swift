@@ -172,6 +172,38 @@ extension KernelBehaviour {
         return result
     }
 
+    /// Every switch by its name.
+    static let switchesByName: [(name: String, value: @Sendable (KernelBehaviour) -> AnyHashable)] = [
+        ("oldWindowSizeIsLowerBound", { AnyHashable($0.oldWindowSizeIsLowerBound) }),
+        ("relaxedTail", { AnyHashable($0.relaxedTail) }),
+        ("headAlignment", { AnyHashable($0.headAlignment) }),
+        ("tailBelowAlignedStart", { AnyHashable($0.tailBelowAlignedStart) }),
+        ("optionalSplit", { AnyHashable($0.optionalSplit) }),
+        ("windowSelectedByType", { AnyHashable($0.windowSelectedByType) }),
+        ("closedWindowsKeepFlags", { AnyHashable($0.closedWindowsKeepFlags) }),
+        ("skipsTooSmallWindows", { AnyHashable($0.skipsTooSmallWindows) }),
+        ("distributionMayShrink", { AnyHashable($0.distributionMayShrink) }),
+        ("distributesAtBoot", { AnyHashable($0.distributesAtBoot) }),
+        ("resizeRelease", { AnyHashable($0.resizeRelease) }),
+        ("resizeRefusedWithVFs", { AnyHashable($0.resizeRefusedWithVFs) }),
+        ("vfRoomIsCounted", { AnyHashable($0.vfRoomIsCounted) }),
+        ("addIgnoresAutoprobe", { AnyHashable($0.addIgnoresAutoprobe) }),
+        ("ioExtraCountsRequired", { AnyHashable($0.ioExtraCountsRequired) }),
+        ("everyPortReportsErrors", { AnyHashable($0.everyPortReportsErrors) }),
+        ("bandwidthNeedsSpeeds", { AnyHashable($0.bandwidthNeedsSpeeds) }),
+        ("unclaimableWindowIsClosed", { AnyHashable($0.unclaimableWindowIsClosed) }),
+        ("enableOverlooksWindows", { AnyHashable($0.enableOverlooksWindows) }),
+        ("acpiSparesUpstreamPorts", { AnyHashable($0.acpiSparesUpstreamPorts) }),
+        ("hostProbeAssignsOnce", { AnyHashable($0.hostProbeAssignsOnce) }),
+        ("loongArchAssignsOnce", { AnyHashable($0.loongArchAssignsOnce) }),
+        ("alignmentOrders", { AnyHashable($0.alignmentOrders) }),
+    ]
+
+    /// The names of the switches in which two behaviours differ, in the order of their declaration.
+    public func switches(differingFrom other: KernelBehaviour) -> [String] {
+        Self.switchesByName.filter { $0.value(self) != $0.value(other) }.map(\.name)
+    }
+
     /// The behaviour without its name, to compare by what it does.
     var switches: KernelBehaviour {
         var copy = self

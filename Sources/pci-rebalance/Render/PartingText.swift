@@ -43,6 +43,13 @@ struct PartingText {
             page.paragraph("\(name): \(text)", indent: 2)
             page.paragraph(rule, indent: 6)
         }
+        if !parting.switches.isEmpty {
+            page.paragraph(
+                "the behaviours differ in \(parting.switches.joined(separator: ", "))",
+                indent: 2,
+                hanging: 6
+            )
+        }
         let counts = parting.counts.map { "\($0.count) \($0.decision.word)" }.joined(separator: ", ")
         page.paragraph(
             "decisions that differ: \(counts)" + (isVerbose ? "" : " (-v lists them)"),
@@ -84,6 +91,7 @@ func partingJSON(_ parting: PolicyParting?, _ names: [String], halts: [String?])
                 json.field("path", one.path.description)
                 json.field("role", parting.role)
                 json.field("rules", [parting.firstRule, parting.secondRule])
+                json.field("switches", parting.switches)
                 json.field("texts", [one.first, one.second])
                 json.field("what", one.what)
             }
