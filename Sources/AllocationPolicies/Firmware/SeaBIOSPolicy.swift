@@ -18,8 +18,8 @@ public struct SeaBIOSPolicy: AllocationPolicy, Hashable {
 
     /// The release.
     public var release: Release
-    /// The bus addresses below 4 GiB for memory; nil: the one memory aperture below 4 GiB, or of several
-    /// the one that ends highest below the I/O APIC at 0xfec00000, where SeaBIOS ends its own range.
+    /// The bus addresses below 4 GiB for memory; nil: the memory aperture that ends at 0xfebfffff, where
+    /// SeaBIOS itself ends below the I/O APIC, as QEMU declares it; without one the largest below 4 GiB.
     public var memory: AddressRange?
     /// The first bus address above 4 GiB; nil: the start of the first aperture above 4 GiB.
     public var highStart: UInt64?
@@ -295,10 +295,7 @@ private struct SeaBIOSRun {
     private func limits(of host: Int) -> AddressRange? {
         if let memory = policy.memory { return memory }
         let low = demand.hosts[host].apertures.filter { !$0.isIO && $0.range.last <= 0xffff_ffff }.map(\.range)
-        if low.count > 1, let highest = low.filter({ $0.last <= 0xfebf_ffff }).max(by: { $0.last < $1.last }) {
-            return highest
-        }
-        return low.max { $0.clampedSize < $1.clampedSize }
+        return low.first { $0.last == 0xfebf_ffff } ?? low.max { $0.clampedSize < $1.clampedSize }
     }
 
     /// Ports from 0xc000, or from 0x1000 when that is too little; on a host bridge that decodes other ports, from its
