@@ -5,7 +5,7 @@ import PCITopology
 /// Whether a layout works on hardware, checked without knowing how it was made.
 ///
 /// Every range must be aligned, inside the window above it (an aperture on a root bus, unless the policy ignores
-/// apertures and has the whole space), reachable with the BAR's address width, and share no address with a sibling; bus
+/// apertures and has the whole space), reachable with the address width of the BAR or window, and share no address with a sibling; bus
 /// ranges must nest and not overlap.
 public struct LayoutAudit: Hashable, Sendable {
     /// What is wrong, lower-case sentences in walk order; empty for a sound layout.
@@ -63,6 +63,13 @@ public struct LayoutAudit: Hashable, Sendable {
                 let kind: ResourceKind =
                     window.index == .ioWindow ? .io : window.index == .memoryWindow ? .memory : .prefetchable
                 let owner = "\(function.today) \(window.index)"
+                // Memory windows have 32 bits, prefetchable ones what their type says; ranges beyond do not get into the
+                // registers.
+                if kind == .memory || (kind == .prefetchable && function.bridge?.prefetchableBits == 32),
+                    host.busRange(of: window.range, isIO: false).last > 0xffff_ffff
+                {
+                    violations.append("\(owner): 32-bit window above 4 GiB at \(window.range)")
+                }
                 checkContained(window.range, kind, owner, above, host)
                 claims.append(Claim(range: window.range, isIO: kind == .io, owner: owner))
             }

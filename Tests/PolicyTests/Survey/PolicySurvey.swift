@@ -22,7 +22,7 @@ struct PolicySurvey {
     private let words: [String]
     private var tallies: [String: Tally] = [:]
     private(set) var machines = 0
-    /// Machines that some policy or ideal lays out completely.
+    /// Machines that some policy or ideal lays out completely and so that it works.
     private(set) var feasible = 0
     /// What would not work on hardware: policy, machine, violation.
     private(set) var violations: [(policy: String, machine: String, text: String)] = []
@@ -49,7 +49,8 @@ struct PolicySurvey {
             var tally = tallies[word] ?? Tally()
             let isComplete = metrics.requiredFailed == 0 && outcome.halt == nil
             if isComplete { tally.complete += 1 }
-            isFeasible = isFeasible || isComplete
+            // An address that a window's registers cannot hold is none.
+            isFeasible = isFeasible || (isComplete && metrics.violations.isEmpty)
             if outcome.halt != nil { tally.halts += 1 }
             tally.failed.append(metrics.requiredFailed)
             // Shares of what a policy that gave up never took say nothing.
