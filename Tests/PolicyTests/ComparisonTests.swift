@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import AllocationPolicies
+import Foundation
+import LibPCIBridge
 import PCITopology
+import RebalancePlanner
 import Testing
+
+@testable import AllocationPolicies
 
 @Suite("Layouts compared by figures")
 struct ComparisonTests {
@@ -158,6 +162,31 @@ struct ComparisonTests {
         }
     }
 
+    @Test("a forecast counts every BAR of a card, also those behind buses without a number")
+    func forecastBehindBridges() throws {
+        var isUnreachable = false
+        for (recording, port) in try emptyPorts() {
+            let forecast = try HotAddForecast(
+                after: SeaBIOSPolicy(release: .v1_16_2).allocate(ResourceDemand(recording.topology)),
+                of: recording.topology,
+                port: port,
+                card: .usb4Dock,
+                behaviour: .linux6_12,
+                platform: Platform()
+            )
+            // One of the USB controller, two of the network controller.
+            #expect(forecast.placed + forecast.failed.count + forecast.unreachable == 3, "\(recording.name)")
+            #expect(forecast.harm == 3 - forecast.placed + forecast.lost.count)
+            #expect(forecast.works == (forecast.placed == 3 && forecast.lost.isEmpty))
+            if forecast.unreachable == 3 {
+                isUnreachable = true
+                #expect(forecast.text.hasPrefix("0 of 3 BARs"))
+                #expect(forecast.failed.isEmpty)
+            }
+        }
+        #expect(isUnreachable)
+    }
+
     @Test("sizes are decided from the leaves up, places from the root down, and a rule stands behind every decision")
     func decisions() throws {
         let recording = try recording("seabios-12.txt")
@@ -181,6 +210,68 @@ struct ComparisonTests {
         }
     }
 
+    @Test("two kernels whose rules read the same part by the switches in which they differ")
+    func switches() throws {
+        let words = Mirror(reflecting: KernelBehaviour.linux6_1).children.compactMap(\.label).filter { $0 != "name" }
+        #expect(KernelBehaviour.switchesByName.map(\.name) == words)
+        #expect(KernelBehaviour.linux6_1.switches(differingFrom: .linux6_1).isEmpty)
+        let tree = SmallTree(memory: [0xc000_0000...0xdfff_ffff]) {
+            let port = $0.port("00:02.0", isHotPlug: true)
+            $0.endpoint("01:00.0", below: port, bars: [.mem32(32 << 20), .mem32(4096), .io(256)])
+            $0.port("00:03.0", isHotPlug: true)
+        }
+        let topology = try tree.topology()
+        let demand = ResourceDemand(topology)
+        func run(_ word: String) throws -> (policy: any AllocationPolicy, outcome: PolicyOutcome) {
+            let policy = try #require(PolicyCatalog.policy(word, for: topology))
+            return (policy, policy.allocate(demand))
+        }
+        let (old, new) = (try run("linux-6.1@arm64-dt"), try run("linux-6.12@arm64-dt"))
+        let coreboot = try run("coreboot")
+        let parting = try #require(PolicyParting(old, (new.policy, coreboot.outcome), demand))
+        #expect(parting.firstRule == parting.secondRule)
+        #expect(parting.switches == KernelBehaviour.linux6_1.switches(differingFrom: .linux6_12))
+        #expect(parting.switches.contains("hostProbeAssignsOnce"))
+        let other = try #require(PolicyParting(old, coreboot, demand))
+        #expect(other.switches.isEmpty)
+    }
+
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    @Test("the words that the pages' table names are words of --policies, and all of them are there")
+    func documentedWords() throws {
+        let page = Self.root.appendingPathComponent("Docs/policies/README.md")
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let topology = try recording("seabios-01.txt").topology
+        var words: Set<String> = []
+        for line in text.split(separator: "\n") where line.hasPrefix("| [") {
+            let cell = line.split(separator: "|")[1]
+            for (i, part) in cell.split(separator: "`", omittingEmptySubsequences: false).enumerated() where i % 2 == 1
+            {
+                words.insert(String(part))
+                #expect(PolicySurvey.policy(String(part), topology) != nil, "\(part)")
+            }
+        }
+        let known = PolicyCatalog.entries.map(\.word) + IdealPolicy.Kind.allCases.map(\.rawValue)
+        #expect(words == Set(known).subtracting(["today"]))
+    }
+
+    @Test(
+        "SeaBIOS 1.16.2 puts what QEMU's firmware put where it is",
+        arguments: ["first-light-6.1", "first-light-6.12", "first-light-7"]
+    )
+    func seabiosToday(_ machine: String) throws {
+        let file = Self.root.appendingPathComponent("Fixtures/\(machine)/boot.snapshot.json").path
+        let topology = try TopologyAssembler(SnapshotFile(path: file).read()).topology()
+        let demand = ResourceDemand(topology)
+        let outcome = SeaBIOSPolicy(release: .v1_16_2).allocate(demand)
+        #expect(outcome.halt == nil)
+        let today = PresentPolicy(topology).allocate(demand)
+        let differences = PolicyDifference.all(outcome, today).filter { !$0.what.hasPrefix("ROM") }
+        #expect(differences.isEmpty, "\(differences.map(\.description).joined(separator: "\n"))")
+    }
+
     @Test("every word of the catalogue names a policy, with a name and a summary of its own")
     func catalog() throws {
         let topology = try recording("seabios-01.txt").topology
@@ -193,6 +284,50 @@ struct ComparisonTests {
         #expect(names.count == PolicyCatalog.entries.count)
         #expect(PolicyCatalog.policy("award", for: topology) == nil)
         #expect(PolicyCatalog.policy("linux-2.4", for: topology) == nil)
+    }
+
+    @Test("a kernel without a platform in its word says which one it runs as, and nocrs is a word of x86")
+    func platforms() throws {
+        var topology = try recording("seabios-01.txt").topology
+        func preset(_ architecture: String?, _ description: HardwareDescription?) throws -> String? {
+            topology.kernel.architecture = architecture
+            topology.kernel.hardwareDescription = description
+            let policy = try #require(PolicyCatalog.policy("linux-7.2", for: topology))
+            #expect(
+                (PolicyCatalog.policy("linux-7.2+nocrs", for: topology) != nil) == policy.name.hasSuffix("x86-acpi")
+            )
+            return (policy as? LinuxBootPolicy)?.notes.first
+        }
+        #expect(try preset(nil, nil) == "runs as x86-acpi")
+        #expect(try preset("aarch64", .deviceTree) == "runs as arm64-dt")
+        #expect(try preset("ppc64le", nil) == "runs as pseries")
+        #expect(try preset("ppc64le", .opal) == "runs as powernv")
+        let named = try #require(PolicyCatalog.policy("linux-7.2@powernv", for: topology))
+        #expect((named as? LinuxBootPolicy)?.notes.isEmpty == true)
+        for platform in Platform.Preset.allCases {
+            let isKnown = PolicyCatalog.policy("linux-6.12@\(platform.rawValue)+nocrs", for: topology) != nil
+            #expect(isKnown == (platform == .x86), "\(platform)")
+            #expect(Platform(platform, commandLine: "pci=nocrs").ignoresApertures == (platform == .x86))
+            for word in ["realloc", "hpmmiosize=16M", "hpbussize=2", "noari"] {
+                #expect(PolicyCatalog.policy("linux-6.12@\(platform.rawValue)+\(word)", for: topology) != nil)
+            }
+        }
+    }
+
+    @Test("what a kernel with nocrs places outside the apertures is no fault")
+    func wholeSpace() throws {
+        let tree = SmallTree(memory: [0xc000_0000...0xc0ff_ffff]) {
+            $0.endpoint("00:02.0", bars: [.mem32(32 << 20)])
+        }
+        let topology = try tree.topology()
+        let demand = ResourceDemand(topology)
+        let policy = try #require(PolicyCatalog.policy("linux-6.12+nocrs", for: topology))
+        var outcome = policy.allocate(demand)
+        let range = try #require(outcome.functions[0].resources[0].range)
+        #expect(!(try #require(demand.hosts[0].apertures.last)).range.contains(range))
+        #expect(LayoutAudit(outcome, demand).violations.isEmpty)
+        outcome.ignoresApertures = false
+        #expect(LayoutAudit(outcome, demand).violations.contains { $0.contains("outside the apertures") })
     }
 
     @Test("Linux keeps what SeaBIOS left, and an arm64 kernel lays it out anew")

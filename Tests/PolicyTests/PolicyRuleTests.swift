@@ -51,6 +51,19 @@ struct PolicyRuleTests {
         #expect(outcome.functions.allSatisfy { $0.resources.allSatisfy { $0.range == nil && $0.reason != nil } })
     }
 
+    @Test("SeaBIOS takes the aperture that ends below the I/O APIC at 0xfec00000, else the largest")
+    func seabiosLowRange() throws {
+        func first(_ memory: [ClosedRange<UInt64>]) throws -> UInt64? {
+            let tree = SmallTree(memory: memory) { $0.endpoint("00:02.0", bars: [.mem32(4096)]) }
+            return try run(tree, SeaBIOSPolicy())["00:02.0"]?.range(try bar(0))?.first
+        }
+        // q35 with little RAM: the space below MMCONFIG is the larger one.
+        #expect(try first([0x2000_0000...0xafff_ffff, 0xc000_0000...0xfebf_ffff]) == 0xfebf_f000)
+        // Other machines: an aperture further up may hold little.
+        #expect(try first([0x8000_0000...0xdfff_ffff, 0xfd00_0000...0xfe7f_ffff]) == 0xdfff_f000)
+        #expect(try first([0xfed0_0000...0xfed3_ffff]) == 0xfed3_f000)
+    }
+
     @Test("EDK2 rejects the largest consumer, never one on bus 0 and never a display controller")
     func edk2Rejects() throws {
         let tree = SmallTree(memory: [0xc000_0000...0xc1ff_ffff]) {
@@ -65,6 +78,16 @@ struct PolicyRuleTests {
         #expect(outcome["01:02.0"]?.range(first) == nil)
         #expect(outcome["01:02.0"]?.resources.first?.reason?.hasPrefix("rejected") == true)
         for name in ["00:02.0", "01:00.0", "01:01.0"] { #expect(outcome[name]?.range(first) != nil) }
+    }
+
+    @Test("EDK2 gives up for want of room, not for want of an aperture")
+    func edk2GivesUp() throws {
+        let tree = SmallTree(memory: [0xc000_0000...0xc0ff_ffff, high]) {
+            $0.endpoint("00:02.0", bars: [.mem32(32 << 20)])
+        }
+        let outcome = EDK2Policy(padding: .none).allocate(ResourceDemand(try tree.topology()))
+        #expect(outcome.halt == "gives up: no room in the apertures for memory32")
+        #expect(outcome.haltReason == "no room in the apertures for memory32")
     }
 
     @Test("EDK2 turns 32-bit prefetchable requests into memory where 64-bit ones share the bridge")
@@ -174,5 +197,12 @@ struct PolicyRuleTests {
         #expect(try broken("01:00.0", 0xc000_0000).contains { $0.contains("outside the windows") })
         let window = try #require(sound.functions.first { $0.today.short == "00:02.0" }?.window(.memoryWindow))
         #expect(try broken("00:03.0", window.first).contains { $0.contains("overlaps") })
+        let narrow = SmallTree(memory: [low, high]) {
+            let port = $0.port("00:02.0", prefetchableType: 0)
+            $0.endpoint("01:00.0", below: port, bars: [.pref64(1 << 30)])
+        }
+        // U-Boot does not look at the width of a port's window.
+        let wide = ResourceDemand(try narrow.topology())
+        #expect(LayoutAudit(UBootPolicy().allocate(wide), wide).violations.contains { $0.contains("32-bit window") })
     }
 }
