@@ -199,6 +199,28 @@ struct FieldCaseTests {
         #expect(exactly.verdict.answer == .impossible)
     }
 
+    @Test("R8: reserves beside a console and a boot disk that stay, on a machine that hides where RAM lies")
+    func r8() throws {
+        let kept = [try at("00:02.0"), try at("6d:00.0")]
+        let room = Headroom(memory: ByteCount(400 << 20), prefetchable: ByteCount(64 << 30))
+        let goals = try ["04:01.0", "04:04.0"].map { Goal.reserve(try at($0), room) }
+        let plan = try plan("R8", goals, Constraints(keep: Set(kept)))
+        #expect(plan.remarks.contains { $0.contains("where RAM lies is not known") })
+        for write in plan.steps.flatMap(\.writes) {
+            guard case .remove(let address) = write,
+                let f = plan.before.functions.first(where: { $0.address == address })
+            else { continue }
+            for one in kept {
+                let path = try #require(plan.before.functions.first { $0.address == one }?.path)
+                #expect(!f.path.isAncestorOrSelf(of: path), "\(write)")
+            }
+        }
+        // No address is programmed by hand where it may be RAM's.
+        let topology = try topology("R8")
+        #expect(topology.hidesMemory)
+        #expect(RestartPlan(topology, behaviour: .linux6_1) == nil)
+    }
+
     @Test("R2: a kept bridge keeps what is below it, and the greatest size says what stands in its way")
     func keeping() throws {
         let gpu = try at("03:00.0")

@@ -13,7 +13,7 @@ internal import PCITopology
 /// and puts off whatever cannot be a whole plan by itself. Situations that were seen before are not taken up again.
 ///
 /// Cost, in this order: weight of what is disturbed (each function once); stages; endpoints in use that get another bus
-/// number; optional things lost; functions disturbed; writes; order of generation.
+/// number; optional things lost; time out of service (`outage`); writes; order of generation.
 struct ManeuverSearch {
     let acceptance: Acceptance
     let wanted: [Demand]
@@ -61,7 +61,7 @@ struct ManeuverSearch {
         /// The stages that a whole plan through here has at least.
         var stages: Int
         var renumbered: Int
-        var functions: Int
+        var outage: Int
         var writes: Int
         var serial: Int
         var node: Int
@@ -70,7 +70,7 @@ struct ManeuverSearch {
         var disturbed: FunctionSet
         var weight: Int
 
-        private var key: (Int, Int, Int, Int, Int, Int) { (estimate, stages, renumbered, functions, writes, serial) }
+        private var key: (Int, Int, Int, Int, Int, Int) { (estimate, stages, renumbered, outage, writes, serial) }
         static func < (a: Candidate, b: Candidate) -> Bool { a.key < b.key }
         static func == (a: Candidate, b: Candidate) -> Bool { a.serial == b.serial }
     }
@@ -251,7 +251,7 @@ struct ManeuverSearch {
             estimate: max(weight, bound),
             stages: stages + (isPart ? 1 : 0),
             renumbered: node.renumbered + renumbered,
-            functions: disturbed.count,
+            outage: outage(disturbed),
             writes: maneuver.roots.count + maneuver.extraWrites,
             serial: serial,
             node: n,
@@ -314,7 +314,7 @@ struct ManeuverSearch {
             estimate: max(node.weight, bound),
             stages: node.maneuvers.count + 1,
             renumbered: node.renumbered,
-            functions: node.disturbed.count,
+            outage: outage(node.disturbed),
             writes: 0,
             serial: serial,
             node: n,
@@ -324,6 +324,14 @@ struct ManeuverSearch {
         )
     }
 
+    /// How long functions are out of service, in tenths of a second, estimated: to find a function again takes about a
+    /// tenth, and a driver takes a second to start. It decides between ways of the same weight and length only.
+    func outage(_ disturbed: FunctionSet) -> Int {
+        disturbed.members.reduce(0) { sum, i in
+            sum + (!acceptance.original.ground.isBridge(i) && acceptance.original.ground.hasDriver(i) ? 11 : 1)
+        }
+    }
+
     func rank(
         _ maneuvers: [Maneuver],
         _ situation: Situation,
@@ -331,7 +339,7 @@ struct ManeuverSearch {
         _ renumbered: Int
     ) -> [Int] {
         [
-            renumbered, acceptance.original.remarkCount(in: situation.glance), disturbed.count,
+            renumbered, acceptance.original.remarkCount(in: situation.glance), outage(disturbed),
             maneuvers.reduce(0) { $0 + $1.roots.count + $1.extraWrites },
         ]
     }
