@@ -51,6 +51,27 @@ extension Scenario {
             expectation: .refused(reason: "protected", naming: ["0000:03:00.0", "asked to be kept"])
         ),
         Scenario(
+            name: "a mounted disk has the next bus number, and there are others",
+            topology: ScenarioMachine.with(
+                "disk-next",
+                [
+                    .rootPort("rp1", at: "2"), .rootPort("rp2", at: "3", children: [.nvme("disk", disk: .mib(64))]),
+                    .edu("edu", at: "5"),
+                ]
+            ),
+            prepare: {
+                try $0.guest.mountDisk(of: "0000:02:00.0")
+                try $0.script("echo kept >/mnt/file")
+                try $0.plug(.pcieToPCIBridge("bridge"), behind: "rp1")
+            },
+            expectation: .disturbs([]),
+            afterwards: {
+                try $0.script(
+                    "echo 3 >/proc/sys/vm/drop_caches; [ \"$(cat /mnt/file)\" = kept ]; touch /mnt/other; sync"
+                )
+            }
+        ),
+        Scenario(
             name: "VFs are in the way",
             topology: switchWithVFs,
             prepare: {
