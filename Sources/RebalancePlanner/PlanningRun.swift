@@ -257,6 +257,9 @@ struct PlanningRun {
 
     // MARK: - Refusals
 
+    /// Whether anything is forbidden that might help.
+    private var isRestricted: Bool { weights.hasProtections || constraints.maxMoves != nil }
+
     /// Why a group cannot be had.
     private enum Obstacle {
         /// The way leads over these protected functions.
@@ -270,9 +273,7 @@ struct PlanningRun {
     /// Says which of several sizes it became, and whether something forbidden keeps the best from being had.
     private mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster, isProven: Bool) {
         var words: String?
-        if let best = cluster.choices.first, best != wanted, !isProven,
-            weights.hasProtections || constraints.maxMoves != nil
-        {
+        if let best = cluster.choices.first, best != wanted, !isProven, isRestricted {
             switch obstacle(best, budget: Self.oneOfSeveral) {
             case .protected(let functions): words = assembly.protectionSentence(functions)
             case .tooManyMoves(let limit): words = "more than \(limit) functions would be disturbed"
@@ -284,8 +285,7 @@ struct PlanningRun {
 
     /// Says why a group cannot be had: safety, the limit of functions, or no way at all.
     private mutating func explain(_ wanted: [Demand]) {
-        guard weights.hasProtections || constraints.maxMoves != nil else {
-            // Nothing was forbidden that might have helped.
+        guard isRestricted else {
             let bound = DisturbanceBound(current, wanted: wanted, already: disturbed)
             return assembly.note(impossible: wanted, answer(bound, current, weights).conflict)
         }

@@ -5,8 +5,8 @@ import PCITopology
 /// Whether a layout works on hardware, checked without knowing how it was made.
 ///
 /// Every range must be aligned, inside the window above it (an aperture on a root bus, unless the policy ignores
-/// apertures and has the whole space), reachable with the address width of the BAR or window, and share no address with a sibling; bus
-/// ranges must nest and not overlap.
+/// apertures and has the whole space), reachable with the address width of the BAR or window, and share no address with
+/// a sibling; bus ranges must nest and not overlap.
 public struct LayoutAudit: Hashable, Sendable {
     /// What is wrong, lower-case sentences in walk order; empty for a sound layout.
     public var violations: [String] = []

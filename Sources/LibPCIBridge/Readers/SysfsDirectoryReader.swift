@@ -16,7 +16,7 @@ internal import PCITopology
 /// | command line | `proc/cmdline`, `cmdline` |
 /// | release | `proc/sys/kernel/osrelease`, `osrelease`, `release` |
 /// | architecture | `proc/sys/kernel/arch`, `arch` |
-/// | ACPI or device tree | `sys/firmware/acpi/tables`, `sys/firmware/devicetree/base` |
+/// | ACPI, OPAL or device tree | `sys/firmware/acpi/tables`, `sys/firmware/opal`, `sys/firmware/devicetree/base` |
 /// | firmware's memory map | `sys/firmware/memmap` |
 public struct SysfsDirectoryReader: Sendable {
     /// The directory.

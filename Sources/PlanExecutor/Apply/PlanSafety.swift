@@ -36,14 +36,12 @@ enum PlanSafety {
         var result: Set<FunctionState> = []
         var tree = plan.before
         for step in plan.steps {
-            for write in step.writes {
-                if case .sriovNumVFs = write {
-                    let left = Set(step.after.functions.map(FunctionKey.init))
-                    result.formUnion(plan.before.functions.filter { !left.contains(FunctionKey($0)) })
-                }
-                guard case .remove(let address) = write,
-                    let root = tree.functions.first(where: { $0.address == address })
-                else { continue }
+            if step.writes.contains(where: { if case .sriovNumVFs = $0 { true } else { false } }) {
+                let left = Set(step.after.functions.map(FunctionKey.init))
+                result.formUnion(plan.before.functions.filter { !left.contains(FunctionKey($0)) })
+            }
+            for case .remove(let address) in step.writes {
+                guard let root = tree.functions.first(where: { $0.address == address }) else { continue }
                 for function in plan.before.functions where root.path.isAncestorOrSelf(of: function.path) {
                     result.insert(function)
                 }

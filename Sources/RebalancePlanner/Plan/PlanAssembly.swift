@@ -122,17 +122,8 @@ struct PlanAssembly {
         }
             + (maneuver.usesResizeFiles
                 ? maneuver.resizes.filter(\.isBound).compactMap { begin.address($0.function).map { .probeDriver($0) } }
-                : []) + revivals(maneuver, begin)
-    }
-
-    /// A removal disables the VFs of what it removes, and nothing but a write enables them again.
-    private func revivals(_ maneuver: Maneuver, _ begin: Situation) -> [SystemWrite] {
-        maneuver.stopped.flatMap { root in
-            ground.subtree[root].compactMap { i in
-                let count = Int(begin.glance.enabledVFs[i])
-                return count > 0 ? begin.address(i).map { .sriovNumVFs($0, count: count) } : nil
-            }
-        }
+                : [])
+            + begin.physicalFunctions(removedBy: maneuver).map { .sriovNumVFs($0.address, count: $0.count) }
     }
 
     /// The functions whose decoders must be off while they are gone, since another function gets part of their ranges.
@@ -197,8 +188,8 @@ struct PlanAssembly {
 
     private func stopText(_ maneuver: Maneuver, _ names: String, _ begin: Situation) -> String {
         var text = "stop \(names) and what is below"
-        for case .sriovNumVFs(let physical, _) in revivals(maneuver, begin) {
-            text += "; the VFs of \(physical) are taken away first"
+        for physical in begin.physicalFunctions(removedBy: maneuver) {
+            text += "; the VFs of \(physical.address) are taken away first"
         }
         for resize in maneuver.resizes {
             let size = ResizableBAR.size(ofExponent: resize.exponent).map { "\($0)" } ?? "another size"

@@ -5,8 +5,20 @@ internal import PCITopology
 
 // The writes that stop what a stage removes.
 extension Situation {
-    /// The writes in order: VFs away, then below before above, registers of a function right before its own removal, when nothing below
-    /// it needs to be reached any more.
+    /// The physical functions with VFs among what a stage removes, with how many each has enabled.
+    ///
+    /// Some drivers leave VFs enabled (`pci_iov_remove` only warns), which would stay without their physical function: the
+    /// stage takes them away first. Nothing but a write enables them again.
+    func physicalFunctions(removedBy maneuver: Maneuver) -> [(address: FunctionAddress, count: Int)] {
+        guard !maneuver.usesResizeFiles else { return [] }
+        return maneuver.roots.flatMap { ground.subtree[$0] }.compactMap { i in
+            guard glance.enabledVFs[i] > 0, let address = address(i) else { return nil }
+            return (address, Int(glance.enabledVFs[i]))
+        }
+    }
+
+    /// The writes in order: VFs away, then below before above, registers of a function right before its own removal, when
+    /// nothing below it needs to be reached any more.
     func stopWrites(_ maneuver: Maneuver) -> [SystemWrite] {
         var writes: [SystemWrite] = []
         if maneuver.usesResizeFiles {
@@ -19,10 +31,7 @@ extension Situation {
         touched.formUnion(FunctionSet(maneuver.windows.map(\.bridge)))
         touched.formUnion(FunctionSet(maneuver.resizes.map(\.function)))
         touched.formUnion(FunctionSet(maneuver.silenced))
-        // Some drivers leave VFs enabled (`pci_iov_remove` only warns): they would stay, without their physical function.
-        for i in maneuver.roots.flatMap({ ground.subtree[$0] }) where glance.enabledVFs[i] > 0 {
-            if let address = address(i) { writes.append(.sriovNumVFs(address, count: 0)) }
-        }
+        writes += physicalFunctions(removedBy: maneuver).map { .sriovNumVFs($0.address, count: 0) }
         for root in inOrder(maneuver.roots, maneuver) { stop(root, maneuver, touched, &writes) }
         return writes
     }

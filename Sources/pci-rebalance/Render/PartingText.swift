@@ -65,8 +65,8 @@ struct PartingText {
     }
 }
 
-/// The same as a document of schema `pci-rebalance.parting/1`; `first` is null where two policies agree or both gave up, `halts`
-/// says why each gave up.
+/// The same as a document of schema `pci-rebalance.parting/1`; `first` is null where two policies agree or both gave up,
+/// `halts` says why each gave up.
 func partingJSON(_ parting: PolicyParting?, _ names: [String], halts: [String?]) -> [UInt8] {
     let parting = halts.allSatisfy { $0 != nil } ? nil : parting
     var json = JSONWriter(.indented)

@@ -16,10 +16,16 @@ extension Scenario {
     )
 
     /// Enables both VFs and leaves them without a driver: QEMU's do not work before the controller was told so.
-    static let enablingVFs = """
+    private static let enablingVFs = """
         modprobe nvme; sleep 1; cd /sys/bus/pci/devices/0000:03:00.0
         echo 0 >sriov_drivers_autoprobe; echo 2 >sriov_numvfs
         """
+
+    /// Two VFs, then a card that finds no room beside their controller.
+    static func crowdVFs(_ guest: VirtualMachine) throws {
+        try guest.run(enablingVFs, timeout: .seconds(60)).checked()
+        try guest.hotPlug(.sharedMemory("card", size: .gib(1)), behind: "d2")
+    }
 
     /// Things in use.
     static let safety: [Scenario] = [
@@ -74,19 +80,13 @@ extension Scenario {
         Scenario(
             name: "VFs are in the way",
             topology: switchWithVFs,
-            prepare: {
-                try $0.script(enablingVFs)
-                try $0.plug(.sharedMemory("card", size: .gib(1)), behind: "d2")
-            },
+            prepare: { try crowdVFs($0.guest) },
             expectation: .refused(reason: "protected", naming: ["0000:03:00.0", "it has 2 VFs enabled"])
         ),
         Scenario(
             name: "VFs are in the way, and may be stopped",
             topology: switchWithVFs,
-            prepare: {
-                try $0.script(enablingVFs)
-                try $0.plug(.sharedMemory("card", size: .gib(1)), behind: "d2")
-            },
+            prepare: { try crowdVFs($0.guest) },
             arguments: "--allow-disturb 03:00.0",
             expectation: .disturbs(["0000:03:00.0", "0000:03:00.1", "0000:03:00.2", "0000:04:00.0"]),
             afterwards: {
