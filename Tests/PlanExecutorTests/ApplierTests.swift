@@ -125,6 +125,22 @@ final class Bench {
         #expect(bench.machine.trace.isEmpty)
     }
 
+    @Test(arguments: ["5.15.0-91-generic", "6.18.15+deb14-amd64", "7.0.12", "7.3.1", "unreadable"])
+    func aKernelThatWasNotJudgedIsRefusedUnlessAllowed(release: String) throws {
+        let bench = Bench()
+        bench.machine.release = release
+        var plan = Fake.grow(bench.original)
+        plan.kernelRelease = release
+        let report = try bench.applier.apply(plan)
+        #expect(report.line == "APPLY: failed reason=unjudged-kernel")
+        #expect(report.exitStatus == 4)
+        #expect(bench.machine.trace.isEmpty)
+        #expect(bench.disk.files.isEmpty)
+        var applier = bench.applier
+        applier.allowsUnjudgedKernel = true
+        #expect(try applier.apply(plan).line == "APPLY: done reason=goal-reached")
+    }
+
     @Test func missingPrivilegesAreSaid() throws {
         let bench = Bench()
         bench.machine.missingPrivileges = ["expected user id 0, found 1000"]

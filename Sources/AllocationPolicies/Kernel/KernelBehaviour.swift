@@ -133,7 +133,8 @@ extension KernelBehaviour {
     /// The preset for a release as `uname -r` prints it, and whether that generation was checked on a real kernel.
     ///
     /// 6.1 and older take `linux6_1`; 6.2 to 6.9 too, they size the same way; 6.10 to 6.17 `linux6_12`; later ones
-    /// `linux7_2`. Exact: 6.1, 6.12 and 7.0 to 7.2. An unreadable release gives `linux6_1`, not exact.
+    /// `linux7_2`. Exact: 6.1, 6.12 and 7.2, whose own kernels judged the presets. An unreadable release gives `linux6_1`,
+    /// not exact.
     public static func preset(forRelease release: String) -> (behaviour: KernelBehaviour, isExact: Bool) {
         let parts = release.split(whereSeparator: { $0 < "0" || $0 > "9" })
         guard release.first.map({ $0 >= "0" && $0 <= "9" }) == true, parts.count >= 2, let major = Int(parts[0]),
@@ -142,7 +143,7 @@ extension KernelBehaviour {
         switch (major, minor) {
         case (6, 1): return (.linux6_1, true)
         case (6, 12): return (.linux6_12, true)
-        case (7, 0...2): return (.linux7_2, true)
+        case (7, 2): return (.linux7_2, true)
         case (..<6, _), (6, ..<10): return (.linux6_1, false)
         case (6, ..<18): return (.linux6_12, false)
         default: return (.linux7_2, false)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import Glibc
 import PCITopology
 public import RebalancePlanner
@@ -24,6 +25,8 @@ public struct Applier {
     public var pacing: Pacing
     /// How long to wait for what.
     public var limits: ApplyLimits
+    /// Whether plans are carried out on kernels whose behaviour was never judged by a real one; hot-plug events never do.
+    public var allowsUnjudgedKernel = false
 
     /// Creates an applier; all but the machine default to the running system.
     public init(
@@ -232,6 +235,14 @@ public struct Applier {
                 "other-kernel",
                 "The plan was made for kernel \(plan.kernelRelease); this is \(kernel).",
                 7
+            )
+        }
+        if !allowsUnjudgedKernel, !KernelBehaviour.preset(forRelease: kernel).isExact {
+            return Self.untouched(
+                "unjudged-kernel",
+                "How \(kernel) assigns addresses was not judged on that kernel itself: a step could end otherwise and going "
+                    + "back could lose a working device; --allow-unjudged carries the plan out all the same.",
+                4
             )
         }
         let differences = plan.before.differences(from: tree).map(\.description)

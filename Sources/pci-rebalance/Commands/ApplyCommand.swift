@@ -25,6 +25,9 @@ struct ApplyCommand: ParsableCommand {
     @Flag(help: "Size BARs that the kernel forgot by writing to their registers, before planning.")
     var probe = false
 
+    @Flag(help: "Carry the plan out although this kernel's behaviour was never judged.")
+    var allowUnjudged = false
+
     @OptionGroup var planning: PlanningOptions
     @OptionGroup var output: OutputOptions
 
@@ -58,7 +61,9 @@ struct ApplyCommand: ParsableCommand {
         let wish = file == nil ? (try planning.goals(), planning.constraints) : nil
         let foresight = Execution.foresight(topology, wish: wish)
         try execution.report {
-            try $0.apply(plan, progress: $1, foresight: foresight, isCancelled: Cancellation.isAsked)
+            var applier = $0
+            applier.allowsUnjudgedKernel = allowUnjudged
+            return try applier.apply(plan, progress: $1, foresight: foresight, isCancelled: Cancellation.isAsked)
         }
     }
 
