@@ -27,7 +27,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
         // The ground floor: values only.
@@ -61,7 +60,6 @@ let package = Package(
             name: "LibPCIBridge",
             dependencies: [
                 "PCITopology", "CLibPCIGuard",
-                .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swift
         ),
@@ -70,16 +68,15 @@ let package = Package(
         .target(
             name: "PlanExecutor",
             dependencies: [
-                "CPlanExecutor", "PCITopology", "LibPCIBridge", "RebalancePlanner", "AllocationPolicies",
-                .product(name: "SystemPackage", package: "swift-system"),
+                "CPlanExecutor", "PCITopology", "RebalancePlanner", "AllocationPolicies",
             ],
             swiftSettings: swift
         ),
         .executableTarget(
             name: "pci-rebalance",
             dependencies: [
-                "PCITopology", "LibPCIBridge", "ResourceSolver", "AllocationPolicies", "RebalancePlanner",
-                "PlanExecutor", "PolicyPictures",
+                "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner", "PlanExecutor",
+                "PolicyPictures",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift
@@ -101,7 +98,6 @@ let package = Package(
         ),
         .target(
             name: "VMLaboratory",
-            dependencies: [.product(name: "SystemPackage", package: "swift-system")],
             path: "Tests/VMLaboratory",
             exclude: ["README.md", "Scripts"],
             swiftSettings: swift
@@ -122,32 +118,27 @@ let package = Package(
             path: "Tests/vm-lab",
             swiftSettings: swift
         ),
-        .testTarget(name: "PCITopologyTests", dependencies: ["PCITopology", "TestSupport"], swiftSettings: swift),
+        .testTarget(name: "PCITopologyTests", dependencies: ["PCITopology"], swiftSettings: swift),
         .testTarget(
             name: "ResourceSolverTests",
-            dependencies: ["PCITopology", "ResourceSolver", "TestSupport"],
+            dependencies: ["PCITopology", "ResourceSolver"],
             swiftSettings: swift
         ),
         .testTarget(
             name: "AllocationPoliciesTests",
-            dependencies: [
-                "PCITopology", "AllocationPolicies", "LibPCIBridge", "DifferentialLaboratory", "TestSupport",
-            ],
+            dependencies: ["PCITopology", "AllocationPolicies", "DifferentialLaboratory"],
             swiftSettings: swift
         ),
         .testTarget(
             name: "PolicyTests",
-            dependencies: [
-                "PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge",
-                "TestSupport",
-            ],
+            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge"],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],
             swiftSettings: swift
         ),
         .testTarget(
             name: "RebalancePlannerTests",
-            dependencies: ["PCITopology", "RebalancePlanner", "LibPCIBridge", "RescueFamily", "TestSupport"],
+            dependencies: ["PCITopology", "AllocationPolicies", "RebalancePlanner", "LibPCIBridge", "RescueFamily"],
             swiftSettings: swift
         ),
         .testTarget(
@@ -160,7 +151,6 @@ let package = Package(
             dependencies: [
                 "CPlanExecutor", "PCITopology", "AllocationPolicies", "PlanExecutor", "RebalancePlanner",
                 "LibPCIBridge",
-                "TestSupport",
             ],
             swiftSettings: swift
         ),

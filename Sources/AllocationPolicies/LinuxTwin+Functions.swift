@@ -160,7 +160,9 @@ extension LinuxTwin {
     }
 
     private func readSRIOV(_ function: Function, _ facts: inout FunctionFacts, _ held: inout FunctionRegisters) {
-        guard let sriov = function.capabilities.sriov, sriov.totalVFs > 0 else { return }
+        guard let sriov = function.capabilities.sriov, sriov.totalVFs > 0, state.fileShape.numbering == .withVFs else {
+            return
+        }
         facts.totalVFs = UInt16(truncatingIfNeeded: sriov.totalVFs)
         facts.initialVFs = UInt16(truncatingIfNeeded: sriov.initialVFs)
         facts.vfOffset = UInt16(truncatingIfNeeded: sriov.firstOffset)

@@ -132,7 +132,7 @@ extension LinuxTwin {
             } else if node.flags == 0 {
                 glance.lacking[d] |= bit
                 glance.wiped[d] |= bit
-            } else if node.start == 0 || node.flags & Flag.unset != 0 {
+            } else if node.assignment(of: bar).lacksAddress {
                 glance.lacking[d] |= bit
             }
         }

@@ -24,6 +24,7 @@ extension LinuxTwin {
         originals = topology.functions
         kernel = topology.kernel
         state.alignmentRequests = topology.kernel.resourceAlignment ?? ""
+        state.fileShape = ResourceFileShape(topology.functions)
         gaps = topology.gaps
         givenBlockers = topology.blockers
         if platform.ignoresApertures {
@@ -234,17 +235,15 @@ extension LinuxTwin {
             let node = first &+ index
             let flags = UInt32(truncatingIfNeeded: resource.flags.rawValue)
             // Where the kernel's own line was read, the twin starts from exactly that.
-            if function.lines.count >= 13, Int(index) < function.lines.count {
-                let line = function.lines[Int(index)]
-                if line.flags.rawValue != 0 {
-                    state.resources[node] = KernelResource(
-                        start: line.start,
-                        end: line.end,
-                        flags: UInt32(truncatingIfNeeded: line.flags.rawValue)
-                    )
-                    if resource.range != nil { hold(node, of: device) }
-                    continue
-                }
+            let line = function.lines[resource.index]
+            if line.flags.rawValue != 0 {
+                state.resources[node] = KernelResource(
+                    start: line.start,
+                    end: line.end,
+                    flags: UInt32(truncatingIfNeeded: line.flags.rawValue)
+                )
+                if resource.range != nil { hold(node, of: device) }
+                continue
             }
             switch resource.assignment {
             case .assigned(let range):

@@ -128,26 +128,14 @@ extension LinuxTwin {
             guard held.flags != 0 || implied != 0 else { continue }
             let flags = held.flags != 0 ? held.flags : implied
             let isWindow = index >= 13
-            let assignment: Resource.Assignment
-            var size: UInt64
-            if held.parent != none {
-                assignment = .assigned(state.range(node))
-                size = held.size
-            } else if isWindow {
-                // Up to 6.17 a released window is printed with its size; from 7.0 it is printed as zeros.
-                let isShown = !state.behaviour.closedWindowsKeepFlags && held.flags != 0 && held.size > 1
-                assignment = isShown ? .unassigned : .closed
-                size = isShown ? held.size : 0
-            } else if held.flags == 0 {
-                assignment = .wiped
-                size = hardwareSize(device, Int(index))
-            } else if held.start == 0 || held.flags & Flag.unset != 0 {
-                assignment = .unassigned
-                size = held.size
-            } else {
-                assignment = .unclaimed(state.range(node))
-                size = held.size
-            }
+            var assignment = held.assignment(of: index)
+            if isWindow, held.parent == none, held.size <= 1 { assignment = .closed }
+            let size =
+                switch assignment {
+                case .closed: UInt64(0)
+                case .wiped: hardwareSize(device, Int(index))
+                case .assigned, .unclaimed, .unassigned: held.size
+                }
             let alignment = index >= 7 && index <= 12 ? state.registers[device].vfSizes[Int(index) - 7] : size
             var resource = Resource(
                 index: name,

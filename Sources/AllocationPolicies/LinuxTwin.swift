@@ -206,9 +206,11 @@ extension LinuxTwin {
 
     /// The sysfs file `resource` of a device by index (`resource_show`).
     func resourceLines(ofDevice device: Int32) -> [ResourceLine] {
-        let count: Int32 = state.devices[device].subordinate != none ? 17 : 13
+        let shape = state.fileShape
         let first = state.facts[device].firstResource
-        return (0..<count).map { index in
+        return (0..<shape.lineCount(hasBus: state.devices[device].subordinate != none)).map { line in
+            guard let name = shape.numbering.index(ofLine: line) else { return .zero }
+            let index = Int32(name.rawValue)
             guard index < state.facts[device].resourceCount else { return .zero }
             let held = state.resources[first &+ index]
             // From 7.0 windows without a place are shown as zeros.

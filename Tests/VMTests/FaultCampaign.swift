@@ -336,9 +336,10 @@ extension Plan {
 extension TreeState {
     /// Moves the first resource that has a place.
     fileprivate mutating func spoil() {
-        guard let i = functions.firstIndex(where: { $0.lines.contains { $0.isPlaced } }),
-            let k = functions[i].lines.firstIndex(where: { $0.isPlaced })
-        else { return }
+        func placed(_ function: FunctionState) -> Int? {
+            function.lines.indices.first { ResourceIndex($0).map { function.lines[$0].range(of: $0) != nil } ?? false }
+        }
+        guard let i = functions.firstIndex(where: { placed($0) != nil }), let k = placed(functions[i]) else { return }
         functions[i].lines[k].start ^= 0x10_0000
         functions[i].lines[k].end ^= 0x10_0000
     }

@@ -138,9 +138,13 @@ extension FunctionOutcome {
 
     /// The sysfs lines that a kernel holding this layout would print.
     private func lines(of function: Function) -> [PCITopology.ResourceLine] {
-        let count = function.lines.isEmpty ? (function.bridge?.busRange == nil ? 13 : 17) : function.lines.count
-        return (0..<count).map { i in
-            guard let index = ResourceIndex(i), let resource = function.resource(index) else { return .zero }
+        let usual = ResourceFileShape.current.lineCount(hasBus: function.bridge?.busRange != nil)
+        let count = function.lines.isEmpty ? usual : function.lines.count
+        let numbering = ResourceNumbering(lineCount: count)
+        return (0..<count).map { line in
+            guard let index = numbering.index(ofLine: line), let resource = function.resource(index) else {
+                return .zero
+            }
             if let range = resource.range {
                 return PCITopology.ResourceLine(
                     start: range.first,

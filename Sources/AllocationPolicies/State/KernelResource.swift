@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import PCITopology
+
 /// One node of the kernel's resource trees (`struct resource`), linked by numbers.
 struct KernelResource: Sendable {
     var start: UInt64 = 0
@@ -44,4 +46,13 @@ enum Flag {
     /// `PCI_RES_TYPE_MASK`: the bits that choose a window.
     static let windowBits: UInt32 = io | memory | prefetch | memory64
     static let prefetch64: UInt32 = prefetch | memory64
+}
+
+extension KernelResource {
+    /// Where the resource with this index is, or how it is without an address.
+    func assignment(of index: Int32) -> Resource.Assignment {
+        guard let name = ResourceIndex(Int(index)) else { return .wiped }
+        return ResourceLine(start: start, end: end, flags: ResourceFlags(rawValue: UInt64(flags)))
+            .assignment(of: name, isHeld: parent != none)
+    }
 }

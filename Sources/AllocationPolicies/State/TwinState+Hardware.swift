@@ -95,7 +95,7 @@ extension TwinState {
             made.forwardsARI = bridge.forwardsARI
             if bridge.isSubtractive { made.classCode |= 1 }
         }
-        if let sriov = card.sriov {
+        if let sriov = card.sriov, fileShape.numbering == .withVFs {
             made.totalVFs = sriov.total
             made.initialVFs = sriov.total
             made.vfOffset = sriov.offset

@@ -9,6 +9,8 @@ internal import PCITopology
 struct TwinState: Sendable {
     var behaviour: KernelBehaviour
     var platform: Platform
+    /// What `resource` files look like; without VF BARs the kernel does not know SR-IOV (CONFIG_PCI_IOV).
+    var fileShape = ResourceFileShape.current
     var hosts: [TwinHost] = []
     var facts = Table<FunctionFacts>()
     var registers = Table<FunctionRegisters>()

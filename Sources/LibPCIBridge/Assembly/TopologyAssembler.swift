@@ -209,11 +209,8 @@ public struct TopologyAssembler {
         _ heldIO: HeldRanges
     ) -> UInt32? {
         guard let lines = f.resource, heldMemory.isKnown || heldIO.isKnown else { return nil }
-        let numbering = ResourceNumbering(lineCount: lines.count)
         var mask: UInt32 = 0
-        for raw in 0...16 {
-            guard let index = ResourceIndex(raw), let at = numbering.line(of: index), at < lines.count else { continue }
-            let line = lines[at]
+        for (index, line) in lines.byIndex {
             guard let kind = ResourceKind(line.flags), let range = AddressRange(first: line.start, last: line.end)
             else {
                 continue
@@ -223,7 +220,7 @@ public struct TopologyAssembler {
             if !isHeld, index.isWindow, let secondary {
                 isHeld = held.holds(range, ofBus: secondary, segment: f.address.segment)
             }
-            if isHeld { mask |= 1 << UInt32(raw) }
+            if isHeld { mask |= 1 << UInt32(index.rawValue) }
         }
         return mask
     }

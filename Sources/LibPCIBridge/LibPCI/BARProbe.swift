@@ -36,7 +36,7 @@ enum BARProbe {
         for number in 0..<6 {
             guard let index = ResourceIndex.bar(number) else { continue }
             defer { isUpperHalf = !isUpperHalf && (f.resource(index)?.is64Bit ?? false) }
-            guard !isUpperHalf, f.lines.count > number, f.lines[number] == .zero else { continue }
+            guard !isUpperHalf, f.lines[index] == .zero else { continue }
             let isIO = (f.config.long(0x10 + 4 * number) ?? 0) & 1 == 1
             guard f.resource(index)?.size == nil, !command.contains(isIO ? .ioSpace : .memorySpace) else { continue }
             indexes.append(index)

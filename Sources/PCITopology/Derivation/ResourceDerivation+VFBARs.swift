@@ -2,7 +2,7 @@
 
 extension ResourceDerivation {
     func appendVFBARs(to result: inout [Resource]) {
-        guard numbering == .withVFs, lines.count >= 13 else { return }
+        guard ResourceNumbering(lineCount: lines.count) == .withVFs, lines.count >= 13 else { return }
         let total = capabilities.sriov?.totalVFs ?? evidence.totalVFs
         var isUpperHalf = false
         for number in 0..<6 {

@@ -5,7 +5,6 @@
 /// Pure and quick: readers use it for what a kernel shows, twins for what they predict it would show.
 public struct ResourceDerivation {
     let lines: [ResourceLine]
-    let numbering: ResourceNumbering
     let config: ConfigSpace
     let capabilities: Capabilities
     let isVirtual: Bool
@@ -27,7 +26,6 @@ public struct ResourceDerivation {
         evidence: ResourceEvidence = .none
     ) {
         self.lines = lines
-        numbering = ResourceNumbering(lineCount: lines.count)
         self.config = config
         self.capabilities = capabilities
         self.isVirtual = isVirtual
@@ -51,10 +49,7 @@ public struct ResourceDerivation {
         return result
     }
 
-    func line(_ index: ResourceIndex) -> ResourceLine {
-        guard let at = numbering.line(of: index), at < lines.count else { return .zero }
-        return lines[at]
-    }
+    func line(_ index: ResourceIndex) -> ResourceLine { lines[index] }
 
     // MARK: BARs
 
@@ -138,24 +133,8 @@ public struct ResourceDerivation {
             flags: flags,
             size: size,
             alignment: alignment ?? natural,
-            assignment: assignment(index, shown)
+            assignment: shown.assignment(of: index, isHeld: evidence.isHeld(index))
         )
-    }
-
-    private func assignment(_ index: ResourceIndex, _ shown: ResourceLine) -> Resource.Assignment {
-        let held = evidence.isHeld(index)
-        // A window that failed to grow keeps its place and the mark of an unplaced one (`reassign_resources_sorted`).
-        let isUnplaced = shown.flags.contains(.startAlign) && held != true
-        guard !shown.flags.contains(.unset), !isUnplaced,
-            let range = AddressRange(first: shown.start, last: shown.end)
-        else { return .unassigned }
-        if shown.flags.contains(.disabled) && !index.isROM { return .unassigned }
-        // The kernel prints a resource that it released as 0...size-1 without a mark; only where it holds address 0
-        // itself (an I/O space that starts there) is 0 an address.
-        if shown.start == 0 { return held == true ? .assigned(range) : .unassigned }
-        // Fixed ranges (legacy IDE, a shadowed ROM, Enhanced Allocation) stay where they are, claimed or not.
-        if shown.flags.contains(.fixed) { return .assigned(range) }
-        return held == false ? .unclaimed(range) : .assigned(range)
     }
 
     // MARK: ROM

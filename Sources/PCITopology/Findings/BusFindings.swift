@@ -25,7 +25,7 @@ extension Topology {
         let outer = busRangeAround(i)
         guard let range = bridge.busRange else {
             // Without a bus the kernel shows no window lines (13 lines, 7 without CONFIG_PCI_IOV).
-            guard ![17, 11].contains(function.lines.count) else {
+            guard !ResourceNumbering.showsWindows(lineCount: function.lines.count) else {
                 result.append(
                     Finding(
                         .busMissing,

@@ -53,6 +53,14 @@ public struct Resource: Hashable, Sendable {
         case wiped
         /// A window that is implemented and forwards nothing.
         case closed
+
+        /// Whether there is no address and there could be one.
+        public var lacksAddress: Bool {
+            switch self {
+            case .unassigned, .wiped: true
+            case .assigned, .unclaimed, .closed: false
+            }
+        }
     }
 
     /// How a size was learnt.
@@ -98,12 +106,7 @@ public struct Resource: Hashable, Sendable {
     public var isRequired: Bool { index.isBAR }
 
     /// Whether it lacks an address that it could have.
-    public var lacksAddress: Bool {
-        switch assignment {
-        case .unassigned, .wiped: true
-        case .assigned, .unclaimed, .closed: false
-        }
-    }
+    public var lacksAddress: Bool { assignment.lacksAddress }
 
     /// The kernel's wording of the space and width: `io`, `mem`, `mem 64bit`, `mem 64bit pref`.
     public var typeSuffix: String {

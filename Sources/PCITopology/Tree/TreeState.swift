@@ -91,7 +91,7 @@ public struct TreeState: Hashable, Sendable {
         /// Another device answers at the address.
         case identity(FunctionAddress, expected: UInt32, found: UInt32)
         /// A resource line differs; a line that one side lacks counts as zero.
-        case resource(FunctionAddress, index: Int, expected: ResourceLine, found: ResourceLine)
+        case resource(FunctionAddress, ResourceIndex, expected: ResourceLine, found: ResourceLine)
         /// The bus range differs.
         case busRange(FunctionAddress, expected: BusRange?, found: BusRange?)
     }
@@ -121,10 +121,8 @@ public struct TreeState: Hashable, Sendable {
             if x.busRange != y.busRange {
                 result.append(.busRange(x.address, expected: x.busRange, found: y.busRange))
             }
-            for i in 0..<max(x.lines.count, y.lines.count) {
-                let p = i < x.lines.count ? x.lines[i] : .zero
-                let q = i < y.lines.count ? y.lines[i] : .zero
-                if p != q { result.append(.resource(x.address, index: i, expected: p, found: q)) }
+            for (index, p, q) in x.lines.pairs(with: y.lines) where p != q {
+                result.append(.resource(x.address, index, expected: p, found: q))
             }
             a += 1
             b += 1
@@ -142,7 +140,7 @@ extension TreeState.Difference: CustomStringConvertible {
         case .identity(let address, let expected, let found):
             "\(address) expected id \(bareHex(UInt64(expected), width: 8)), found \(bareHex(UInt64(found), width: 8))"
         case .resource(let address, let index, let expected, let found):
-            "\(address) \(ResourceIndex(index)?.description ?? "resource \(index)") expected \(expected), found \(found)"
+            "\(address) \(index) expected \(expected), found \(found)"
         case .busRange(let address, let expected, let found):
             "\(address) expected \(expected?.description ?? "no bus"), found \(found?.description ?? "no bus")"
         }

@@ -12,7 +12,7 @@ enum Loss: Hashable {
     /// The bridge has no bus any more.
     case bus(FunctionState)
     /// The BAR or VF BAR has no address any more, or fewer bytes.
-    case resource(FunctionState, index: Int, was: ResourceLine, is: ResourceLine)
+    case resource(FunctionState, ResourceIndex, was: ResourceLine, is: ResourceLine)
     /// The registers of the function do not hold what the kernel shows; it cannot be reached.
     case unreachable(FunctionState, String)
     /// No driver is bound any more.
@@ -48,7 +48,7 @@ extension Loss: CustomStringConvertible {
         case .function(let f): "\(f.address) was there, is gone"
         case .bus(let f): "\(f.address) had a bus, has none"
         case .resource(let f, let index, let was, let line):
-            "\(f.address) \(ResourceIndex(index)?.description ?? "resource \(index)") was \(was), is \(line)"
+            "\(f.address) \(index) was \(was), is \(line)"
         case .unreachable(_, let sentence): sentence
         case .driver(let f, let was): "\(f.address) had the driver \(was), has none"
         case .decode(let f, let missing): "\(f.address) lost decode bits \(hex(UInt64(missing.rawValue))) of COMMAND"
@@ -83,15 +83,6 @@ struct FunctionPairs {
     }
 }
 
-extension ResourceLine {
-    /// Whether the line shows an address that the kernel gave.
-    var isPlaced: Bool {
-        !flags.isDisjoint(with: [.io, .memory]) && flags.isDisjoint(with: [.unset, .disabled, .startAlign])
-            && start != 0
-            && end >= start
-    }
-}
-
 extension TreeState {
     /// What this tree had that `now` has not: functions, buses, addresses of BARs and VF BARs.
     ///
@@ -104,11 +95,12 @@ extension TreeState {
                 continue
             }
             if before.busRange != nil, found.busRange == nil { losses.append(.bus(found)) }
-            for index in 0...12 where index != 6 && index < before.lines.count && before.lines[index].isPlaced {
-                let was = before.lines[index]
-                let line = index < found.lines.count ? found.lines[index] : .zero
-                if line.isPlaced, ignoringSizes || line.end - line.start >= was.end - was.start { continue }
-                losses.append(.resource(found, index: index, was: was, is: line))
+            for (index, was, line) in before.lines.pairs(with: found.lines) where index.isBAR || index.isVFBAR {
+                guard let old = was.range(of: index) else { continue }
+                if let new = line.range(of: index), ignoringSizes || new.last - new.first >= old.last - old.first {
+                    continue
+                }
+                losses.append(.resource(found, index, was: was, is: line))
             }
         }
         return losses
@@ -171,8 +163,8 @@ extension FunctionState {
     /// The decode bits that the addresses of the function call for; windows of a bridge count.
     var placedSpaces: Command {
         var result: Command = []
-        for (index, line) in lines.enumerated() where line.isPlaced && index != 6 && !(7...12).contains(index) {
-            result.insert(line.flags.contains(.io) ? .ioSpace : .memorySpace)
+        for (index, line) in lines.byIndex where index.isBAR || index.isWindow {
+            if line.range(of: index) != nil { result.insert(line.flags.contains(.io) ? .ioSpace : .memorySpace) }
         }
         return result
     }

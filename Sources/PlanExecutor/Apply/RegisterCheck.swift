@@ -17,7 +17,7 @@ struct RegisterCheck {
     }
 
     private struct Register {
-        let index: Int
+        let index: ResourceIndex
         let isIO: Bool
         let base: UInt64
         /// The size, where the register tells it: windows only.
@@ -62,14 +62,13 @@ struct RegisterCheck {
                 guard let line = Self.line(register, function),
                     let known = offsets[Space(segment: sign.address.segment, isIO: register.isIO)], !known.isEmpty
                 else { continue }
-                let name = ResourceIndex(register.index)?.description ?? "resource \(register.index)"
                 let expected = "\(hex(line.start))-\(hex(line.end))"
                 if register.isClosed {
-                    differs("\(name) registers expected to hold \(expected), found closed")
+                    differs("\(register.index) registers expected to hold \(expected), found closed")
                 } else if !known.contains(line.start &- register.base)
                     || register.size.map({ $0 != line.end - line.start }) ?? false
                 {
-                    differs("\(name) registers expected to hold \(expected), found \(hex(register.base))")
+                    differs("\(register.index) registers expected to hold \(expected), found \(hex(register.base))")
                 }
             }
         }
@@ -110,9 +109,10 @@ struct RegisterCheck {
     }
 
     private static func line(_ register: Register, _ function: FunctionState) -> ResourceLine? {
-        guard register.index < function.lines.count else { return nil }
         let line = function.lines[register.index]
-        guard line.isPlaced, !line.flags.contains(.fixed), line.flags.contains(.io) == register.isIO else { return nil }
+        guard line.range(of: register.index) != nil, !line.flags.contains(.fixed),
+            line.flags.contains(.io) == register.isIO
+        else { return nil }
         return line
     }
 
@@ -124,21 +124,24 @@ struct RegisterCheck {
         var bar = 0
         let bars = layout == 0 ? 6 : layout == 1 ? 2 : 0
         while bar < bars {
-            guard let low = config.long(0x10 + 4 * bar) else { break }
+            guard let low = config.long(0x10 + 4 * bar), let index = ResourceIndex.bar(bar) else { break }
             let isIO = low & 1 == 1
             let is64 = !isIO && low & 6 == 4
             var base = UInt64(low & (isIO ? ~3 : ~0xf))
             if is64, let high = config.long(0x14 + 4 * bar) { base |= UInt64(high) << 32 }
-            result.append(Register(index: bar, isIO: isIO, base: base, size: nil, isClosed: base == 0))
+            result.append(Register(index: index, isIO: isIO, base: base, size: nil, isClosed: base == 0))
             bar += is64 ? 2 : 1
         }
         if let bridge = BridgeRegisters(config) {
-            for (index, window) in [(13, bridge.io), (14, bridge.memory), (15, bridge.prefetchable)] {
+            let windows: [(ResourceIndex, WindowRegister)] = [
+                (.ioWindow, bridge.io), (.memoryWindow, bridge.memory), (.prefetchableWindow, bridge.prefetchable),
+            ]
+            for (index, window) in windows {
                 let range = window.range
                 result.append(
                     Register(
                         index: index,
-                        isIO: index == 13,
+                        isIO: index == .ioWindow,
                         base: window.base,
                         size: range.map { $0.last - $0.first },
                         isClosed: range == nil

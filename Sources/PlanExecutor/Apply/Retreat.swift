@@ -82,8 +82,9 @@ struct Retreat {
     /// Whether a loss is one. A BAR that is not resizable has one size for ever: where it looked larger before, an
     /// alignment that was asked for (`resource_alignment`) had rounded it up.
     private func isReal(_ loss: Loss) throws -> Bool {
-        guard case .resource(let function, let index, _, let line) = loss, line.isPlaced, index < 6 else { return true }
-        let size = SystemWrite.resizeBAR(function.address, bar: index, exponent: 0)
+        guard case .resource(let function, let index, _, let line) = loss, index.isBAR, line.range(of: index) != nil
+        else { return true }
+        let size = SystemWrite.resizeBAR(function.address, bar: Int(index.rawValue), exponent: 0)
         do {
             return try run.machine.observer.savedValue(before: size) != nil
         } catch is ObservationError {

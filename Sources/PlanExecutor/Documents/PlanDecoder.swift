@@ -284,7 +284,8 @@ enum PlanDecoder {
         guard path.segment == address.segment, path.hops.last == address.devfn else {
             throw fields.error("path", "expected a path to \(address)")
         }
-        var lines = Array(repeating: ResourceLine.zero, count: try fields.integer("resourceLines", in: 0...17))
+        let most = Int64(ResourceNumbering.maximumLineCount)
+        var lines = Array(repeating: ResourceLine.zero, count: try fields.integer("resourceLines", in: 0...most))
         var last = -1
         for (i, tree) in try fields.array("resources", atMost: 17).enumerated() {
             var inner = try JSONFields(tree, at: "\(fields.path("resources"))[\(i)]")

@@ -216,10 +216,7 @@ public struct EventJudgement {
 
     /// A window that sysfs shows with a size and without an address counts as nothing.
     private static func size(of state: FunctionState, _ index: ResourceIndex) -> ByteCount {
-        guard state.lines.indices.contains(Int(index.rawValue)) else { return .zero }
-        let line = state.lines[Int(index.rawValue)]
-        guard line.start != 0, line.end > line.start else { return .zero }
-        return ByteCount(line.end - line.start + 1)
+        state.lines[index].range(of: index).map { ByteCount($0.clampedSize) } ?? .zero
     }
 
     /// The rules that name nothing in this tree, as a policy writes them.

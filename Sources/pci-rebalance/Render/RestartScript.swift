@@ -29,9 +29,8 @@ struct RestartScript {
         ]
         for function in plan.after.functions {
             lines.append("#   \(function.address)\(function.busRange.map { " \($0)" } ?? "")")
-            for (index, line) in function.lines.enumerated() where line != .zero {
-                guard let name = ResourceIndex(index) else { continue }
-                lines.append("#     \(name) \(line)")
+            for (index, line) in function.lines.byIndex where line != .zero {
+                lines.append("#     \(index) \(line)")
             }
         }
         lines += [

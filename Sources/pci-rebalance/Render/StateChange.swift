@@ -60,10 +60,7 @@ struct StateChange: Equatable {
         from old: [ResourceLine],
         to result: inout [StateChange]
     ) {
-        for i in 0..<max(old.count, function.lines.count) {
-            let a = i < old.count ? old[i] : .zero
-            let b = i < function.lines.count ? function.lines[i] : .zero
-            guard a != b, let index = ResourceIndex(i) else { continue }
+        for (index, a, b) in old.pairs(with: function.lines) where a != b {
             result.append(StateChange(address: function.address, what: .resource(index, from: a, to: b)))
         }
     }
@@ -92,12 +89,10 @@ struct StateChange: Equatable {
 extension ResourceLine {
     /// The line as the kernel log words it: `[mem 0xfe800000-0xfe800fff]`, `no address (1G)`, `closed`.
     func text(_ index: ResourceIndex) -> String {
-        guard let kind = ResourceKind(flags) else { return index.isWindow ? "closed" : "no address" }
-        guard start != 0, !flags.contains(.unset), let range = AddressRange(first: start, last: end) else {
-            guard end >= start, end > 0 else { return index.isWindow ? "closed" : "nothing" }
-            let size = ByteCount(AddressRange(first: start, last: end)?.clampedSize ?? 0)
-            return index.isWindow ? "closed" : "no address (\(size))"
+        guard let range = range(of: index) else {
+            return index.isWindow ? "closed" : size.map { "no address (\($0))" } ?? "no address"
         }
+        let kind = ResourceKind(flags)
         var text = "[\(kind == .io ? "io " : "mem") "
         text += "\(hex(range.first, width: kind == .io ? 4 : 8))-\(hex(range.last, width: kind == .io ? 4 : 8))"
         if flags.contains(.memory64) { text += " 64bit" }
