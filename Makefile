@@ -3,6 +3,7 @@
 # make setup && make demo     everything from a fresh Debian machine with Swift
 # make help                   the targets
 
+SHELL = /bin/bash
 SWIFT ?= swift
 SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 JOBS ?= $(shell nproc)
@@ -25,7 +26,8 @@ ARCHITECTURES ?= arm64-dt:6.1 arm64-acpi:6.1 riscv64-dt:7 pseries:6.1 powernv:6.
 PLATFORM ?= arm64-dt
 FIRST ?= 1
 LAST ?= 1
-TREES ?= 36
+TREES ?= 8
+MORE_TREES ?= 36
 SEED ?= 1
 COUNT ?= 1000000
 
@@ -38,7 +40,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # Tests that compute much, optimised.
 OPTIMISED_TESTS = .build/optimised-tests
@@ -58,15 +60,14 @@ build:
 # Guests run the command as it is installed: optimised, it takes a fraction of the time there.
 IN_GUESTS = PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_TOOL=$(CURDIR)/$(RELEASE)
 
+# One suite of guests and one target of units is a job; JOBS of them run side by side (Tests/run-jobs).
+TEST_JOBS = TEST='$(SWIFT) test --skip-build --ignore-lock --disable-xctest' GUESTS='$(IN_GUESTS)' Tests/list-test-jobs
+TEST_LIST = $(SWIFT) test list --skip-build --disable-xctest
+
 ## test           all tests: units, recorded machines, the package and real kernels in emulated machines
-#
-# Guests and the rest side by side: each half keeps about one core busy.
 test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
-	@$(IN_GUESTS) $(SWIFT) test --skip-build --ignore-lock --disable-xctest --no-parallel --filter VMTests \
-	    >.build/vm-tests.txt 2>&1 & guests=$$!; status=0; \
-	$(SWIFT) test --skip-build --ignore-lock --disable-xctest --no-parallel --skip VMTests || status=1; \
-	wait $$guests || status=1; cat .build/vm-tests.txt; exit $$status
+	set -o pipefail; $(TEST_LIST) | $(TEST_JOBS) all | Tests/run-jobs .build/test-jobs $(JOBS)
 
 ## unit           the tests that need no emulated machine
 unit:
@@ -75,20 +76,36 @@ unit:
 ## vm-test        the tests on real kernels only
 vm-test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
-	$(IN_GUESTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
+	set -o pipefail; $(TEST_LIST) | $(TEST_JOBS) guests | Tests/run-jobs .build/test-jobs $(JOBS)
 
-## differential   twin against kernels: kept cases, oracles, then TREES random trees from SEED; the same every time
+## vm-test-all    the same with every case on every kernel, of which the usual tests run a part
+vm-test-all: fetch-kernels deb
+	$(SWIFT) build --build-tests -j $(JOBS)
+	set -o pipefail; $(TEST_LIST) | $(TEST_JOBS) guests | PCI_REBALANCE_VM_CASES=all PCI_REBALANCE_BOOT_WORDS=all PCI_REBALANCE_SCENARIOS=all \
+	    Tests/run-jobs .build/test-jobs $(JOBS)
+
+## differential   twin against kernels, a part: every third kept case, each oracle on one kernel, TREES random trees
+#
+# The twin is held against what kernels did in every kept case and oracle by the unit tests; this asks the kernels again.
 differential: fetch-kernels
 	$(SWIFT) build --product vm-lab -j $(JOBS)
-	.build/debug/vm-lab replay Fixtures/differential/*
-	.build/debug/vm-lab oracles Fixtures/oracles.json
-	@mkdir -p .build/differential; \
-	for kernel in 6.1 6.12 7; do \
-	    .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(TREES) \
-	        >.build/differential/$$kernel.txt 2>&1 & pids="$$pids $$!"; \
+	{ n=0; for kernel in 6.1 6.12 7; do \
+	    echo "trees-$$kernel .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(TREES)"; \
+	    echo "oracles-$$kernel .build/debug/vm-lab oracles -k $$kernel --every 3 --first $$n Fixtures/oracles.json"; \
+	    n=$$((n + 1)); \
 	done; \
-	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
-	cat .build/differential/6.1.txt .build/differential/6.12.txt .build/differential/7.txt; exit $$status
+	echo "kept-cases .build/debug/vm-lab replay $$(echo Fixtures/differential/* | tr ' ' '\n' | sed -n '1~3p' | tr '\n' ' ')"; \
+	} | Tests/run-jobs .build/differential $(JOBS)
+
+## differential-all  every kept case, every oracle on every kernel, then MORE_TREES random trees from SEED on each
+differential-all: fetch-kernels
+	$(SWIFT) build --product vm-lab -j $(JOBS)
+	{ for kernel in 6.1 6.12 7; do \
+	    echo "trees-$$kernel .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(MORE_TREES)"; \
+	    echo "oracles-$$kernel .build/debug/vm-lab oracles -k $$kernel Fixtures/oracles.json"; \
+	done; \
+	echo "kept-cases .build/debug/vm-lab replay $$(echo Fixtures/differential/*)"; \
+	} | Tests/run-jobs .build/differential $(JOBS)
 
 ## scenarios      every scenario of the planner on three real kernels: plan, apply, use; the usual tests run a few of them
 scenarios: fetch-kernels build
@@ -161,6 +178,12 @@ gallery:
 findings:
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
 	POLICY_SURVEY=1 $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
+	    --filter PolicyTests.PolicySurveyTests
+
+## policy-survey  every policy over every recorded and generated machine: nothing traps, what is placed works
+policy-survey:
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
+	POLICY_SURVEY=check $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
 	    --filter PolicyTests.PolicySurveyTests
 
 ## lint           the format that CI insists on

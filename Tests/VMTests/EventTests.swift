@@ -14,10 +14,16 @@ struct EventTests {
     static let sibling = "0000:03:00.0"
     static let port = "0000:00:02.0/00.0/01.0"
 
-    @Test("a card that does not fit works without a hand, and its sibling is back", arguments: Kernel.allCases)
+    @Test("a card that does not fit works without a hand, and its sibling is back", arguments: kernels)
     func apply(kernel: Kernel) throws {
         if let reason = EventGuest.unavailableReason(kernel) { try Test.cancel("\(reason)") }
-        let guest = try EventGuest(kernel, policy: #""mode": "apply""#)
+        try repair(try EventGuest(kernel, policy: #""mode": "apply""#), kernel)
+    }
+
+    /// On 7 the storm begins with it.
+    private static let kernels = Kernel.allCases.filter { $0 != .linux7 }
+
+    private func repair(_ guest: EventGuest, _ kernel: Kernel) throws {
         let before = try guest.machine.resources()
         try guest.machine.deviceAdd(Self.card, behind: "d2")
         let log = try guest.awaitLog("a verdict") { $0.contains { $0.hasPrefix("APPLY: ") } }
@@ -101,9 +107,7 @@ struct EventTests {
         // The kernel waits five seconds after every press of the button: `make event-test` does 50 cycles.
         let cycles = ProcessInfo.processInfo.environment["PCI_REBALANCE_STORM_CYCLES"].flatMap { Int($0) } ?? 3
         let guest = try EventGuest(kernel, policy: #""mode": "apply", "appliesPerHour": 1000"#)
-        try guest.machine.deviceAdd(Self.card, behind: "d2")
-        _ = try guest.awaitLog("the repair") { $0.contains("APPLY: done reason=goal-reached") }
-        try guest.awaitIdle()
+        try repair(guest, kernel)
         let first = try guest.machine.resources()
         let firstSize = try guest.stateSize()
         let processes = try guest.processes().count

@@ -97,8 +97,10 @@ struct LaboratoryTests {
         #expect(throws: LaboratoryError.self) { try guest.run("true") }
     }
 
-    @Test("a disk is mounted and virtual functions appear", arguments: Kernel.allCases)
-    func disksAndVirtualFunctions(kernel: Kernel) throws {
+    /// On the other kernels scenarios mount disks and `VirtualFunctionTests` enables VFs.
+    @Test("a disk is mounted and virtual functions appear")
+    func disksAndVirtualFunctions() throws {
+        let kernel = Kernel.linux6_12
         if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
         let guest = try VirtualMachine(.virtualFunctions, kernel: kernel)
         let disk = try guest.mountDisk(of: "0000:02:00.0")
@@ -132,7 +134,12 @@ struct LaboratoryTests {
         #expect(error?.description.contains("no-such-device") == true)
     }
 
-    @Test("every named topology boots, and every function of it has its BARs", arguments: MachineTopology.named)
+    /// The others are booted by tests of their own.
+    @Test(
+        "every named topology boots, and every function of it has its BARs",
+        arguments: RepairTests.areAllCasesAsked
+            ? MachineTopology.named : [.deepSwitches, .switchBelowPort, .conventional, .twoHostBridges]
+    )
     func namedTopologies(machine: MachineTopology) throws {
         let kernel = Kernel.linux6_12
         if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import Foundation
 internal import PCITopology
 internal import PlanExecutor
 internal import RebalancePlanner
@@ -45,7 +46,14 @@ struct RepairTests {
         ),
     ]
 
-    static let matrix = Kernel.allCases.flatMap { kernel in cases.map { (kernel, $0) } }
+    /// Every case on every kernel; a part of them unless `PCI_REBALANCE_VM_CASES=all` (`make vm-test-all`).
+    ///
+    /// The 256 MiB differ from the 1 GiB in nothing but numbers, and ``EventTests`` repairs them on every kernel.
+    static let matrix = Kernel.allCases.flatMap { kernel in
+        cases.filter { areAllCasesAsked || kernel == .linux6_12 || $0.name != cases[1].name }.map { (kernel, $0) }
+    }
+
+    static let areAllCasesAsked = ProcessInfo.processInfo.environment["PCI_REBALANCE_VM_CASES"] == "all"
 
     @Test("plan, apply, compare", arguments: matrix)
     func repair(kernel: Kernel, example: Case) throws {
@@ -64,6 +72,12 @@ struct RepairTests {
         let plan = try PlanDocument.decode(planned.standardOutput)
         #expect(plan.verdict.answer == .act)
         #expect(try guest.resources() == before, "a dry run changes nothing")
+        if example.name == Self.cases[0].name {
+            // Emptying bus 01 is enough on 7 only, so plans differ by kernel.
+            let disturbed = plan.disturbed.map(\.address.description)
+            #expect(disturbed.contains("0000:00:02.0") == (kernel != .linux7), "\(kernel): \(disturbed)")
+            #expect(disturbed.contains("0000:01:00.0"), "\(kernel): \(disturbed)")
+        }
 
         let applied = try guest.run("pci-rebalance apply --yes", timeout: .seconds(120))
         #expect(applied.status == 0, "\(applied.output)\(applied.errors)")
@@ -78,21 +92,5 @@ struct RepairTests {
         }
         let cured = try guest.run("pci-rebalance check")
         #expect(cured.status == 0, "\(cured.output)\(cured.errors)")
-    }
-
-    @Test("emptying bus 01 is enough on 7 only, so plans differ by kernel")
-    func plansDifferByKernel() throws {
-        var disturbed: [Kernel: [String]] = [:]
-        for kernel in Kernel.allCases {
-            if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
-            let guest = try VirtualMachine(.firstLight, kernel: kernel)
-            try guest.hotPlug(.testDevice("card", memory: .gib(1)), behind: "d2")
-            let planned = try guest.run("pci-rebalance plan --json")
-            disturbed[kernel] = try PlanDocument.decode(planned.standardOutput).disturbed.map(\.address.description)
-        }
-        #expect(disturbed[.linux6_1]?.contains("0000:00:02.0") == true)
-        #expect(disturbed[.linux6_12]?.contains("0000:00:02.0") == true)
-        #expect(disturbed[.linux7]?.contains("0000:00:02.0") == false)
-        #expect(disturbed[.linux7]?.contains("0000:01:00.0") == true)
     }
 }

@@ -61,12 +61,26 @@ struct OraclesCommand: ParsableCommand {
     )
     var kernel: Kernel?
 
+    @Option(help: "Take each so many-th sequence only.")
+    var every = 1
+
+    @Option(help: "The number of the first that is taken, from 0.")
+    var first = 0
+
     @Argument(help: "The file of sequences.")
     var file = "Fixtures/oracles.json"
 
+    func validate() throws {
+        guard every > 0 else { throw ValidationError("expected --every of at least 1, found \(every)") }
+        guard (0..<every).contains(first) else {
+            throw ValidationError("expected --first from 0 to \(every - 1), found \(first)")
+        }
+    }
+
     func run() throws {
         var tally = Tally()
-        for (name, header) in try DifferentialCase.Header.several(file: file) {
+        let sequences = try DifferentialCase.Header.several(file: file)
+        for (name, header) in sequences.enumerated().filter({ $0.offset % every == first }).map(\.element) {
             for kernel in kernel.map({ [$0] }) ?? [.linux6_1, .linux6_12, .linux7] {
                 let outcome = try header.trial(kernel: kernel).run()
                 tally.add(outcome)

@@ -143,7 +143,8 @@ final class ScenarioRun {
     }
 }
 
-/// Runs scenarios, two at a time, so that a suite of them ends in minutes.
+/// Runs scenarios, two at a time when all are asked for, so that a suite of them ends in minutes; the usual few run beside
+/// other suites.
 enum ScenarioSuite {
     /// The word that names all scenarios, or part of a scenario's name; nil for a few of them.
     static let choice = ProcessInfo.processInfo.environment["PCI_REBALANCE_SCENARIOS"]
@@ -167,7 +168,7 @@ enum ScenarioSuite {
     }
 
     static func run(_ scenarios: [Scenario], on kernel: Kernel) async {
-        let workers = min(2, max(1, ProcessInfo.processInfo.activeProcessorCount))
+        let workers = choice == nil ? 1 : min(2, max(1, ProcessInfo.processInfo.activeProcessorCount))
         let chosen = scenarios.filter { isChosen($0) && !$0.skipping.contains(kernel) }
         await withTaskGroup(of: Void.self) { group in
             for worker in 0..<workers {
