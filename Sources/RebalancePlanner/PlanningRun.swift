@@ -24,6 +24,9 @@ struct PlanningRun {
     /// Stages simulated for one of several things that would do, or do in part.
     static let oneOfSeveral = 600
 
+    /// The most combinations of sizes that are searched for in vain without the proof that there is no layout.
+    private static let mostUnproved = 24
+
     /// Stages simulated for all parts of a group that cannot be had as a whole; each gets a few even after that.
     private static let allParts = 1800
 
@@ -51,6 +54,7 @@ struct PlanningRun {
     mutating func take(_ cluster: DemandCatalogue.Cluster) {
         var isSettled = false
         var hopeless: [[Demand]] = []
+        var unproved = 0
         for (n, wanted) in cluster.choices.enumerated() where !isSettled {
             guard isOpen(wanted) else {
                 isSettled = true
@@ -59,14 +63,15 @@ struct PlanningRun {
                 continue
             }
             let isLast = n == cluster.choices.count - 1
-            guard !hopeless.contains(where: { isNoLess(wanted, than: $0) }) else { continue }
+            guard isLast || unproved < Self.mostUnproved, !hopeless.contains(where: { isNoLess(wanted, than: $0) })
+            else { continue }
             switch search(wanted, budget: isLast ? constraints.simulationBudget : Self.oneOfSeveral) {
             case .solved(let solution):
                 isSettled = true
                 noteSizes(wanted, cluster, isProven: !hopeless.isEmpty)
                 accept(solution, wanted)
             case .conflict: hopeless.append(wanted)
-            case .nothing: continue
+            case .nothing: unproved += 1
             }
         }
         if isSettled {

@@ -17,12 +17,15 @@ extension ManeuverSearch {
         let putOff = queue
         for lead in leads where best == nil {
             queue = Heap<Candidate>()
-            let known = nodes.count
+            let roots = nodes[lead].maneuvers[0].roots
             offerAlignments(nodes[lead])
             while best == nil, simulations < limit, let candidate = queue.popMin() {
                 if candidate.maneuver != nil, let found = simulate(candidate) { best = found }
             }
-            let grown = (known..<max(known, nodes.count)).sorted { (nodes[$0].distance, $0) < (nodes[$1].distance, $1) }
+            let grown = nodes.indices.filter { n in
+                nodes[n].maneuvers.count == 1 && nodes[n].maneuvers[0].roots == roots
+                    && !nodes[n].maneuvers[0].alignments.isEmpty
+            }.sorted { (nodes[$0].distance, $0) < (nodes[$1].distance, $1) }
             for n in grown.prefix(4) where best == nil {
                 queue = Heap<Candidate>()
                 expand(n)

@@ -131,7 +131,16 @@ struct ManeuverSearch {
         ]
         expand(0)
         var best = searchSingles()
-        if best == nil { searchByDistance(&best, until: budget * 3 / 4) }
+        if best == nil, budget > Self.followUpsFrom, let found = searchFollowUps() {
+            if found.weight <= bound {
+                best = found
+            } else {
+                searchByDistance(&best, until: budget * 3 / 4)
+                if isBetter(found, than: best) { best = found }
+            }
+        } else if best == nil {
+            searchByDistance(&best, until: budget * 3 / 4)
+        }
         if best == nil, budget > Self.slackBudget { searchWithSlack(&best, until: simulations + Self.slackBudget) }
         searchInOrder(&best, until: best == nil ? budget : min(budget, simulations + Self.improvement))
         return best.map { trimmed($0, from: start) }
@@ -139,6 +148,9 @@ struct ManeuverSearch {
 
     /// Stages simulated in search of something cheaper than a single stage that serves.
     private static let improvement = 300
+
+    /// The least budget that is worth slack and its use.
+    private static let followUpsFrom = 300
 
     /// Stages simulated for large removals with slack, where nothing else served.
     private static let slackBudget = 400
