@@ -21,6 +21,8 @@ FAULTS ?= all
 STORM ?= 50
 INPUTS ?= 1000000
 SEEDS ?= 600
+# Seeds of make oracle, the first of them, and how many stages are simulated for each.
+ORACLE ?= 9000:100000:3000
 # What check-architectures boots again: platform:kernel, and which trees.
 ARCHITECTURES ?= arm64-dt:6.1 arm64-acpi:6.1 riscv64-dt:7 pseries:6.1 powernv:6.1 malta:6.1
 PLATFORM ?= arm64-dt
@@ -40,7 +42,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # Tests that compute much, optimised.
 OPTIMISED_TESTS = .build/optimised-tests
@@ -144,6 +146,12 @@ solver-random:
 ## rescue-rate    random failed hot-adds: how many plans rescue, at what price, beside two baselines
 rescue-rate:
 	$(SWIFT) run -c release rescue-rate $(SEEDS)
+
+## oracle         plans against every sequence of levers on small random machines: ORACLE=COUNT:FIRST:LIMIT
+oracle:
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
+	PCI_REBALANCE_ORACLE=$(ORACLE) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
+	    --filter 'RebalancePlannerTests.ExhaustiveTests'
 
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:

@@ -16,13 +16,16 @@ struct PlanningRun {
     var disturbed = FunctionSet()
     /// What the bound is about: everything that the plan provides.
     private var provided: [Demand] = []
-    private let start: Situation
+    let start: Situation
 
     /// Stages simulated although the solver proved that nothing serves.
     private static let doubt = 32
 
     /// Stages simulated for one of several things that would do, or do in part.
-    private static let oneOfSeveral = 600
+    static let oneOfSeveral = 600
+
+    /// The most combinations of sizes that are searched for in vain without the proof that there is no layout.
+    private static let mostUnproved = 24
 
     /// Stages simulated for all parts of a group that cannot be had as a whole; each gets a few even after that.
     private static let allParts = 1800
@@ -51,6 +54,7 @@ struct PlanningRun {
     mutating func take(_ cluster: DemandCatalogue.Cluster) {
         var isSettled = false
         var hopeless: [[Demand]] = []
+        var unproved = 0
         for (n, wanted) in cluster.choices.enumerated() where !isSettled {
             guard isOpen(wanted) else {
                 isSettled = true
@@ -59,14 +63,15 @@ struct PlanningRun {
                 continue
             }
             let isLast = n == cluster.choices.count - 1
-            guard !hopeless.contains(where: { isNoLess(wanted, than: $0) }) else { continue }
+            guard isLast || unproved < Self.mostUnproved, !hopeless.contains(where: { isNoLess(wanted, than: $0) })
+            else { continue }
             switch search(wanted, budget: isLast ? constraints.simulationBudget : Self.oneOfSeveral) {
             case .solved(let solution):
                 isSettled = true
                 noteSizes(wanted, cluster, isProven: !hopeless.isEmpty)
                 accept(solution, wanted)
             case .conflict: hopeless.append(wanted)
-            case .nothing: continue
+            case .nothing: unproved += 1
             }
         }
         if isSettled {
@@ -122,9 +127,11 @@ struct PlanningRun {
         // Ports alone are no success: drivers of functions with memory do without them.
         if let best, taken.contains(where: { !isIO($0) }) {
             accept(best, taken)
-        } else if let first = taken.first {
-            let address = start.ground.address(first.function)
-            assembly.remarks.append("\(address) by itself can be helped: --place \(address)")
+        } else if !taken.isEmpty {
+            for i in FunctionSet(taken.map(\.function)).members {
+                let address = start.ground.address(i)
+                assembly.remarks.append("\(address) by itself can be helped: --place \(address)")
+            }
             left = wanted
         }
         explain(left.isEmpty ? wanted : left)
@@ -150,7 +157,7 @@ struct PlanningRun {
         return start.ground.kind(i, index) == .io
     }
 
-    private func isOpen(_ wanted: [Demand]) -> Bool {
+    func isOpen(_ wanted: [Demand]) -> Bool {
         if !acceptance.unmet(wanted, in: current).isEmpty { return true }
         // What only findings tell is met when the tree no longer shows it.
         let cleared = wanted.filter(\.needsFindings)
@@ -171,7 +178,7 @@ struct PlanningRun {
 
     // MARK: - Searching
 
-    private enum Result {
+    enum Result {
         case solved(ManeuverSearch.Solution)
         /// The solver proved that no layout has it.
         case conflict(Conflict)
@@ -180,7 +187,7 @@ struct PlanningRun {
 
     /// Searches the cheap first; where that ends without the proof that nothing is cheaper, the solver's bound and its
     /// layout's choice of functions guide the rest.
-    private func search(_ wanted: [Demand], budget: Int) -> Result {
+    func search(_ wanted: [Demand], budget: Int) -> Result {
         var pool = budget
         return search(wanted, budget: budget, &pool)
     }
@@ -199,7 +206,7 @@ struct PlanningRun {
         )
     }
 
-    private func search(
+    func search(
         _ wanted: [Demand],
         from situation: Situation,
         _ acceptance: Acceptance,
@@ -230,7 +237,7 @@ struct PlanningRun {
     }
 
     /// What the solver says of a situation.
-    private func answer(
+    func answer(
         _ bound: DisturbanceBound,
         _ situation: Situation,
         _ weights: DisturbanceWeights
@@ -253,88 +260,6 @@ struct PlanningRun {
         acceptance.reached += wanted
         provided += wanted
         assembly.asked += wanted
-    }
-
-    // MARK: - Refusals
-
-    /// Whether anything is forbidden that might help.
-    private var isRestricted: Bool { weights.hasProtections || constraints.maxMoves != nil }
-
-    /// Why a group cannot be had.
-    private enum Obstacle {
-        /// The way leads over these protected functions.
-        case protected([Int])
-        /// The way disturbs more functions than this many.
-        case tooManyMoves(Int)
-        /// No way, proved where there is a conflict.
-        case none(Conflict?)
-    }
-
-    /// Says which of several sizes it became, and whether something forbidden keeps the best from being had.
-    private mutating func noteSizes(_ wanted: [Demand], _ cluster: DemandCatalogue.Cluster, isProven: Bool) {
-        var words: String?
-        if let best = cluster.choices.first, best != wanted, !isProven, isRestricted {
-            switch obstacle(best, budget: Self.oneOfSeveral) {
-            case .protected(let functions): words = assembly.protectionSentence(functions)
-            case .tooManyMoves(let limit): words = "more than \(limit) functions would be disturbed"
-            case .none: break
-            }
-        }
-        assembly.noteSizes(wanted, cluster, words)
-    }
-
-    /// Says why a group cannot be had: safety, the limit of functions, or no way at all.
-    private mutating func explain(_ wanted: [Demand]) {
-        guard isRestricted else {
-            let bound = DisturbanceBound(current, wanted: wanted, already: disturbed)
-            return assembly.note(impossible: wanted, answer(bound, current, weights).conflict)
-        }
-        switch obstacle(wanted, budget: constraints.simulationBudget) {
-        case .protected(let needed): assembly.note(refused: wanted, protected: needed)
-        case .tooManyMoves(let limit):
-            assembly.note(
-                refusal: "too-many-moves",
-                "more functions would be disturbed than the limit of \(limit) allows"
-            )
-        case .none(let conflict): assembly.note(impossible: wanted, conflict)
-        }
-    }
-
-    /// What stands in the way of a group: searched for once more as if nothing were forbidden.
-    private func obstacle(_ wanted: [Demand], budget: Int) -> Obstacle {
-        var lifted = constraints
-        lifted.keep = []
-        lifted.onlyBelow = nil
-        lifted.maxMoves = nil
-        let free = DisturbanceWeights(planner.topology, constraints: lifted, ignoresProtection: true)
-        let ground = Ground(planner.topology, weights: free)
-        let situation = Situation(ground, current.simulation)
-        let standing = Standing(
-            ground: ground,
-            glance: acceptance.original.glance,
-            tiers: acceptance.original.tiers
-        )
-        var relaxed = Acceptance(standing, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
-        relaxed.reached = acceptance.reached
-        var pool = budget
-        let search = search(
-            wanted,
-            from: situation,
-            relaxed,
-            free,
-            already: disturbed,
-            maxMoves: nil,
-            budget: pool,
-            &pool
-        )
-        switch search {
-        case .solved(let solution):
-            let needed = solution.disturbed.members.filter { weights.protection($0) != nil }
-            if !needed.isEmpty { return .protected(needed) }
-            return constraints.maxMoves.map { .tooManyMoves($0) } ?? .none(nil)
-        case .conflict(let conflict): return .none(conflict)
-        case .nothing: return .none(nil)
-        }
     }
 
     // MARK: - The end

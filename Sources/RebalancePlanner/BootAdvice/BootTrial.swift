@@ -159,26 +159,18 @@ struct BootTrial {
     ) throws(TwinError) -> [String] {
         let booted = try twin.topology()
         guard let i = booted.position(of: address) else { return ["\(address) is not there after the boot"] }
-        let port = booted.functions[i]
         var result: [String] = []
-        for (size, index, step) in [
-            (room.io, ResourceIndex.ioWindow, UInt64(0x1000)), (room.memory, .memoryWindow, 1 << 20),
-            (room.prefetchable, .prefetchableWindow, 1 << 20),
-        ] where size > .zero {
-            let free = port.resource(index)?.range.map {
-                booted.occupancy(of: $0, isIO: index == .ioWindow, belowBridge: i)
-            }
-            guard free?.fits(size: size.rawValue, alignment: step) != true else { continue }
-            let has = free?.free.map(\.clampedSize).max() ?? 0
-            result.append("\(address) \(index) has \(ByteCount(has)) free, \(size) wanted")
+        for (size, index, kind) in [
+            (room.io, ResourceIndex.ioWindow, ResourceKind.io), (room.memory, .memoryWindow, .memory),
+            (room.prefetchable, .prefetchableWindow, .prefetchable),
+        ] {
+            let free = booted.freeRoom(belowBridge: i, kind)
+            guard !free.holds(size.rawValue) else { continue }
+            let block = ByteCount(free.largestBlock)
+            result.append("\(address) \(index) has \(ByteCount(free.bytes)) free (block \(block)), \(size) wanted")
         }
-        if room.buses > 0 {
-            let all = port.bridge?.busRange?.count ?? 0
-            let used = booted.children(of: i).reduce(1) { $0 + (booted.functions[$1].bridge?.busRange?.count ?? 0) }
-            if all - used < room.buses {
-                result.append("\(address) has \(max(all - used, 0)) bus numbers free, \(room.buses) wanted")
-            }
-        }
+        let buses = booted.freeBusNumbers(belowBridge: i)
+        if buses < room.buses { result.append("\(address) has \(buses) bus numbers free, \(room.buses) wanted") }
         return result
     }
 

@@ -73,15 +73,15 @@ extension TwinGlance {
     }
 }
 
-/// What is free in a bridge's window of one kind.
-struct FreeRoom {
-    /// Free blocks in ascending order.
-    private(set) var blocks: [AddressRange] = []
-
+extension FreeRoom {
+    /// What is free in the window of bridge `i` for a kind, as a glance shows it.
     init(below i: Int, _ kind: ResourceKind, _ glance: TwinGlance, _ ground: Ground) {
         var index = kind == .io ? 13 : kind == .memory ? 14 : 15
         if kind == .prefetchable, ground.function(i).resource(.prefetchableWindow) == nil { index = 14 }
-        guard let window = glance.range(i, index) else { return }
+        guard let window = glance.range(i, index) else {
+            self.init(in: nil, taken: [])
+            return
+        }
         var taken: [AddressRange] = []
         for child in ground.children[i] where child < glance.count && glance.isKnown[child] && !glance.isVirtual[child]
         {
@@ -93,38 +93,12 @@ struct FreeRoom {
                 }
             }
         }
-        taken.sort()
-        var next = window.first
-        for range in taken {
-            if range.first > next, let block = AddressRange(first: next, last: range.first - 1) { blocks.append(block) }
-            guard range.last < window.last else { return }
-            next = max(next, range.last + 1)
-        }
-        if let block = AddressRange(first: next, last: window.last) { blocks.append(block) }
+        self.init(in: window, taken: taken)
     }
 
-    /// Whether this many bytes are free, and a naturally aligned block of the largest power of two in them is.
-    func holds(_ bytes: UInt64) -> Bool {
-        guard bytes > 0 else { return true }
-        let power: UInt64 = 1 << UInt64(63 - bytes.leadingZeroBitCount)
-        var sum: UInt64 = 0
-        var hasBlock = false
-        for block in blocks {
-            sum = sum.addingReportingOverflow(block.clampedSize).partialValue
-            let (start, overflow) = block.first.addingReportingOverflow(power - 1)
-            let aligned = start & ~(power - 1)
-            if !overflow, aligned <= block.last, block.last - aligned >= power - 1 { hasBlock = true }
-        }
-        return hasBlock && sum >= bytes
-    }
-
-    /// The bus numbers of bridge `i` that neither its own bus nor anything below takes.
+    /// The bus numbers of bridge `i` that neither its own bus nor anything below takes, as a glance shows it.
     static func busNumbers(below i: Int, _ glance: TwinGlance, _ ground: Ground) -> Int {
-        guard let range = glance.buses[i] else { return 0 }
-        var used = 1
-        for child in ground.children[i] where child < glance.count && glance.isKnown[child] {
-            used += glance.buses[child]?.count ?? 0
-        }
-        return max(0, range.count - used)
+        let below = ground.children[i].filter { $0 < glance.count && glance.isKnown[$0] }
+        return busNumbers(in: glance.buses[i], below: below.compactMap { glance.buses[$0] })
     }
 }

@@ -35,7 +35,9 @@ struct DemandCatalogue {
                 let i = try known(address)
                 let inside = FunctionSet(ground.subtree[i])
                 collect(problems { inside.contains($0) }, &collected)
-            case .resize(let address, let bar, let size): collected.ladders.append(try sizes(address, bar, size))
+            case .resize(let address, let bar, let size):
+                collected.ladders.append(try sizes(address, bar, size))
+                collected.resized.append(collected.ladders.count - 1)
             case .virtualFunctions(let address, let count): collected.fixed += try roomForVFs(address, count)
             case .reserve(let address, let room): collected.fixed += try reserve(address, room)
             case .restore(let layout): RestoreDemands(ground, layout).collect(&collected.fixed, &collected.wishes)
@@ -47,6 +49,8 @@ struct DemandCatalogue {
     private struct Collection {
         var fixed: [Demand] = []
         var ladders: [[Demand]] = []
+        /// The ladders that were asked for by name: what one takes, the others of the host bridge lack.
+        var resized: [Int] = []
         var wishes: [Demand] = []
     }
 
@@ -197,7 +201,17 @@ struct DemandCatalogue {
 
     private func group(_ collected: Collection) -> [Cluster] {
         var groups: [Int: Collection] = [:]
-        func root(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
+        func top(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
+        // Sizes are chosen together over all root ports of a host bridge.
+        var leaders: [Int: Int] = [:]
+        var together: [Int: Int] = [:]
+        for ladder in collected.resized {
+            guard let demand = collected.ladders[ladder].first else { continue }
+            let leader = leaders[ground.host[demand.function], default: top(demand)]
+            leaders[ground.host[demand.function]] = leader
+            together[top(demand)] = leader
+        }
+        func root(_ demand: Demand) -> Int { together[top(demand)] ?? top(demand) }
         for demand in collected.fixed {
             if groups[root(demand)]?.fixed.contains(demand) != true {
                 groups[root(demand), default: Collection()].fixed.append(demand)
@@ -215,13 +229,19 @@ struct DemandCatalogue {
         }
     }
 
-    /// One step of each ladder, the greatest sum of sizes first; at most 64 combinations.
+    /// The most combinations of sizes; each that the solver refutes spares those that are no smaller.
+    private static let mostCombinations = 1024
+
+    /// One step of each ladder, the greatest sum of sizes first, at most `mostCombinations`.
     private func combinations(_ ladders: [[Demand]]) -> [[Demand]] {
         var result: [[Demand]] = [[]]
         for ladder in ladders {
             result = result.flatMap { head in ladder.map { head + [$0] } }
             result.sort { total($0) > total($1) }
-            if result.count > 64 { result.removeLast(result.count - 64) }
+            // The smallest are kept, too: what must have some size had better have that one than none.
+            if result.count > Self.mostCombinations {
+                result.removeSubrange((Self.mostCombinations - 1)..<(result.count - 1))
+            }
         }
         return result
     }

@@ -11,6 +11,8 @@ struct DisturbanceWeights {
     private var weights: [Int] = []
     /// Why a function may not be stopped, by position.
     private var protections: [Int: String] = [:]
+    /// The options that forbid to stop a function and would have to go, by position.
+    private var limits: [Int: String] = [:]
     /// Functions that the user allowed to be stopped whatever uses them, by position.
     private var allowed = FunctionSet()
 
@@ -31,8 +33,10 @@ struct DisturbanceWeights {
             let function = topology.functions[i]
             if let inside, !inside.contains(i), !isVirtualInside(function, inside, topology) {
                 protections[i] = "it is not below the port that the plan is limited to"
+                limits[i] = constraints.onlyBelow.map { "without --only-below \($0)" }
             }
             if let address = kept[i] {
+                limits[i] = "without --keep \(address)"
                 protections[i] =
                     address == function.address
                     ? "it was asked to be kept" : "it is below \(address), which was asked to be kept"
@@ -60,8 +64,18 @@ struct DisturbanceWeights {
     /// Why the function at position `i` may not be stopped, or nil when it may.
     func protection(_ i: Int) -> String? { protections[i] }
 
+    /// The words on the command line that permit to stop a protected function.
+    func permission(_ i: Int, _ address: FunctionAddress) -> String { limits[i] ?? "with --allow-disturb \(address)" }
+
     /// Whether a use that comes up after planning must keep a step from stopping the function.
     func isWatched(_ i: Int) -> Bool { protections[i] == nil && !allowed.contains(i) }
+
+    /// The same with the protection of these functions lifted, whoever asked for it.
+    func permitting(_ functions: [Int]) -> DisturbanceWeights {
+        var result = self
+        for i in functions { result.protections[i] = nil }
+        return result
+    }
 
     static func weight(of function: Function) -> Int {
         let evidence = function.use.evidence.reduce(0) { $0 + max(0, $1.weight) }

@@ -35,13 +35,22 @@ extension PlanAssembly {
     /// Says that safety forbids a way.
     mutating func note(refusal reason: String, _ sentence: String) { refusals.append((reason, sentence)) }
 
-    /// Says that the only way leads over functions that may not be stopped.
-    mutating func note(refused wanted: [Demand], protected: [Int]) {
+    /// Says that the only way leads over functions that may not be stopped, and what permits it; `stopped` functions in use
+    /// are stopped then.
+    mutating func note(refused wanted: [Demand], protected: [Int], stopped: Int) {
         let names = protectionNames(protected)
         refusals.append(("protected", protectionSentence(protected)))
         for (i, name) in zip(protected, names) {
             diagnosis.append(DiagnosisLine(code: "protected", address: ground.address(i), text: name))
         }
+        var words: [String] = []
+        for i in protected {
+            let word = weights.permission(i, ground.address(i))
+            if !words.contains(word) { words.append(word) }
+        }
+        remarks.append(
+            "a way exists \(words.joined(separator: " ")): it stops \(stopped) endpoint\(stopped == 1 ? "" : "s")"
+        )
     }
 
     private func protectionNames(_ protected: [Int]) -> [String] {
@@ -55,9 +64,9 @@ extension PlanAssembly {
         return "the way leads over a function that must not be stopped: \(names.first ?? "one")\(more)"
     }
 
-    /// Says that there is no way, and why where the solver proved it.
-    mutating func note(impossible wanted: [Demand], _ conflict: Conflict?) {
-        let reason = wanted.contains(where: \.wantsBuses) ? "bus-exhausted" : "mmio-window-too-small"
+    /// Says that there is no way, for want of bus numbers or of addresses, and why where the solver proved it.
+    mutating func note(impossible wanted: [Demand], _ conflict: Conflict?, isShortOfBuses: Bool) {
+        let reason = isShortOfBuses ? "bus-exhausted" : "mmio-window-too-small"
         guard let conflict else {
             impossible.append(
                 (

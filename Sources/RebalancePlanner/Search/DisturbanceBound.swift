@@ -187,25 +187,36 @@ struct DisturbanceBound {
         return isAsked ? request : nil
     }
 
-    /// Room that ports are to keep.
+    /// Room that ports are to keep, in the pieces that `FreeRoom` asks for: an aligned block, and what is left anywhere.
     private func addRoom(to problem: inout Problem, _ topology: Topology) {
         for (n, demand) in wanted.enumerated() {
-            guard case .room(let i, let kind, let bytes) = demand, bytes > 0, let position = position(of: i, topology),
+            guard let position = position(of: demand.function, topology),
                 let b = problem.bridges.firstIndex(where: { $0.device == position })
             else { continue }
-            let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
-            let size = (bytes + granule - 1) & ~(granule - 1)
-            problem.requests.append(
-                Problem.Request(
-                    key: 1 << 60 | UInt64(n),
-                    label: "room below \(topology.functions[position].address)",
-                    host: problem.bridges[b].host,
-                    bridge: b,
-                    kind: kind == .io ? .io : kind == .memory ? .memory : .prefetchable,
-                    size: size,
-                    alignment: granule
+            func add(_ part: Int, _ kind: Problem.Kind, _ size: UInt64, alignment: UInt64) {
+                guard size > 0 else { return }
+                problem.requests.append(
+                    Problem.Request(
+                        key: 1 << 60 | UInt64(2 * n + part),
+                        label: "room below \(topology.functions[position].address)",
+                        host: problem.bridges[b].host,
+                        bridge: b,
+                        kind: kind,
+                        size: size,
+                        alignment: alignment
+                    )
                 )
-            )
+            }
+            switch demand {
+            case .room(_, let kind, let bytes) where bytes > 0:
+                let request: Problem.Kind = kind == .io ? .io : kind == .memory ? .memory : .prefetchable
+                let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
+                let block = FreeRoom.block(of: bytes)
+                add(0, request, block, alignment: block)
+                add(1, request, (bytes - block) & ~(granule - 1), alignment: granule)
+            case .freeBuses(_, let count) where count > 0: add(0, .busRoom, UInt64(count), alignment: 1)
+            default: continue
+            }
         }
     }
 }

@@ -17,12 +17,15 @@ extension ManeuverSearch {
         let putOff = queue
         for lead in leads where best == nil {
             queue = Heap<Candidate>()
-            let known = nodes.count
+            let roots = nodes[lead].maneuvers[0].roots
             offerAlignments(nodes[lead])
             while best == nil, simulations < limit, let candidate = queue.popMin() {
                 if candidate.maneuver != nil, let found = simulate(candidate) { best = found }
             }
-            let grown = (known..<max(known, nodes.count)).sorted { (nodes[$0].distance, $0) < (nodes[$1].distance, $1) }
+            let grown = nodes.indices.filter { n in
+                nodes[n].maneuvers.count == 1 && nodes[n].maneuvers[0].roots == roots
+                    && !nodes[n].maneuvers[0].alignments.isEmpty
+            }.sorted { (nodes[$0].distance, $0) < (nodes[$1].distance, $1) }
             for n in grown.prefix(4) where best == nil {
                 queue = Heap<Candidate>()
                 expand(n)
@@ -60,12 +63,15 @@ extension ManeuverSearch {
         }
         for case .room(_, let kind, let bytes) in acceptance.unmet(wanted, in: situation) where kind != .io && bytes > 0
         {
-            orders.insert(64 - (bytes - 1).leadingZeroBitCount)
+            // Ports share what their kernel hands out: a neighbour takes as much.
+            let order = bytes > 1 ? 64 - (bytes - 1).leadingZeroBitCount : 0
+            orders.formUnion(order...(order + 2))
         }
         guard !orders.isEmpty else { return }
         // A function that failed may make room for itself where nobody else can; it is found at its true size later.
+        // A bridge's own BAR shapes the windows above it as well.
         let hosts = removed.members.filter { i in
-            situation.glance.isKnown[i] && !ground.isBridge(i) && !ground.isVirtual(i)
+            situation.glance.isKnown[i] && ground.parent[i] >= 0 && !ground.isVirtual(i)
         }
         var offered = 0
         for order in orders.sorted().prefix(5) {
@@ -83,7 +89,7 @@ extension ManeuverSearch {
         ground.function(i).resources.contains { resource in
             let held = glance.size(i, resource.index)
             let size = held > 0 ? held : resource.size?.rawValue ?? 0
-            return resource.index.isBAR && resource.kind != .io && size > 0 && size < 1 << UInt64(order)
+            return resource.index.isBAR && resource.kind != .io && size > 0 && order < 63 && size < 1 << UInt64(order)
         }
     }
 }

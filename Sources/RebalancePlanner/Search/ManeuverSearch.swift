@@ -52,6 +52,8 @@ struct ManeuverSearch {
         var parent = -1
         /// Whether the last stage was offered with slack.
         var slackOffered = false
+        /// Whether the situation was seen before: no stage follows, the last one is worth another try with slack alone.
+        var isRepeat = false
     }
 
     /// Something to do next: a stage to simulate, or a situation whose stages are to be thought of.
@@ -80,6 +82,16 @@ struct ManeuverSearch {
     var queue = Heap<Candidate>()
     private var serial = 0
     private var seen: Set<UInt64> = []
+    /// Stages that led back to a situation seen before, and were kept for another try with slack.
+    private var repeats: Set<Repeat> = []
+
+    /// A stage by what it removes and finds, whatever is written in between.
+    private struct Repeat: Hashable {
+        var node: Int
+        var roots: [Int]
+        var rescans: [Maneuver.Rescan]
+    }
+
     var ground: Ground { acceptance.original.ground }
     /// Further equals looked at once a solution is known.
     private static let equals = 12
@@ -119,7 +131,16 @@ struct ManeuverSearch {
         ]
         expand(0)
         var best = searchSingles()
-        if best == nil { searchByDistance(&best, until: budget * 3 / 4) }
+        if best == nil, budget > Self.followUpsFrom, let found = searchFollowUps() {
+            if found.weight <= bound {
+                best = found
+            } else {
+                searchByDistance(&best, until: budget * 3 / 4)
+                if isBetter(found, than: best) { best = found }
+            }
+        } else if best == nil {
+            searchByDistance(&best, until: budget * 3 / 4)
+        }
         if best == nil, budget > Self.slackBudget { searchWithSlack(&best, until: simulations + Self.slackBudget) }
         searchInOrder(&best, until: best == nil ? budget : min(budget, simulations + Self.improvement))
         return best.map { trimmed($0, from: start) }
@@ -127,6 +148,9 @@ struct ManeuverSearch {
 
     /// Stages simulated in search of something cheaper than a single stage that serves.
     private static let improvement = 300
+
+    /// The least budget that is worth slack and its use.
+    private static let followUpsFrom = 300
 
     /// Stages simulated for large removals with slack, where nothing else served.
     private static let slackBudget = 400
@@ -171,7 +195,11 @@ struct ManeuverSearch {
         var open = Heap<Lead>()
         var known = 1
         func collect(_ open: inout Heap<Lead>) {
-            for n in known..<nodes.count where nodes[n].maneuvers.count < maximumStages { open.insert(lead(to: n)) }
+            for n in known..<nodes.count where nodes[n].maneuvers.count < maximumStages {
+                var lead = lead(to: n)
+                lead.addsSlack = nodes[n].isRepeat
+                open.insert(lead)
+            }
             known = nodes.count
         }
         collect(&open)
@@ -226,6 +254,7 @@ struct ManeuverSearch {
 
     mutating func expand(_ n: Int) {
         let node = nodes[n]
+        guard !node.isRepeat else { return }
         var source = ManeuverSource(
             situation: node.situation,
             wanted: n == 0 ? wanted : acceptance.pending(wanted, in: node.situation)
@@ -291,8 +320,17 @@ struct ManeuverSearch {
                 rank: rank(maneuvers, situation, disturbed, candidate.renumbered)
             )
         }
-        guard maneuvers.count < maximumStages, seen.insert(situation.glance.key).inserted else { return nil }
-        let node = Node(
+        guard maneuvers.count < maximumStages else { return nil }
+        let isRepeat = !seen.insert(situation.glance.key).inserted
+        if isRepeat {
+            // A kernel that sizes windows by need comes back to where it was; with slack it need not.
+            guard maneuver.alignments.isEmpty, !maneuver.roots.isEmpty,
+                repeats.insert(
+                    Repeat(node: candidate.node, roots: maneuver.roots, rescans: maneuver.rescans)
+                ).inserted
+            else { return nil }
+        }
+        var node = Node(
             situation: situation,
             maneuvers: maneuvers,
             disturbed: disturbed,
@@ -301,6 +339,7 @@ struct ManeuverSearch {
             distance: acceptance.distance(situation, wanted: wanted),
             parent: candidate.node
         )
+        node.isRepeat = isRepeat
         nodes.append(node)
         queue.insert(expansion(of: nodes.count - 1))
         return nil

@@ -4,7 +4,7 @@ internal import VMLaboratory
 
 extension Scenario {
     /// Every scenario.
-    static let all = memory + ports + numbers + safety
+    static let all = memory + ports + numbers + safety + slack
 
     /// Prefetchable and other memory: busy siblings, deep switches, pressure on either side of 4 GiB.
     static let memory: [Scenario] = [

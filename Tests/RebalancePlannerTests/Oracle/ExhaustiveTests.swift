@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import Foundation
+internal import Testing
+
+/// The planner against every sequence of levers; `make oracle` takes thousands of machines.
+@Suite("plans against exhaustive search")
+struct ExhaustiveTests {
+    /// How many seeds, from which on, and how many stages are simulated for each: `PCI_REBALANCE_ORACLE=COUNT:FIRST:LIMIT`.
+    private static let words = (ProcessInfo.processInfo.environment["PCI_REBALANCE_ORACLE"] ?? "")
+        .split(separator: ":").compactMap { UInt64($0) }
+
+    @Test("no way is missed, and what claims to be the least is", arguments: KernelBehaviour.presets)
+    func plans(behaviour: KernelBehaviour) throws {
+        let words = Self.words
+        let first = words.count > 1 ? words[1] : 1000
+        for question in OracleTable.Question.allCases {
+            var table = OracleTable(behaviour, question)
+            if words.isEmpty {
+                table.size = 8
+                table.limit = 300
+            } else if words.count > 2 {
+                table.limit = Int(words[2])
+            }
+            for seed in first..<(first + (words.first ?? 60)) { try table.take(seed: seed) }
+            for line in table.lines { print(line) }
+            #expect(table.trees > 3)
+            #expect(table.falseNo == [])
+            #expect(table.falseLeast == [])
+        }
+    }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+internal import RescueFamily
+
+@testable internal import RebalancePlanner
+
+/// Plans for random small machines, held against every sequence of levers.
+struct OracleTable {
+    /// What is asked for.
+    enum Question: String, CaseIterable {
+        case place = "failed hot-adds"
+        case reserve = "reserves"
+    }
+
+    let behaviour: KernelBehaviour
+    let question: Question
+    /// The greatest number of functions of a tree.
+    var size = 12
+    /// Stages simulated per tree.
+    var limit = 1500
+    /// Machines, those of them where a way exists, found ones, and those where the plan is as light as the lightest known.
+    var trees = 0
+    var reachable = 0
+    var found = 0
+    var least = 0
+    /// Plans that claim to be the least.
+    var proved = 0
+    /// Machines on which everything was tried.
+    var complete = 0
+    /// "Impossible" or "refused" where a way exists.
+    var falseNo: [String] = []
+    /// Plans that claim to be the least, and are not.
+    var falseLeast: [String] = []
+    /// Plans that are not the least, and do not claim to be.
+    var heavier: [String] = []
+
+    init(_ behaviour: KernelBehaviour, _ question: Question) {
+        self.behaviour = behaviour
+        self.question = question
+    }
+
+    /// Adds the machine of a seed, where it is small, and what it asks for is addresses.
+    mutating func take(seed: UInt64) throws {
+        guard let example = try RescueCase(seed: seed, behaviour: behaviour),
+            example.topology.functions.count <= size, let goal = goal(example)
+        else { return }
+        let topology = example.topology
+        let constraints = Constraints()
+        let weights = DisturbanceWeights(topology, constraints: constraints)
+        let ground = Ground(topology, weights: weights)
+        let start = Situation(ground, try TwinSimulation(topology, behaviour: behaviour))
+        let findings = topology.findings()
+        let clusters = try DemandCatalogue(ground, findings: findings, tiers: constraints.tiers).clusters(for: [goal])
+        guard clusters.allSatisfy({ $0.choices.count == 1 }) else { return }
+        let wanted = clusters.flatMap { $0.choices.first ?? [] }
+        guard !wanted.isEmpty, !wanted.contains(where: \.wantsBuses) else { return }
+        let original = Standing(ground: ground, glance: start.glance, tiers: constraints.tiers)
+        let acceptance = Acceptance(original, findings: findings, constraints: constraints)
+        guard !acceptance.accepts(start, wanted: wanted) else { return }
+
+        var search = ExhaustiveSearch(acceptance, wanted: wanted, depth: 2, limit: limit)
+        let truth = search.run(from: start)
+        let plan = try Planner(topology: topology, behaviour: behaviour).plan(goals: [goal], constraints: constraints)
+        trees += 1
+        if truth.isComplete { complete += 1 }
+        let isWhole = plan.verdict.answer == .act && plan.verdict.reason != "partly"
+        let cost = plan.disturbed.reduce(0) { $0 + $1.weight }
+        if isWhole { found += 1 }
+        if isWhole, plan.proof == .optimal { proved += 1 }
+        guard let best = truth.least else {
+            if isWhole { reachable += 1 }
+            if isWhole, truth.isComplete { least += 1 }
+            return
+        }
+        reachable += 1
+        let name = "seed \(seed), \(plan.verdict.line), least \(best.weight): \(text(best.way, ground))"
+        guard isWhole else { return falseNo.append(name) }
+        guard cost > best.weight else { return least += 1 }
+        if plan.proof == .optimal {
+            falseLeast.append("cost \(cost), \(name)")
+        } else {
+            heavier.append("cost \(cost), \(name)")
+        }
+    }
+
+    /// What is asked of a machine: everything, or room at an empty hot-plug port.
+    private func goal(_ example: RescueCase) -> Goal? {
+        guard question == .reserve else { return .everythingRequired }
+        let ports = example.topology.functions.indices.filter {
+            example.topology.functions[$0].isHotPlugBridge && example.topology.children(of: $0).isEmpty
+                && example.topology.functions[$0].bridge?.busRange != nil
+        }
+        guard !ports.isEmpty else { return nil }
+        let port = example.topology.functions[ports[Int(example.seed % UInt64(ports.count))]].address
+        let size = ByteCount(1 << (24 + example.seed / 7 % 7))
+        return .reserve(port, example.seed % 2 == 0 ? Headroom(prefetchable: size) : Headroom(memory: size))
+    }
+
+    private func text(_ way: [Maneuver], _ ground: Ground) -> String {
+        way.map { maneuver in
+            var words = maneuver.roots.map { "\(ground.address($0))" }.joined(separator: "+")
+            for window in maneuver.windows {
+                words += " \(ground.address(window.bridge)).\(window.kind)=\(window.size)"
+            }
+            for request in maneuver.alignments { words += " \(request.order)@\(ground.address(request.function))" }
+            for rescan in maneuver.rescans {
+                switch rescan {
+                case .bus(let bridge): words += " bus(\(bridge < 0 ? "root" : "\(ground.address(bridge))"))"
+                case .aboveBridge(let bridge): words += " device(\(ground.address(bridge)))"
+                case .resizeFiles: words += " files"
+                }
+            }
+            return words
+        }.joined(separator: " | ")
+    }
+
+    /// The figures, a line each.
+    var lines: [String] {
+        [
+            "\(behaviour.name), \(question.rawValue): \(trees) trees (\(complete) tried to the end), \(reachable) reachable, "
+                + "\(found) found, \(least) as light as the lightest known, \(proved) proved; "
+                + "\(falseNo.count) false no, \(falseLeast.count) false least, \(heavier.count) heavier"
+        ]
+            + falseNo.map { "  FALSE NO: \($0)" } + falseLeast.map { "  FALSE LEAST: \($0)" }
+            + heavier.map { "  heavier: \($0)" }
+    }
+}
