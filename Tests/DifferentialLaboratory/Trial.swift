@@ -126,9 +126,17 @@ extension Kernel {
     /// The preset that shall say what this kernel does.
     public var behaviour: KernelBehaviour {
         switch self {
+        case .linux5_10: .linux5_10
         case .linux6_1: .linux6_1
         case .linux6_12: .linux6_12
+        case .linux6_16: .linux6_16
+        case .linux6_17: .linux6_17
+        case .linux6_18: .linux6_18
+        case .linux6_19: .linux6_19
+        case .linux7_0: .linux7_0
+        case .linux7_1: .linux7_1
         case .linux7: .linux7_2
+        case .linux7_3: .linux7_3
         }
     }
 }

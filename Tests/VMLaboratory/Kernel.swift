@@ -3,13 +3,40 @@
 internal import Foundation
 
 /// A kernel that the laboratory can boot: Debian's own package of one suite.
-public enum Kernel: String, Sendable, Hashable, CaseIterable, CustomStringConvertible {
+public enum Kernel: String, Sendable, Hashable, CustomStringConvertible {
+    /// Bullseye's kernel.
+    case linux5_10 = "5.10"
     /// Bookworm's kernel.
     case linux6_1 = "6.1"
     /// Trixie's kernel.
     case linux6_12 = "6.12"
+    /// Trixie's backports, as the six that follow.
+    case linux6_16 = "6.16"
+    case linux6_17 = "6.17"
+    case linux6_18 = "6.18"
+    /// Of this and the next two the archive has no modules: their guests run without drivers.
+    case linux6_19 = "6.19"
+    case linux7_0 = "7.0"
+    case linux7_1 = "7.1"
     /// Sid's kernel.
     case linux7 = "7"
+    /// Trixie's backports.
+    case linux7_3 = "7.3"
+
+    /// The kernels of the three suites that people install, with modules; what tests on real kernels run on.
+    public static let allCases: [Kernel] = [.linux6_1, .linux6_12, .linux7]
+
+    /// Every kernel of the laboratory, oldest first.
+    public static let everyKernel: [Kernel] = [
+        .linux5_10, .linux6_1, .linux6_12, .linux6_16, .linux6_17, .linux6_18, .linux6_19, .linux7_0, .linux7_1,
+        .linux7, .linux7_3,
+    ]
+
+    /// The labels of every kernel, in words: `5.10, 6.1, ... or 7.3`.
+    public static let labels: String = {
+        let labels = everyKernel.map(\.rawValue)
+        return labels.dropLast().joined(separator: ", ") + " or " + (labels.last ?? "")
+    }()
 
     /// The family, as `6.12`.
     public var description: String { rawValue }
@@ -57,6 +84,12 @@ public enum Kernel: String, Sendable, Hashable, CaseIterable, CustomStringConver
     /// - Throws: ``LaboratoryError`` with the script's own words if there is no mirror or no network.
     public func fetch() throws {
         if !isCached { _ = try Script.run("fetch-kernels", [rawValue]) }
+    }
+
+    /// Whether the archive had modules for it; without them its guests load no driver.
+    public var hasModules: Bool {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: directory + "/modules.cpio")
+        return (attributes?[.size] as? Int ?? 0) > 100_000
     }
 
     /// The path of the image as packaged, which is what a running kernel can start.

@@ -135,8 +135,9 @@ struct ListCommand: ParsableCommand {
             print("\(name)\(topology.summary)")
             if arguments { print("    \(try topology.arguments().joined(separator: " "))") }
         }
-        for kernel in Kernel.allCases {
-            print("kernel \(kernel): \(kernel.release ?? "not fetched yet")")
+        for kernel in Kernel.everyKernel {
+            let isBare = kernel.isCached && !kernel.hasModules
+            print("kernel \(kernel): \(kernel.release ?? "not fetched yet")\(isBare ? ", no modules" : "")")
         }
     }
 }

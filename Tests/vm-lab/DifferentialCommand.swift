@@ -20,13 +20,8 @@ struct DifferentialCommand: ParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "The kernel: 6.1, 6.12 or 7.",
-        transform: { text in
-            guard let kernel = Kernel(rawValue: text) else {
-                throw ValidationError("expected 6.1, 6.12 or 7, found '\(text)'")
-            }
-            return kernel
-        }
+        help: "The kernel: \(Kernel.labels).",
+        transform: Kernel.parse
     )
     var kernel = Kernel.linux6_12
 

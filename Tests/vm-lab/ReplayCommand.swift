@@ -51,13 +51,8 @@ struct OraclesCommand: ParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "The kernel: 6.1, 6.12 or 7; all of them without this.",
-        transform: { text in
-            guard let kernel = Kernel(rawValue: text) else {
-                throw ValidationError("expected 6.1, 6.12 or 7, found '\(text)'")
-            }
-            return kernel
-        }
+        help: "The kernel: \(Kernel.labels); 6.1, 6.12 and 7 without this.",
+        transform: Kernel.parse
     )
     var kernel: Kernel?
 

@@ -62,7 +62,7 @@ public enum PolicyCatalog {
     private static func kernel(_ word: String, for topology: Topology) -> LinuxBootPolicy? {
         let parts = word.split(separator: "+", omittingEmptySubsequences: false)
         let head = parts[0].split(separator: "@", omittingEmptySubsequences: false)
-        guard head.count <= 2, let behaviour = KernelBehaviour.presets.first(where: { $0.name == head[0] }),
+        guard head.count <= 2, let behaviour = KernelBehaviour.everyPreset.first(where: { $0.name == head[0] }),
             parts.dropFirst().allSatisfy({ !$0.isEmpty && !$0.contains(" ") && !$0.contains(",") })
         else { return nil }
         let words = parts.dropFirst().map { " pci=\($0)" }.joined()

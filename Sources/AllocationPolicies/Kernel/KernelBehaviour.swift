@@ -70,14 +70,43 @@ public struct KernelBehaviour: Sendable, Hashable {
     /// The number of alignment orders, from 1 MiB, beyond which a memory request is dropped (`pbus_size_mem`).
     public var alignmentOrders = 24
 
+    /// The relaxed size also applies to the generous size, and what is optional does not count for the required one
+    /// (`pbus_size_mem`).
+    public var relaxedTailForExtras = false
+    /// The relaxed alignment is never more than the one it replaces (`pbus_size_mem`).
+    public var relaxedTailNeverRaises = false
+    /// Members larger than their alignment count for the alignment of the window too (`pbus_size_mem`).
+    public var largeMembersAlign = false
+    /// Optional extras of what is below count towards the least size of a hot-plug window instead of being added to it
+    /// (`calculate_memsize`).
+    public var childExtrasCountAgainstLeast = false
+    /// A window that wants a larger alignment for its extras only is listed with nothing but that
+    /// (`pbus_size_mem`, `reassign_resources_sorted`).
+    public var alignmentAloneIsExtra = false
+    /// A window of size 0 is optional as a whole (`pci_resource_is_optional`).
+    public var emptyWindowsAreOptional = false
+    /// What is wholly optional is listed with its alignment (`pbus_size_mem_optional`).
+    public var optionalEntriesCarryAlignment = false
+    /// Extras of windows further down, which have no place yet, are dropped when extras are tried one by one further up
+    /// (`reassign_resources_sorted`).
+    public var dropsExtrasOfUnplaced = false
+    /// Registers of windows that a bridge does not have are read, and say that it has one at 0
+    /// (`pci_read_bridge_io`, `pci_read_bridge_mmio_pref`).
+    public var readsAbsentWindows = true
+    /// resourceN_resize of a function on a root bus places the BARs anew at once and goes back if that fails
+    /// (`pci_do_resource_release_and_resize`).
+    public var rootBusResizeIsChecked = true
+
     /// What resourceN_resize releases of the function itself.
-    public enum ResizeRelease: String, Sendable, Hashable {
+    public enum ResizeRelease: String, Sendable, Hashable, CaseIterable {
         /// Standard BARs whose flags equal those of the resized BAR (the original `pci_resize_resource` users).
         case identicalFlags
         /// Every resource whose parent window is the same (the back-ports of `pci_do_resource_release_and_resize`).
         case sameParent
         /// Every resource that the same window would be chosen for, and the whole chain of windows above.
         case selectedWindow
+        /// The same, but what the function itself lost is not restored after a failure (6.18).
+        case selectedWindowForGood
     }
 
     /// Creates the behaviour of Debian's 6.1 under another name.
@@ -124,11 +153,101 @@ extension KernelBehaviour {
         behaviour.hostProbeAssignsOnce = false
         behaviour.loongArchAssignsOnce = false
         behaviour.alignmentOrders = 28
+        behaviour.alignmentAloneIsExtra = true
+        behaviour.emptyWindowsAreOptional = true
+        behaviour.optionalEntriesCarryAlignment = true
+        behaviour.readsAbsentWindows = false
         return behaviour
     }()
 
-    /// Every preset, oldest first.
+    /// Debian 11: 5.10.262.
+    public static let linux5_10: KernelBehaviour = {
+        var behaviour = linux6_1
+        behaviour.name = "linux-5.10"
+        behaviour.distributesAtBoot = false
+        behaviour.alignmentOrders = 18
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 6.16.12.
+    public static let linux6_16: KernelBehaviour = {
+        var behaviour = linux6_12
+        behaviour.name = "linux-6.16"
+        behaviour.optionalSplit = true
+        behaviour.dropsExtrasOfUnplaced = true
+        behaviour.relaxedTailForExtras = true
+        behaviour.ioExtraCountsRequired = true
+        behaviour.alignmentOrders = 28
+        behaviour.addIgnoresAutoprobe = false
+        behaviour.bandwidthNeedsSpeeds = true
+        behaviour.resizeRelease = .identicalFlags
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 6.17.13.
+    public static let linux6_17: KernelBehaviour = {
+        var behaviour = linux6_16
+        behaviour.name = "linux-6.17"
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 6.18.15.
+    public static let linux6_18: KernelBehaviour = {
+        var behaviour = linux7_2
+        behaviour.name = "linux-6.18"
+        behaviour.tailBelowAlignedStart = false
+        behaviour.distributionMayShrink = true
+        behaviour.resizeRelease = .selectedWindowForGood
+        behaviour.largeMembersAlign = true
+        behaviour.emptyWindowsAreOptional = false
+        behaviour.optionalEntriesCarryAlignment = false
+        behaviour.dropsExtrasOfUnplaced = true
+        behaviour.readsAbsentWindows = true
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 6.19.14.
+    public static let linux6_19: KernelBehaviour = {
+        var behaviour = linux6_18
+        behaviour.name = "linux-6.19"
+        behaviour.resizeRelease = .selectedWindow
+        behaviour.rootBusResizeIsChecked = false
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 7.0.13.
+    public static let linux7_0: KernelBehaviour = {
+        var behaviour = linux7_2
+        behaviour.name = "linux-7.0"
+        behaviour.tailBelowAlignedStart = false
+        behaviour.rootBusResizeIsChecked = false
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 7.1.13.
+    public static let linux7_1: KernelBehaviour = {
+        var behaviour = linux7_2
+        behaviour.name = "linux-7.1"
+        behaviour.rootBusResizeIsChecked = false
+        return behaviour
+    }()
+
+    /// Debian's trixie-backports: 7.3.4.
+    public static let linux7_3: KernelBehaviour = {
+        var behaviour = linux7_2
+        behaviour.name = "linux-7.3"
+        behaviour.childExtrasCountAgainstLeast = true
+        return behaviour
+    }()
+
+    /// The three generations: Debian's stable, the one before, and unstable.
     public static let presets: [KernelBehaviour] = [.linux6_1, .linux6_12, .linux7_2]
+
+    /// The preset of every kernel in the laboratory, oldest first.
+    public static let everyPreset: [KernelBehaviour] = [
+        .linux5_10, .linux6_1, .linux6_12, .linux6_16, .linux6_17, .linux6_18, .linux6_19, .linux7_0, .linux7_1,
+        .linux7_2, .linux7_3,
+    ]
 
     /// The preset for a release as `uname -r` prints it, and whether that generation was checked on a real kernel.
     ///
@@ -198,6 +317,16 @@ extension KernelBehaviour {
         ("hostProbeAssignsOnce", { AnyHashable($0.hostProbeAssignsOnce) }),
         ("loongArchAssignsOnce", { AnyHashable($0.loongArchAssignsOnce) }),
         ("alignmentOrders", { AnyHashable($0.alignmentOrders) }),
+        ("relaxedTailForExtras", { AnyHashable($0.relaxedTailForExtras) }),
+        ("relaxedTailNeverRaises", { AnyHashable($0.relaxedTailNeverRaises) }),
+        ("largeMembersAlign", { AnyHashable($0.largeMembersAlign) }),
+        ("childExtrasCountAgainstLeast", { AnyHashable($0.childExtrasCountAgainstLeast) }),
+        ("alignmentAloneIsExtra", { AnyHashable($0.alignmentAloneIsExtra) }),
+        ("emptyWindowsAreOptional", { AnyHashable($0.emptyWindowsAreOptional) }),
+        ("optionalEntriesCarryAlignment", { AnyHashable($0.optionalEntriesCarryAlignment) }),
+        ("dropsExtrasOfUnplaced", { AnyHashable($0.dropsExtrasOfUnplaced) }),
+        ("readsAbsentWindows", { AnyHashable($0.readsAbsentWindows) }),
+        ("rootBusResizeIsChecked", { AnyHashable($0.rootBusResizeIsChecked) }),
     ]
 
     /// The names of the switches in which two behaviours differ, in the order of their declaration.

@@ -178,7 +178,7 @@ extension TwinState {
     }
 }
 
-// Up to 6.17: with extras if all fit, else required parts, then single extras (`__assign_resources_sorted`).
+// Up to 6.14: with extras if all fit, else required parts, then single extras (`__assign_resources_sorted`).
 extension TwinState {
     private mutating func assignByType(
         _ list: inout [Ordered],
@@ -238,7 +238,7 @@ extension TwinState {
     }
 }
 
-// From 7.0: required and optional parts are told apart throughout (`__assign_resources_sorted`).
+// From 6.15: required and optional parts are told apart throughout (`__assign_resources_sorted`).
 extension TwinState {
     private mutating func assignSplit(
         _ list: inout [Ordered],
@@ -286,15 +286,17 @@ extension TwinState {
     /// `reassign_resources_sorted`: optional parts by themselves, newest first; what failed as required is not tried.
     private mutating func assignSplitExtras(_ list: [Ordered], _ extras: inout Extras) {
         let members = Set(list.map(\.resource))
-        for extra in extras.list.newestFirst where members.contains(extra.resource) {
+        for extra in extras.list.newestFirst {
             let resource = extra.resource
-            defer { extras.list.remove(resource) }
             let held = resources[resource]
-            if held.parent == none, held.size != 0, !isOptional(resource, of: extra.device) { continue }
+            let wouldFail = held.parent == none && held.size != 0 && !isOptional(resource, of: extra.device)
+            guard members.contains(resource) || behaviour.dropsExtrasOfUnplaced && wouldFail else { continue }
+            defer { extras.list.remove(resource) }
+            if wouldFail { continue }
             if held.parent == none {
                 resources[resource].setRange(extra.alignment, size: held.size &+ extra.extra)
                 _ = assign(resource, of: extra.device)
-            } else if extra.extra > 0 || held.start & (extra.alignment &- 1) != 0 {
+            } else if extra.extra > 0 || behaviour.alignmentAloneIsExtra && held.start & (extra.alignment &- 1) != 0 {
                 resources[resource].flags |= extra.flags & (Flag.startAlign | Flag.sizeAlign)
                 _ = reassign(resource, of: extra.device, extra: extra.extra, alignment: extra.alignment)
             }
@@ -303,7 +305,7 @@ extension TwinState {
 
     /// `reset_resource`: a failed window keeps what it asked for, anything else is wiped.
     private mutating func resetFailed(_ resource: Int32, of device: Int32) {
-        if isWindow(index(resource, of: device)) {
+        if behaviour.closedWindowsKeepFlags, isWindow(index(resource, of: device)) {
             resources[resource].flags |= Flag.unset
         } else {
             wipe(resource)

@@ -157,7 +157,7 @@ extension TwinState {
 
     private mutating func readIOWindow(_ bridge: Int32) {
         // A bridge without I/O window reads zero; older generations then see a window of the lowest 4 KiB.
-        guard facts[bridge].hasIOWindow || !behaviour.closedWindowsKeepFlags else { return }
+        guard facts[bridge].hasIOWindow || behaviour.readsAbsentWindows else { return }
         let held = registers[bridge]
         let type: UInt32 = facts[bridge].hasIO32 ? 1 : 0
         var base = UInt64(held.ioBase) << 8
@@ -189,7 +189,7 @@ extension TwinState {
     }
 
     private mutating func readPrefetchableWindow(_ bridge: Int32) {
-        guard facts[bridge].hasPrefetchWindow || !behaviour.closedWindowsKeepFlags else { return }
+        guard facts[bridge].hasPrefetchWindow || behaviour.readsAbsentWindows else { return }
         let held = registers[bridge]
         let wide = facts[bridge].hasPrefetch64
         var base = UInt64(held.prefetchBase) << 16

@@ -19,8 +19,8 @@ extension TwinState {
             || !showsExtendedCapabilities(device)
         {
             note(.refused(here, .invalid, "size exponent \(exponent) is not offered"))
-        } else if behaviour.resizeRelease == .identicalFlags {
-            resizeByFlags(device, bar: bar, exponent: exponent)
+        } else if behaviour.resizeRelease == .identicalFlags || behaviour.resizeRelease == .selectedWindowForGood {
+            resizeForGood(device, bar: bar, exponent: exponent)
         } else {
             resizeInWindow(device, bar: bar, exponent: exponent)
         }
@@ -68,10 +68,12 @@ extension TwinState {
         if buses[bus].bridge != none {
             done = selected ? reassignChain(bus, resource, &saved) : reassignByFlags(bus, resource, &saved)
         } else {
-            var extras = Extras.mandatory
-            var failures = Failures.unlisted
-            assignBus(bus, &extras, &failures)
-            done = saved.allSatisfy { resources[$0.resource].parent != none }
+            if behaviour.rootBusResizeIsChecked {
+                var extras = Extras.mandatory
+                var failures = Failures.unlisted
+                assignBus(bus, &extras, &failures)
+            }
+            done = saved.allSatisfy { resources[$0.resource].parent != none } || !behaviour.rootBusResizeIsChecked
         }
         if done { return }
         note(.refused(address(device), .noSpace, "no room for the new size; the old configuration is restored"))
@@ -141,7 +143,7 @@ extension TwinState {
             }
             bus = buses[bus].parent
         }
-        guard bridge != none else { return false }
+        guard bridge != none, behaviour.resizeRelease != .selectedWindowForGood || !saved.isEmpty else { return false }
         return assignReleased(below: bridge, saved, relevant: type & Flag.windowBits)
     }
 
@@ -166,13 +168,22 @@ extension TwinState {
         return true
     }
 
-    /// The original form: BARs of equal flags are released first, and a failure leaves them to the last assignment.
-    private mutating func resizeByFlags(_ device: Int32, bar: Int, exponent: Int) {
+    /// The original form: BARs are released first, and a failure leaves them to the last assignment.
+    private mutating func resizeForGood(_ device: Int32, bar: Int, exponent: Int) {
         let first = facts[device].firstResource
         let resource = first &+ Int32(bar)
         let flags = resources[resource].flags
-        for other in first..<(first &+ 6) where resources[other].end != 0 && resources[other].flags == flags {
-            releasePlace(other, of: device)
+        let bus = devices[device].bus
+        let selected = behaviour.resizeRelease == .selectedWindowForGood
+        if selected {
+            let window = selectWindow(bus, for: resource)
+            guard window != none else { return note(.refused(address(device), .invalid, "no window for the BAR")) }
+            for other in first..<(first &+ min(facts[device].resourceCount, 13))
+            where selectWindow(bus, for: other) == window { releasePlace(other, of: device) }
+        } else {
+            for other in first..<(first &+ 6) where resources[other].end != 0 && resources[other].flags == flags {
+                releasePlace(other, of: device)
+            }
         }
         guard resources[resource].flags & Flag.unset != 0 else {
             return note(.refused(address(device), .busy, "the BAR is still assigned"))
@@ -180,12 +191,15 @@ extension TwinState {
         let old = self.exponent(device, bar: bar)
         setResizable(device, bar: bar, exponent: exponent)
         resources[resource].setRange(resources[resource].start, size: 1 << UInt64(20 + exponent))
-        let bus = devices[device].bus
         guard buses[bus].bridge != none else { return }
         var saved: [Request] = []
-        if reassignByFlags(bus, resource, &saved) { return }
+        if selected ? reassignChain(bus, resource, &saved) : reassignByFlags(bus, resource, &saved) { return }
         note(.refused(address(device), .noSpace, "no room for the new size"))
         for request in saved.reversed() {
+            if selected, resources[request.resource].parent != none {
+                releaseChildren(of: request.resource)
+                releasePlace(request.resource, of: request.device)
+            }
             restore(request)
             _ = claim(request.resource, of: request.device)
             if devices[request.device].subordinate != none { programBridge(devices[request.device].subordinate) }

@@ -11,6 +11,24 @@ struct Extras {
     static var listed: Extras { Extras(isListed: true) }
 }
 
+/// What the members of a memory window add up to.
+struct MemorySums {
+    /// The required bytes, each member at least its alignment.
+    var total: UInt64
+    /// The optional bytes of the members.
+    var childExtra: UInt64
+    /// The largest alignment of what is optional.
+    var extraAlignment: UInt64
+    var orders: AlignmentOrders
+
+    init(_ total: UInt64, _ childExtra: UInt64, _ extraAlignment: UInt64, _ orders: AlignmentOrders) {
+        self.total = total
+        self.childExtra = childExtra
+        self.extraAlignment = extraAlignment
+        self.orders = orders
+    }
+}
+
 // Sizes of bridge windows (drivers/pci/setup-bus.c): what both generations share.
 extension TwinState {
     /// `__pci_bus_size_bridges`: sizes the windows of every bridge below a bus, then those of the bus's own bridge.
@@ -117,7 +135,7 @@ extension TwinState {
         let index = index(resource, of: device)
         if isVFBAR(index) { return true }
         if index == 6 { return resources[resource].flags & Flag.romEnable == 0 }
-        return isWindow(index) && resources[resource].size == 0
+        return behaviour.emptyWindowsAreOptional && isWindow(index) && resources[resource].size == 0
     }
 
     /// `pbus_size_io`: the I/O window; never smaller than the size it carries.
@@ -161,6 +179,66 @@ extension TwinState {
         finish(window, of: bridge, required, generous, alignment, extraAlignment: alignment, &extras)
     }
 
+    /// The last part of `pbus_size_mem`: required and generous size and the alignment, rounded as the generation does.
+    ///
+    /// `hasRoom` tells whether a size with an alignment fits into what the windows above have left.
+    mutating func finishMemory(
+        _ window: Int32,
+        on bus: Int32,
+        _ sums: MemorySums,
+        extra: UInt64,
+        _ extras: inout Extras,
+        hasRoom: (TwinState, UInt64, UInt64) -> Bool
+    ) {
+        let granularity = windowAlignment(bus, resources[window].flags)
+        let old = behaviour.oldWindowSizeIsLowerBound && resources[window].size != 1 ? resources[window].size : 0
+        let least = max(sums.total, extras.isListed ? 0 : extra)
+        func relaxed(_ alignment: UInt64) -> UInt64 {
+            let whole = max(1 << (UInt64(sums.orders.highest) + 20), granularity)
+            return behaviour.relaxedTailNeverRaises ? min(alignment, whole) : whole
+        }
+        var alignment = max(
+            behaviour.headAlignment ? sums.orders.headAlignment : sums.orders.halvedAlignment,
+            granularity
+        )
+        var required = Word.align(max(least, old), behaviour.headAlignment ? granularity : alignment)
+        var extraAlignment = sums.extraAlignment
+        if !behaviour.relaxedTailForExtras, !behaviour.headAlignment { extraAlignment = max(alignment, extraAlignment) }
+        if behaviour.closedWindowsKeepFlags, required != 0 {
+            resources[window].setRange(alignment, size: required)
+            resources[window].flags &= ~Flag.disabled
+        }
+        if behaviour.relaxedTail, required != 0,
+            !hasRoom(self, required, behaviour.relaxedTailForExtras ? alignment : extraAlignment)
+        {
+            alignment = relaxed(alignment)
+            required = Word.align(max(least, old), granularity)
+            if behaviour.closedWindowsKeepFlags { resources[window].setRange(alignment, size: required) }
+        }
+        var generous = required
+        if extras.isListed, extra > 0 || sums.childExtra > 0 {
+            extraAlignment = max(alignment, extraAlignment)
+            let wanted =
+                behaviour.childExtrasCountAgainstLeast
+                ? max(least &+ sums.childExtra, extra) : max(least, extra) &+ sums.childExtra
+            generous = Word.align(max(wanted, old), behaviour.headAlignment ? granularity : extraAlignment)
+            if behaviour.relaxedTailForExtras, behaviour.relaxedTail, generous != 0,
+                !hasRoom(self, generous, extraAlignment)
+            {
+                alignment = relaxed(alignment)
+                generous = Word.align(max(wanted, old), granularity)
+            }
+        }
+        finish(window, of: buses[bus].bridge, required, generous, alignment, extraAlignment: extraAlignment, &extras)
+    }
+
+    /// Whether a claimed window has a gap for a size with an alignment (`find_resource_space`).
+    func hasRoom(in window: Int32, _ size: UInt64, _ alignment: UInt64) -> Bool {
+        guard resources[window].size >= size else { return false }
+        let constraint = PlaceConstraint(minimum: 0, maximum: .max, alignment: alignment, appliesRules: false)
+        return findPlace(in: window, old: none, flags: 0, size: size, constraint) != nil
+    }
+
     /// Writes a computed size into a window and lists what is optional of it.
     mutating func finish(
         _ window: Int32,
@@ -182,7 +260,7 @@ extension TwinState {
         resources[window].setRange(alignment, size: required)
         resources[window].flags |= Flag.startAlign
         let isMemory = resources[window].flags & Flag.memory != 0
-        let onlyAlignment = behaviour.optionalSplit && isMemory && extraAlignment > alignment
+        let onlyAlignment = behaviour.alignmentAloneIsExtra && isMemory && extraAlignment > alignment
         guard extras.isListed, generous > required || onlyAlignment else { return }
         if behaviour.closedWindowsKeepFlags { resources[window].flags &= ~Flag.disabled }
         let extra = generous > required ? generous &- required : 0

@@ -51,7 +51,6 @@ extension TwinState {
 
     /// `pbus_size_mem`: false when the bus has no window of the kind.
     private mutating func size(_ bus: Int32, _ members: Members, extra: UInt64, _ extras: inout Extras) -> Bool {
-        let bridge = buses[bus].bridge
         let window = findWindow(bus, mask: members.mask | Flag.prefetch, type: members.types.0)
         guard window != none else { return false }
         guard resources[window].parent == none else { return true }
@@ -69,6 +68,12 @@ extension TwinState {
                 else { continue }
                 let size = held.size
                 let alignment = alignment(resource, of: device)
+                if behaviour.optionalSplit, extras.isListed, isOptional(resource, of: device) {
+                    extraAlignment = max(extraAlignment, alignment)
+                    extras.list.add(makeRequest(resource, device, extra: 0))
+                    childExtra &+= size
+                    continue
+                }
                 if extras.isListed, isVFBAR(index(resource, of: device)) {
                     // VF BARs are wholly optional.
                     extraAlignment = max(extraAlignment, alignment)
@@ -93,24 +98,11 @@ extension TwinState {
             }
             device = devices[device].next
         }
-        let granularity = windowAlignment(bus, resources[window].flags)
-        let old = behaviour.oldWindowSizeIsLowerBound && resources[window].size != 1 ? resources[window].size : 0
-        let least = extras.isListed ? 0 : extra
-        var alignment = max(orders.halvedAlignment, granularity)
-        var required = Word.align(max(max(total, least), old), alignment)
-        extraAlignment = max(alignment, extraAlignment)
-        if behaviour.relaxedTail, required != 0,
-            !hasRoomAbove(bus, mask: members.mask | Flag.prefetch, type: members.types.0, required, extraAlignment)
-        {
-            alignment = max(1 << (UInt64(orders.highest) + 20), granularity)
-            required = Word.align(max(max(total, least), old), granularity)
+        let mask = members.mask | Flag.prefetch
+        let type = members.types.0
+        finishMemory(window, on: bus, MemorySums(total, childExtra, extraAlignment, orders), extra: extra, &extras) {
+            $0.hasRoomAbove(bus, mask: mask, type: type, $1, $2)
         }
-        var generous = required
-        if extras.isListed, extra > 0 || childExtra > 0 {
-            let wanted = max(max(total, least), extra) &+ childExtra
-            generous = Word.align(max(wanted, old), extraAlignment)
-        }
-        finish(window, of: bridge, required, generous, alignment, extraAlignment: extraAlignment, &extras)
         return true
     }
 
@@ -129,14 +121,7 @@ extension TwinState {
                 guard window != none, resources[window].parent != none, resources[window].flags & mask == type else {
                     continue
                 }
-                guard resources[window].size >= size else { return false }
-                let constraint = PlaceConstraint(
-                    minimum: 0,
-                    maximum: .max,
-                    alignment: alignment,
-                    appliesRules: false
-                )
-                return findPlace(in: window, old: none, flags: 0, size: size, constraint) != nil
+                return hasRoom(in: window, size, alignment)
             }
             above = buses[above].parent
         }

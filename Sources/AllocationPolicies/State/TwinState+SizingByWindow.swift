@@ -2,7 +2,7 @@
 
 internal import PCITopology
 
-// Memory windows as kernels from 7.0 size them: each request belongs to one window, sizes are rounded to 1 MiB.
+// Memory windows as kernels from 6.18 size them: each request belongs to one window.
 extension TwinState {
     /// The prefetchable window if there is one, then the other.
     mutating func sizeMemoryByWindow(
@@ -21,7 +21,6 @@ extension TwinState {
 
     /// `pbus_size_mem`.
     private mutating func size(_ bus: Int32, _ window: Int32, extra: UInt64, _ extras: inout Extras) {
-        let bridge = buses[bus].bridge
         guard resources[window].parent == none else { return }
         var orders = AlignmentOrders()
         var total: UInt64 = 0
@@ -44,25 +43,27 @@ extension TwinState {
                     }
                     let size = resources[resource].size
                     total &+= max(size, alignment)
-                    orders.note(order, size <= alignment ? alignment : 0)
+                    orders.note(order, behaviour.largeMembersAlign || size <= alignment ? alignment : 0)
                 }
             }
             device = devices[device].next
         }
-        let granularity = windowAlignment(bus, resources[window].flags)
-        let alignment = max(behaviour.headAlignment ? orders.headAlignment : orders.halvedAlignment, granularity)
-        let old = behaviour.oldWindowSizeIsLowerBound && resources[window].size != 1 ? resources[window].size : 0
-        let required = Word.align(max(max(total, extras.isListed ? 0 : extra), old), granularity)
-        if required != 0 {
-            resources[window].setRange(alignment, size: required)
-            resources[window].flags &= ~Flag.disabled
+        finishMemory(window, on: bus, MemorySums(total, childExtra, extraAlignment, orders), extra: extra, &extras) {
+            $0.hasRoomAbove(bus, window, $1, $2)
         }
-        var generous: UInt64 = 0
-        if extras.isListed, extra > 0 || childExtra > 0 {
-            extraAlignment = max(alignment, extraAlignment)
-            generous = Word.align(max(max(total, extra) &+ childExtra, old), granularity)
+    }
+
+    /// `pbus_upstream_space_available` from 6.18: whether the nearest claimed window that this one belongs to has room.
+    private func hasRoomAbove(_ bus: Int32, _ window: Int32, _ size: UInt64, _ alignment: UInt64) -> Bool {
+        var above = buses[bus].parent
+        var window = window
+        while above != none, !buses[above].isRoot {
+            window = selectWindow(above, for: window)
+            guard window != none else { return false }
+            if resources[window].parent != none { return hasRoom(in: window, size, alignment) }
+            above = buses[above].parent
         }
-        finish(window, of: bridge, required, generous, alignment, extraAlignment: extraAlignment, &extras)
+        return true
     }
 
     /// `pdev_resource_should_fit`: has flags, no place, may move, and is no closed window.
@@ -84,6 +85,12 @@ extension TwinState {
         guard extras.isListed else { return false }
         let size = resources[resource].size
         let isOptional = isOptional(resource, of: device)
+        if isOptional, !behaviour.optionalEntriesCarryAlignment {
+            extras.list.add(makeRequest(resource, device, extra: 0))
+            childExtra &+= size
+            extraAlignment = max(extraAlignment, alignment)
+            return true
+        }
         var isListed = false
         if isWindow(index(resource, of: device)), let entry = extras.list.find(resource) {
             childExtra &+= entry.extra
