@@ -79,7 +79,7 @@ let package = Package(
             name: "pci-rebalance",
             dependencies: [
                 "PCITopology", "LibPCIBridge", "ResourceSolver", "AllocationPolicies", "RebalancePlanner",
-                "PlanExecutor", "PolicyPictures",
+                "PlanExecutor", "CPlanExecutor", "PolicyPictures",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift

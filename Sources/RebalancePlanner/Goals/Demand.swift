@@ -110,7 +110,7 @@ struct FreeRoom {
         var sum: UInt64 = 0
         var hasBlock = false
         for block in blocks {
-            sum = sum.addingReportingOverflow(block.clampedSize).partialValue
+            sum = sum.saturatingAdd(block.clampedSize)
             let (start, overflow) = block.first.addingReportingOverflow(power - 1)
             let aligned = start & ~(power - 1)
             if !overflow, aligned <= block.last, block.last - aligned >= power - 1 { hasBlock = true }

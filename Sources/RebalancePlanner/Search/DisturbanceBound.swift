@@ -194,7 +194,7 @@ struct DisturbanceBound {
                 let b = problem.bridges.firstIndex(where: { $0.device == position })
             else { continue }
             let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
-            let size = (bytes + granule - 1) & ~(granule - 1)
+            let size = alignUpClamped(bytes, granule)
             problem.requests.append(
                 Problem.Request(
                     key: 1 << 60 | UInt64(n),
