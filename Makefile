@@ -14,6 +14,7 @@ DATADIR ?= $(PREFIX)/share
 SYSCONFDIR ?= /etc
 UDEVDIR ?= /lib/udev
 UNITDIR ?= /lib/systemd/system
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
@@ -230,6 +231,7 @@ install: build
 	install -d $(DESTDIR)$(UDEVDIR)/rules.d $(DESTDIR)$(UNITDIR)
 	install -m 644 Packaging/udev/70-pci-rebalance.rules $(DESTDIR)$(UDEVDIR)/rules.d/
 	install -m 644 Packaging/systemd/*.service $(DESTDIR)$(UNITDIR)/
+	install -D -m 644 Packaging/tmpfiles.d/pci-rebalance.conf $(DESTDIR)$(TMPFILESDIR)/pci-rebalance.conf
 	sed -i 's|^ExecStart=/usr/sbin/|ExecStart=$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/pci-rebalance*.service
 	install -d $(DESTDIR)$(DATADIR)/doc/pci-rebalance/examples
 	install -m 644 Packaging/policy/policy-example.json $(DESTDIR)$(DATADIR)/doc/pci-rebalance/examples/

@@ -76,7 +76,7 @@ let package = Package(
             name: "pci-rebalance",
             dependencies: [
                 "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner", "PlanExecutor",
-                "PolicyPictures",
+                "CPlanExecutor", "PolicyPictures",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift

@@ -217,8 +217,7 @@ extension LinuxTwin {
         held.isPhysicalFunction = facts.totalVFs > 0
         state.devices[device] = held
         if held.isPhysicalFunction {
-            let last = state.vfRoutingID(device, number: Int32(facts.totalVFs) - 1)
-            state.devices[device].maxVFBus = Int32(state.buses[bus].number) + last >> 8
+            state.devices[device].maxVFBus = state.highestVFBus(device)
         }
         let last = state.buses[bus].lastDevice
         state.devices[device].previous = last

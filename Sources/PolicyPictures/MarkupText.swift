@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import PCITopology
+
 /// Text under construction in SVG or HTML.
 struct MarkupText {
     private(set) var text = ""
@@ -32,7 +34,7 @@ struct MarkupText {
             case "\"": result += "&quot;"
             case "'": result += "&#39;"
             default:
-                if scalar.value < 0x20 || scalar.value == 0x7f || scalar.value == 0xfffe || scalar.value == 0xffff {
+                if scalar.isControl {
                     result += " "
                 } else {
                     result.unicodeScalars.append(scalar)

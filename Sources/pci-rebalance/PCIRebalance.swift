@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import CPlanExecutor
+import LibPCIBridge
 
 /// The command and its sub-commands.
 @main
@@ -22,17 +24,60 @@ struct PCIRebalance: ParsableCommand {
         ]
     )
 
+    /// Without a command there is nothing to do.
+    func run() throws {
+        Diagnostics.text(Self.helpMessage(columns: StandardOutput.columns) + "\n")
+        throw CommandEnd(.usage, "expected a command, found none")
+    }
+
     /// Parses, runs, and turns what was thrown into the documented exit status.
     static func main() {
-        StandardOutput.ignoreClosedPipe()
+        StandardOutput.ignoreFailedWrites()
+        let arguments = ProcessArguments.given
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(arguments)
             try command.run()
         } catch let end as CommandEnd {
             if let message = end.message { Diagnostics.error(message) }
             StandardOutput.exit(end.status)
         } catch {
-            exit(withError: error)
+            end(error, arguments)
         }
+    }
+
+    /// Ends with what the parser has to say: help and versions on standard output, everything else on standard error.
+    private static func end(_ error: any Error, _ arguments: [String]) -> Never {
+        let isClean = exitCode(for: error).isSuccess
+        let text = fullMessage(for: error, columns: StandardOutput.columns)
+        if isClean {
+            // A reader that is gone is success.
+            try? StandardOutput.write(text + "\n")
+            StandardOutput.exit(.success)
+        }
+        var message = text
+        if let word = arguments.first, !word.hasPrefix("-") {
+            let names = configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
+            if !names.contains(word), let meant = Spelling.nearest(to: word, among: names) {
+                message = "Error: Unknown command '\(word)'. Did you mean '\(meant)'?\n" + usageLines(of: text)
+            }
+        }
+        Diagnostics.text(message + "\n")
+        StandardOutput.exit(.usage)
+    }
+
+    private static func usageLines(of text: String) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false).drop { !$0.hasPrefix("Usage:") }
+            .joined(separator: "\n")
+    }
+}
+
+/// The arguments that the process was given, without its name.
+enum ProcessArguments {
+    /// As the C library handed them over at the start: Swift's own list comes from /proc, which an initramfs or a chroot
+    /// may not have.
+    static var given: [String] {
+        var count: Int32 = 0
+        guard let list = process_arguments(&count) else { return Array(CommandLine.arguments.dropFirst()) }
+        return (1..<max(1, Int(count))).compactMap { list[$0].map { String(cString: $0) } }
     }
 }

@@ -204,14 +204,30 @@ extension TwinState {
             resources[resource].setRange(resources[resource].start, size: resources[resource].size &* total)
         }
         devices[device].isPhysicalFunction = true
-        // The highest bus over every possible NumVFs; offset and stride are taken as constant.
-        let last = vfRoutingID(device, number: Int32(total) - 1)
-        devices[device].maxVFBus = Int32(buses[bus].number) + last >> 8
+        devices[device].maxVFBus = highestVFBus(device)
     }
 
-    /// Devfn of a VF counted from its physical function's bus; the bits above 8 count buses.
+    /// The highest bus over every possible NumVFs (`compute_max_vf_buses`); offset and stride are taken as constant.
+    ///
+    /// The kernel keeps it in 8 bits: of a card whose offset and stride lead beyond bus 255 the rest of the number counts.
+    func highestVFBus(_ device: Int32) -> Int32 {
+        let total = Int(facts[device].totalVFs)
+        let devfn = Int(devices[device].devfn)
+        guard total > 0 else { return 0 }
+        let last = devfn + Int(facts[device].vfOffset) + Int(facts[device].vfStride) * (total - 1)
+        let bus = Int(buses[devices[device].bus].number)
+        if bus + last >> 8 <= 0xff { return Int32(bus + last >> 8) }
+        var highest: Int32 = 0
+        for number in (0..<total).reversed() {
+            let reached = Int32(bus) &+ vfRoutingID(device, number: Int32(number)) >> 8
+            if reached > highest { highest = reached & 0xff }
+        }
+        return highest
+    }
+
+    /// Devfn of a VF counted from its physical function's bus; the bits above 8 count buses. The kernel's sum has 32 bits.
     func vfRoutingID(_ device: Int32, number: Int32) -> Int32 {
-        Int32(devices[device].devfn) + Int32(facts[device].vfOffset) + Int32(facts[device].vfStride) * number
+        Int32(devices[device].devfn) &+ Int32(facts[device].vfOffset) &+ Int32(facts[device].vfStride) &* number
     }
 
     private mutating func link(_ device: Int32, to bus: Int32) {

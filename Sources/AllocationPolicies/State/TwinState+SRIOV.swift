@@ -23,10 +23,12 @@ extension TwinState {
             return note(.refused(address(device), .noMemory, "not enough MMIO resources for SR-IOV"))
         }
         let bus = devices[device].bus
-        let last = Int32(buses[bus].number) + vfRoutingID(device, number: Int32(number) - 1) >> 8
-        guard UInt64(last) <= resources[buses[bus].numbers].end else {
+        let last = Int32(buses[bus].number) &+ vfRoutingID(device, number: Int32(number) - 1) >> 8
+        // A sum that has become negative is a very large number to the comparison.
+        guard UInt64(bitPattern: Int64(last)) <= resources[buses[bus].numbers].end else {
+            let name = bareHex(UInt64(UInt32(bitPattern: last)), width: 2)
             return note(
-                .refused(address(device), .noMemory, "bus \(bareHex(UInt64(last), width: 2)) is out of the bus range")
+                .refused(address(device), .noMemory, "bus \(name) is out of the bus range")
             )
         }
         guard enableResources(device, mask: 0x3f << 7) else {

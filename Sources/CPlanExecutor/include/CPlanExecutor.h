@@ -38,4 +38,7 @@ int is_in_memory(int fd);
 /* Sends one datagram to the socket at `path` without waiting; 0 or an error number. */
 int send_datagram(const char *path, const void *bytes, size_t count);
 
+/* The arguments of the process, its name among them, as the C library handed them over; NULL when it did not. */
+char **process_arguments(int *count);
+
 #endif

@@ -7,6 +7,7 @@ public struct TopologyAssembler {
     private let record: MachineRecord
     private let log: KernelLogFacts
     private let memory: IomemText?
+    private let memoryUse: MemoryUse
     private let io: IomemText?
     private var gaps: [ReadingGap]
 
@@ -15,6 +16,7 @@ public struct TopologyAssembler {
         self.record = record
         log = KernelLogFacts(record.kernelLog ?? [])
         memory = record.iomem.map { IomemText($0) }
+        memoryUse = MemoryUse(memory)
         io = record.ioports.map { IomemText(bytes: Array($0.utf8)) }
         gaps = record.gaps
     }
@@ -164,7 +166,7 @@ public struct TopologyAssembler {
             isUntrusted: f.isUntrusted,
             slot: slots[slotAddress],
             enabledVFs: f.enabledVFs,
-            evidence: UseWeights.basic(of: f, isBridge: isBridge) + f.use
+            evidence: UseWeights.basic(of: f, isBridge: isBridge) + memoryUse.evidence(for: f) + f.use
         )
     }
 

@@ -347,11 +347,14 @@ public struct BootWords: Hashable, Sendable {
                 note(.overridden, word, "is taken back by hpmemsize, which comes later and sets both sizes")
             }
         }
+        var lastWithValue: [String: Int] = [:]
         for (i, word) in words.enumerated() where word.parameter == "pci" && word.value != nil {
-            let later = words.dropFirst(i + 1).contains {
-                $0.parameter == "pci" && $0.name == word.name && $0.value != nil
+            lastWithValue[word.name] = i
+        }
+        for (i, word) in words.enumerated() where word.parameter == "pci" && word.value != nil {
+            if let last = lastWithValue[word.name], last > i {
+                note(.overridden, word, "is taken back by a later \(word.name)")
             }
-            if later { note(.overridden, word, "is taken back by a later \(word.name)") }
         }
     }
 
@@ -425,16 +428,21 @@ public struct BootWords: Hashable, Sendable {
 }
 
 extension BootWords {
-    /// The result as text: one line for each word, and what is wrong with it.
+    /// The result as text: one line for each word, and what is wrong with it; a word that stands there several times, and
+    /// what is said of it, is written once.
     /// - Returns: lines without line feeds.
+    /// - Complexity: O(number of words).
     public func lines() -> [String] {
         guard !words.isEmpty else { return ["no word about PCI on the command line"] }
+        let findings = Dictionary(grouping: findings, by: \.word)
         var result: [String] = []
-        for word in words {
-            let own = findings.filter { $0.word == word }
+        var written: Set<Word> = []
+        for word in words where written.insert(word).inserted {
+            let own = findings[word] ?? []
             let front = word.parameter == "pci" ? "pci=" : ""
             if own.isEmpty { result.append("ok       \(front)\(word.text)") }
-            for finding in own {
+            var said: Set<Finding> = []
+            for finding in own where said.insert(finding).inserted {
                 result.append("\(finding.code.rawValue): \(front)\(word.text) \(finding.detail)")
                 if let suggestion = finding.suggestion { result.append("         write: \(suggestion)") }
             }

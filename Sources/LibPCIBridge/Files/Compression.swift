@@ -20,7 +20,7 @@ enum Compression: String, CaseIterable {
     }
 
     /// The most bytes that come out.
-    static let limit = 512 << 20
+    static let limit = RecordedInput.maximumArchiveSize
 
     /// `bytes` without the compression, by the program of that name in the system's directories.
     ///

@@ -93,7 +93,7 @@ struct Directory: ~Copyable {
         return name.withUTF8Buffer { utf8 in
             utf8.withMemoryRebound(to: CChar.self) { text -> UnsafeBufferPointer<UInt8>? in
                 guard let pointer = text.baseAddress else { return nil }
-                return scratch.read(openat(descriptor, pointer, O_RDONLY | O_CLOEXEC))
+                return scratch.read(openFile(pointer, in: descriptor))
             }
         }
     }
@@ -101,7 +101,7 @@ struct Directory: ~Copyable {
     /// Reads the file `name` into `scratch`, as `read(_:_:)` with a name that is not known beforehand.
     func read(named name: String, _ scratch: Scratch) -> UnsafeBufferPointer<UInt8>? {
         if let member { return scratch.take(member.archive.contents(name, from: member.path)) }
-        return scratch.read(openat(descriptor, name, O_RDONLY | O_CLOEXEC))
+        return scratch.read(openFile(name, in: descriptor))
     }
 
     /// The whole file `name`, up to `limit` bytes, or nil.
@@ -110,7 +110,7 @@ struct Directory: ~Copyable {
             let bytes = member.archive.contents(name, from: member.path)
             return bytes?.count ?? 0 <= limit ? bytes : nil
         }
-        let fd = openat(descriptor, name, O_RDONLY | O_CLOEXEC)
+        let fd = openFile(name, in: descriptor)
         guard fd >= 0 else { return nil }
         defer { close(fd) }
         return readAll(fd, limit: limit)
@@ -179,6 +179,29 @@ final class Scratch {
     }
 }
 
+/// Opens the regular file `name` in a directory; -1 with errno set for anything else.
+///
+/// A tree that somebody hands over may hold pipes, which would be waited for, and devices, which would be read.
+private func openFile(_ name: UnsafePointer<CChar>, in directory: Int32) -> Int32 {
+    let descriptor = openat(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+    guard descriptor >= 0 else { return -1 }
+    var status = stat()
+    if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG { return descriptor }
+    close(descriptor)
+    errno = EINVAL
+    return -1
+}
+
+/// Opens what a user named as an input: a file, a device, or a pipe. A pipe to which nobody writes ends at once.
+/// - Returns: a descriptor that waits for what is not there yet, or -1 with errno set.
+func openInput(_ path: String) -> Int32 {
+    let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+    guard descriptor >= 0 else { return -1 }
+    let flags = fcntl(descriptor, F_GETFL)
+    if flags >= 0 { _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK) }
+    return descriptor
+}
+
 /// Reads `descriptor` to its end, or nil on an error or beyond `limit` bytes.
 func readAll(_ descriptor: Int32, limit: Int) -> [UInt8]? {
     var bytes: [UInt8] = []
@@ -206,7 +229,7 @@ func readAll(_ descriptor: Int32, limit: Int) -> [UInt8]? {
 /// The bytes of the file at `path`.
 /// - Throws: `ReadError` when it cannot be read, or is longer than `limit` bytes.
 func fileBytes(_ path: String, limit: Int) throws(ReadError) -> [UInt8] {
-    let fd = open(path, O_RDONLY | O_CLOEXEC)
+    let fd = openInput(path)
     guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
     defer { close(fd) }
     guard let bytes = readAll(fd, limit: limit) else {

@@ -58,12 +58,12 @@ public struct Evidence: Hashable, Sendable {
             kind = .text(recogniser.name)
             return
         }
-        throw ReadError(.badInput, path: path, "\(path) is nothing that can be read: \(Self.guess(head))")
+        throw ReadError(.badInput, path: path, "\(path) is not in a recognised format: \(Self.guess(head))")
     }
 
     /// The first bytes of a file.
     static func head(of path: String) throws(ReadError) -> [UInt8] {
-        let fd = open(path, O_RDONLY | O_CLOEXEC)
+        let fd = openInput(path)
         guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
         let scratch = Scratch()
         let head = scratch.read(fd).map { Array($0) }

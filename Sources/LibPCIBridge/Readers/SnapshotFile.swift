@@ -34,49 +34,10 @@ public struct SnapshotFile: Sendable {
         error.description.contains(path) ? error.description : "\(path): \(error.description)"
     }
 
-    /// Writes the record.
-    ///
-    /// A regular file is replaced in one step, readable by its owner only: a record names devices and their use. What is
-    /// no regular file (a pipe, a terminal, a symbolic link like /dev/stdout) is written to as it is.
+    /// Writes the record, readable by its owner only: it names devices and their use. See `OutputFile`.
     /// - Throws: `ReadError` when the file cannot be written.
     public func write(_ record: MachineRecord) throws(ReadError) {
-        let bytes = try Self.encode(record)
-        var status = stat()
-        if lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
-            let fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
-            guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
-            defer { close(fd) }
-            try Self.writeAll(bytes, to: fd, path)
-            return
-        }
-        var template = Array((path + ".XXXXXX").utf8CString)
-        let fd = mkstemp(&template)
-        guard fd >= 0 else { throw .system(errno, path: path, doing: "create") }
-        do throws(ReadError) {
-            defer { close(fd) }
-            try Self.writeAll(bytes, to: fd, path)
-            guard fsync(fd) == 0 || errno == EINVAL else { throw .system(errno, path: path, doing: "write") }
-        } catch {
-            unlink(template)
-            throw error
-        }
-        guard rename(template, path) == 0 else {
-            let number = errno
-            unlink(template)
-            throw .system(number, path: path, doing: "replace")
-        }
-    }
-
-    private static func writeAll(_ bytes: [UInt8], to fd: Int32, _ path: String) throws(ReadError) {
-        var written = 0
-        while written < bytes.count {
-            let n = bytes.withUnsafeBytes { b in
-                b.baseAddress.map { Glibc.write(fd, $0 + written, bytes.count - written) } ?? -1
-            }
-            if n < 0, errno == EINTR { continue }
-            guard n > 0 else { throw .system(errno, path: path, doing: "write") }
-            written += n
-        }
+        try OutputFile.write(try Self.encode(record), to: path, privacy: .owner)
     }
 
     private struct Document: Codable {

@@ -18,7 +18,9 @@ public struct RecordedInput: Sendable {
     /// The largest text that is read, in bytes.
     public static let maximumTextSize = 64 << 20
     /// The largest compressed file or archive that is read, in bytes.
-    public static let maximumArchiveSize = 256 << 20
+    ///
+    /// It stands in memory with its members beside it: twice the size, 256 MiB.
+    public static let maximumArchiveSize = 128 << 20
 
     /// Reads `paths` in their order; `-` is standard input. At most one snapshot or tree of sysfs may be among them; where
     /// several texts speak of the same, the first counts.
@@ -106,7 +108,10 @@ public struct RecordedInput: Sendable {
         if path != "-", case .directory = FileKind(path) {
             return [Part(kind: "sysfs", content: .record(try SysfsDirectoryReader(path: path).read()))]
         }
-        let head = path == "-" ? nil : try Evidence.head(of: path)
+        // What comes through a pipe comes once.
+        var isPipe = path == "-"
+        if case .other = FileKind(path) { isPipe = true }
+        let head = isPipe ? nil : try Evidence.head(of: path)
         if let head, Compression(head) == nil, !Archive.isArchive(head[...]) {
             let isRecord = Evidence.looksLikeSnapshot(head) || ReportFile.isReport(head)
             return [try part(try bytes(of: path, limit: isRecord ? maximumArchiveSize : maximumTextSize), path)]
@@ -167,7 +172,7 @@ public struct RecordedInput: Sendable {
         guard bytes.count <= maximumTextSize else { throw tooLarge(path, maximumTextSize) }
         let evidence = TextEvidence(bytes: bytes)
         guard !evidence.isEmpty else {
-            throw ReadError(.badInput, path: path, "\(path) is nothing that can be read: \(Evidence.guess(bytes))")
+            throw ReadError(.badInput, path: path, "\(path) is not in a recognised format: \(Evidence.guess(bytes))")
         }
         return Part(kind: evidence.kinds.joined(separator: "+"), content: .texts(evidence))
     }
@@ -185,12 +190,12 @@ public struct RecordedInput: Sendable {
     }
 
     private static func tooLarge(_ path: String, _ limit: Int) -> ReadError {
-        ReadError(.badInput, path: path, "\(path) is too large: expected at most \(limit >> 20) MiB of text")
+        ReadError(.badInput, path: path, "\(path) is too large: expected at most \(limit >> 20) MiB")
     }
 
     /// The bytes of a file or of standard input.
     static func bytes(of path: String, limit: Int = maximumTextSize) throws(ReadError) -> [UInt8] {
-        let descriptor = path == "-" ? 0 : open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = path == "-" ? 0 : openInput(path)
         guard descriptor >= 0 else { throw ReadError.system(errno, path: path, doing: "open") }
         defer { if path != "-" { close(descriptor) } }
         var result: [UInt8] = []

@@ -2,7 +2,8 @@
 
 internal import PCITopology
 
-/// Processes that hold device nodes: VFIO groups, displays, GPUs, raw disks.
+/// Processes that hold devices: VFIO groups, displays, GPUs, raw disks, UIO, BARs mapped from sysfs, and every other node
+/// whose class leads to a function.
 ///
 /// The list of descriptors of every process is the only place that tells; it takes root. Without it a function bound to
 /// vfio-pci counts as held.
@@ -25,6 +26,8 @@ enum DeviceHolders {
                 BlockUse.addChain(name, block, .vital("open", "\(node) is held by \(holder)"), &findings)
             }
         }
+        mapped(scan, sysfs, &findings)
+        nodes(scan, sysfs, &findings)
         if !scan.isComplete {
             findings.gap(
                 "holders-unseen",
@@ -38,6 +41,8 @@ enum DeviceHolders {
     private struct Scan {
         /// The first holder of each node: `qemu-system-x86 (1234)`.
         var byNode: [String: String] = [:]
+        /// The first holder of each `resourceN` of sysfs, open or mapped, by path.
+        var byResource: [String: String] = [:]
         /// Whether every process could be looked at.
         var isComplete = true
 
@@ -49,17 +54,38 @@ enum DeviceHolders {
                     if let directory = Directory(in: proc, name: process), directory.has("fd") { isComplete = false }
                     continue
                 }
-                for descriptor in descriptors.names() {
-                    guard let node = descriptors.link(descriptor), Self.matters(node), byNode[node] == nil else {
-                        continue
-                    }
+                func holder() -> String {
                     var name = "process"
                     if let directory = Directory(in: proc, name: process) {
                         name = directory.text("comm", scratch) ?? name
                     }
-                    byNode[node] = "\(name) (\(process))"
+                    return "\(name) (\(process))"
+                }
+                for descriptor in descriptors.names() {
+                    guard let node = descriptors.link(descriptor) else { continue }
+                    if Self.isResource(node) {
+                        if byResource[node] == nil { byResource[node] = holder() }
+                    } else if Self.matters(node), byNode[node] == nil {
+                        byNode[node] = holder()
+                    }
+                }
+                // A mapping stays when the descriptor is closed.
+                guard let maps = proc.contents(process + "/maps") else { continue }
+                for line in TextLines(maps) {
+                    guard line.has("/resource"), let start = line.firstIndex(of: UInt8(ascii: "/")) else { continue }
+                    let path = line[start...].trimmed.string
+                    if Self.isResource(path), byResource[path] == nil { byResource[path] = holder() }
                 }
             }
+        }
+
+        /// `/sys/devices/pci0000:00/0000:00:03.0/resource0`, or its write-combining twin `resource0_wc`.
+        private static func isResource(_ path: String) -> Bool {
+            guard let name = path.split(separator: "/").last, name.hasPrefix("resource"), path.contains("/pci") else {
+                return false
+            }
+            let number = name.dropFirst(8)
+            return number.first?.isNumber == true && (number.count == 1 || number.dropFirst() == "_wc")
         }
 
         /// Device nodes, without the ones that every process has open.
@@ -102,6 +128,53 @@ enum DeviceHolders {
                     .vital("vfio-group", "it shares an IOMMU group with \(f.address), which a guest holds")
                 )
             }
+        }
+    }
+
+    /// BARs that a process maps by itself (`pci_mmap_resource_wc` and its like): a driver in user space.
+    private static func mapped(_ scan: Scan, _ sysfs: borrowing Directory, _ findings: inout UseFindings) {
+        for (path, holder) in scan.byResource.sorted(by: { $0.key < $1.key }) {
+            let parts = path.split(separator: "/")
+            guard let name = parts.last, let address = parts.dropLast().last.flatMap({ FunctionAddress(parsing: $0) })
+            else { continue }
+            findings.add(address, .vital("mapped", "\(holder) has its \(name) open or mapped"))
+        }
+    }
+
+    /// Classes of nodes that are held all the time without harm, or that others here judge better.
+    private static let otherClasses: Set<String> = [
+        "block", "drm", "graphics", "hidraw", "input", "mem", "misc", "net", "rfkill", "sound", "tty", "usbmisc", "vc",
+        "vtconsole",
+    ]
+
+    /// Any other node whose class leads to a function: UIO, CXL and DAX devices, accelerators, cameras, watchdogs.
+    private static func nodes(_ scan: Scan, _ sysfs: borrowing Directory, _ findings: inout UseFindings) {
+        guard !scan.byNode.isEmpty || Directory(in: sysfs, name: "class/uio") != nil,
+            let classes = Directory(in: sysfs, name: "class")
+        else { return }
+        let held = scan.byNode.sorted { $0.key < $1.key }
+        for name in classes.names() where !otherClasses.contains(name) {
+            guard let members = Directory(in: classes, name: name) else { continue }
+            for (node, holder) in held {
+                guard let member = node.split(separator: "/").last.map(String.init), let path = members.link(member)
+                else { continue }
+                findings.add(path: path, .vital(name == "uio" ? "uio" : "open", "\(node) is held by \(holder)"))
+            }
+            guard name == "uio", scan.isComplete else { continue }
+            for member in members.names() where scan.byNode["/dev/" + member] == nil {
+                guard let path = members.link(member) else { continue }
+                findings.add(path: path, .use("uio-idle", "it is bound to UIO and nobody holds it", weight: 50))
+            }
+        }
+        // DAX devices hang on a bus and have no class.
+        guard let dax = Directory(in: sysfs, name: "bus/dax/devices") else { return }
+        for name in dax.names() {
+            guard let path = dax.link(name) else { continue }
+            if let holder = scan.byNode["/dev/" + name] {
+                findings.add(path: path, .vital("dax", "/dev/\(name) is held by \(holder)"))
+            }
+            guard let device = Directory(in: dax, name: name), device.linkName("driver") == "kmem" else { continue }
+            findings.add(path: path, .vital("dax", "\(name) is System RAM"))
         }
     }
 

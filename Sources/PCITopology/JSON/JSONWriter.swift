@@ -172,18 +172,33 @@ public struct JSONWriter: Sendable {
 
     private mutating func quote(_ text: String) {
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0x0a: bytes.append(contentsOf: "\\n".utf8)
-            case 0x0d: bytes.append(contentsOf: "\\r".utf8)
-            case 0x09: bytes.append(contentsOf: "\\t".utf8)
-            case 0..<0x20, 0x7f: bytes.append(contentsOf: "\\u\(bareHex(UInt64(byte), width: 4))".utf8)
-            default: bytes.append(byte)
+        guard !text.unicodeScalars.contains(where: { $0.value > 0x7f && $0.isControl }) else { return quoteRare(text) }
+        for byte in text.utf8 { quote(byte) }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// A text with characters beyond ASCII that a terminal might obey: as their numbers.
+    private mutating func quoteRare(_ text: String) {
+        for scalar in text.unicodeScalars {
+            if scalar.value > 0x7f, scalar.isControl {
+                bytes.append(contentsOf: "\\u\(bareHex(UInt64(scalar.value), width: 4))".utf8)
+            } else {
+                for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter { quote(byte) }
             }
         }
         bytes.append(UInt8(ascii: "\""))
+    }
+
+    private mutating func quote(_ byte: UInt8) {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            bytes.append(UInt8(ascii: "\\"))
+            bytes.append(byte)
+        case 0x0a: bytes.append(contentsOf: "\\n".utf8)
+        case 0x0d: bytes.append(contentsOf: "\\r".utf8)
+        case 0x09: bytes.append(contentsOf: "\\t".utf8)
+        case 0..<0x20, 0x7f: bytes.append(contentsOf: "\\u\(bareHex(UInt64(byte), width: 4))".utf8)
+        default: bytes.append(byte)
+        }
     }
 }

@@ -149,3 +149,21 @@ public func bareHex(_ value: UInt64, width: Int = 0) -> String {
     let digits = String(value, radix: 16)
     return digits.count >= width ? digits : String(repeating: "0", count: width - digits.count) + digits
 }
+
+/// Rounds `value` up to a multiple of `alignment` (a power of two); the last multiple in 64 bits where that is beyond them.
+///
+/// Sizes that a user asks for may be anything; one that is larger than every aperture is to be found impossible, not to
+/// end the program.
+@inlinable
+public func alignUpClamped(_ value: UInt64, _ alignment: UInt64) -> UInt64 {
+    alignUp(value, alignment) ?? alignDown(.max, alignment)
+}
+
+extension UInt64 {
+    /// The sum, or 2^64-1 where it is beyond 64 bits.
+    @inlinable
+    public func saturatingAdd(_ other: UInt64) -> UInt64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
+    }
+}

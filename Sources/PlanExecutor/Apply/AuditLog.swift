@@ -2,6 +2,7 @@
 
 import CPlanExecutor
 import Glibc
+import PCITopology
 public import RebalancePlanner
 
 /// Where every deed is told to the log of the system.
@@ -87,7 +88,7 @@ public final class SystemAuditLog: AuditLog {
         guard raw >= 0 else { return }
         let file = Descriptor(raw)
         // Priority 5 is KERN_NOTICE; with the user facility (1 << 3) as the kernel asks of user space.
-        let bytes = Array("<13>pci-rebalance: \(line)\n".utf8)
+        let bytes = Array("<13>pci-rebalance: \(line.printable)\n".utf8)
         _ = bytes.withUnsafeBytes { write(file.raw, $0.baseAddress, $0.count) }
     }
 
@@ -101,11 +102,11 @@ public final class SystemAuditLog: AuditLog {
             ("SYSLOG_IDENTIFIER", "pci-rebalance"),
         ] + fields {
             // A line break would begin another field.
-            text += "\(name)=\(value.replacing("\n", with: " "))\n"
+            text += "\(name)=\(value.printable)\n"
         }
         let bytes = Array(text.utf8)
         guard send_datagram(socket, bytes, bytes.count) != 0 else { return }
-        "pci-rebalance: \(line)".withCString { text in
+        "pci-rebalance: \(line.printable)".withCString { text in
             withVaList([text]) { vsyslog(LOG_DAEMON | priority, "%s", $0) }
         }
     }

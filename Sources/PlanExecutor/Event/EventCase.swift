@@ -25,7 +25,16 @@ public struct EventJudgement {
     public let policy: EventPolicy
     /// Only what is missing here and below counts; everything when nil.
     public let only: PortName?
-    private let rules: [(path: TopologyPath, rule: PortRule)]
+    private var rules: [LaidRule] = []
+
+    /// A rule at a port of the tree.
+    private struct LaidRule {
+        var path: TopologyPath
+        var rule: PortRule
+        /// Whether the rule may only forbid: its name could be claimed by a device that nobody trusts, or means several
+        /// ports. What such a rule allows is not heeded.
+        var onlyForbids: Bool
+    }
 
     /// Lays `policy` over `topology`.
     /// - Complexity: O(rules x functions).
@@ -33,33 +42,65 @@ public struct EventJudgement {
         self.topology = topology
         self.policy = policy
         self.only = only
-        rules = policy.ports.flatMap { rule in
-            rule.port.positions(in: topology).map { (topology.path(of: $0), rule) }
+        // Places first: below which ports nobody is trusted decides what the other names are worth.
+        for rule in policy.ports where !rule.port.canBeClaimed(in: topology) { lay(rule) }
+        let doubtful = policy.ports.filter { $0.port.canBeClaimed(in: topology) }.map { rule in
+            (rule, isDoubtful(rule.port))
+        }
+        for (rule, isDoubtful) in doubtful { lay(rule, onlyForbids: isDoubtful) }
+    }
+
+    private mutating func lay(_ rule: PortRule, onlyForbids: Bool = false) {
+        for i in rule.port.positions(in: topology) {
+            rules.append(LaidRule(path: topology.path(of: i), rule: rule, onlyForbids: onlyForbids))
         }
     }
 
+    /// Whether what `name` means could be something else than the administrator meant: several ports say that they are it,
+    /// or a port that is itself untrusted, or lies below one, does.
+    private func isDoubtful(_ name: PortName) -> Bool {
+        guard name.canBeClaimed(in: topology) else { return false }
+        if !name.isCertain(in: topology) { return true }
+        return name.positions(in: topology).contains { i in
+            boundary(of: i) != nil || topology.ancestors(of: i).contains(where: isMarked)
+        }
+    }
+
+    /// The names whose permissions are not heeded here, as a policy writes them.
+    public var doubtfulNames: [PortName] {
+        (policy.ports.map(\.port) + policy.allowDisturb).filter(isDoubtful)
+    }
+
     /// The rules that hold for the function at `path`, outermost port first.
-    private func rules(over path: TopologyPath) -> [(path: TopologyPath, rule: PortRule)] {
+    private func rules(over path: TopologyPath) -> [LaidRule] {
         rules.filter { $0.path.isAncestorOrSelf(of: path) }.sorted { $0.path.hops.count < $1.path.hops.count }
     }
 
     /// The mode for what is missing at `path`.
     public func mode(at path: TopologyPath) -> EventPolicy.Mode {
         guard policy.mode != .off else { return .off }
-        return rules(over: path).last { $0.rule.mode != nil }?.rule.mode ?? policy.mode
+        var mode = policy.mode
+        for one in rules(over: path) {
+            guard let wanted = one.rule.mode else { continue }
+            mode = one.onlyForbids ? wanted.weaker(mode) : wanted
+        }
+        return mode
     }
 
     /// The port that bounds what the function at index `i` may cause, or nil when it is trusted.
     ///
     /// Untrusted is what lies below a port whose nearest rule says so; without a rule, what the kernel marks as
     /// untrusted or as removable. The boundary is the outermost port below which everything is untrusted: the port above
-    /// a marked device where all that sits below that port is marked, else the device itself.
+    /// a marked device where all that sits below that port is marked, else the device itself. A rule whose name could be
+    /// claimed by somebody else takes trust away and gives none.
     public func boundary(of i: Int) -> Int? {
         var boundary: Int?
         var isRuled = false
         for j in topology.ancestors(of: i).reversed() + [i] {
             let path = topology.path(of: j)
-            if let isTrusted = rules.last(where: { $0.path == path && $0.rule.isTrusted != nil })?.rule.isTrusted {
+            let ruled = rules.filter { $0.path == path && $0.rule.isTrusted != nil }
+            let forbids = ruled.contains { $0.onlyForbids && $0.rule.isTrusted == false }
+            if let isTrusted = forbids ? false : ruled.last(where: { !$0.onlyForbids })?.rule.isTrusted {
                 isRuled = true
                 boundary = isTrusted ? nil : boundary ?? j
             } else if !isRuled, boundary == nil {
@@ -165,7 +206,7 @@ public struct EventJudgement {
     func constraints(below boundary: FunctionAddress?) -> Constraints {
         Constraints(
             keep: Set(addresses(policy.protect)),
-            allowDisturb: Set(addresses(policy.allowDisturb)),
+            allowDisturb: Set(addresses(policy.allowDisturb.filter { !isDoubtful($0) })),
             onlyBelow: boundary,
             maxMoves: policy.maxDisturbed
         )
@@ -188,7 +229,7 @@ public struct EventJudgement {
         for i in Set(topology.functions.indices.compactMap(boundary(of:))).sorted() {
             let path = topology.path(of: i)
             guard let old = before[path], let new = after.functions.first(where: { $0.path == path }) else { continue }
-            let share = rules(over: path).last { $0.rule.share != nil }?.rule.share ?? Headroom()
+            let share = rules(over: path).last { $0.rule.share != nil && !$0.onlyForbids }?.rule.share ?? Headroom()
             let windows: [(ResourceIndex, String, ByteCount)] = [
                 (.ioWindow, "I/O", share.io), (.memoryWindow, "memory", share.memory),
                 (.prefetchableWindow, "prefetchable", share.prefetchable),
@@ -226,11 +267,19 @@ public struct EventJudgement {
 
     /// The ports whose reserve is to be kept, with what is to be kept free.
     public var reserves: [(port: FunctionAddress, room: Headroom)] {
-        rules.compactMap { path, rule in
-            guard let room = rule.reserve,
-                let i = topology.functions.indices.first(where: { topology.path(of: $0) == path })
+        rules.compactMap { one in
+            guard let room = one.rule.reserve, !one.onlyForbids,
+                let i = topology.functions.indices.first(where: { topology.path(of: $0) == one.path })
             else { return nil }
             return (topology.functions[i].address, room)
         }
+    }
+}
+
+extension EventPolicy.Mode {
+    /// The one of two modes that does less.
+    func weaker(_ other: Self) -> Self {
+        if self == .off || other == .off { return .off }
+        return self == .report || other == .report ? .report : .apply
     }
 }

@@ -41,7 +41,8 @@ public enum PortName: Hashable, Sendable {
 
     /// The indexes in `topology` of what the name means: nothing, one function, or the functions of one slot.
     ///
-    /// A slot means the port above it where there is one, so that a rule holds for the empty slot as well.
+    /// A slot means the port above it where there is one, so that a rule holds for the empty slot as well. A slot's number
+    /// is what a bridge says of itself: several may say the same, and then all of them are meant (`isCertain(in:)`).
     /// - Complexity: O(number of functions x depth).
     public func positions(in topology: Topology) -> [Int] {
         switch self {
@@ -52,14 +53,40 @@ public enum PortName: Hashable, Sendable {
             }
         case .slot(let name):
             let occupants = topology.functions.indices.filter { topology.functions[$0].use.slot == name }
-            if let first = occupants.first { return topology.parent(of: first).map { [$0] } ?? occupants }
-            return topology.functions.indices.filter {
+            let named = occupants.map { topology.parent(of: $0) ?? $0 }
+            let numbered = topology.functions.indices.filter {
                 guard topology.functions[$0].isHotPlugBridge,
                     let slot = topology.functions[$0].capabilities.express?.slotCapabilities
                 else { return false }
                 return "\(slot.physicalSlotNumber)" == name
             }
+            return Set(named + numbered).sorted()
         }
+    }
+}
+
+extension PortName {
+    /// Whether the name rests on what a device below an untrusted port could say of itself: a slot's number, or an address
+    /// behind a bridge, which follows from the bus numbers that all bridges ask for. A place is where the wires lead.
+    func canBeClaimed(in topology: Topology) -> Bool {
+        switch self {
+        case .slot: true
+        case .address(let address): topology.position(of: address).map { topology.parent(of: $0) != nil } ?? true
+        case .place: false
+        }
+    }
+
+    /// Whether the name means one thing in `topology`: one port, or the functions of one device on a root bus.
+    func isCertain(in topology: Topology) -> Bool {
+        let places = positions(in: topology)
+        let devices = Set(
+            places.map { i in
+                let address = topology.functions[i].address
+                return [UInt64(address.segment), UInt64(address.bus.rawValue), UInt64(address.device)]
+            }
+        )
+        let areOccupants = places.allSatisfy { topology.parent(of: $0) == nil && !topology.functions[$0].isBridge }
+        return places.count <= 1 || devices.count == 1 && areOccupants
     }
 }
 

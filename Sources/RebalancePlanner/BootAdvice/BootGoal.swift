@@ -9,7 +9,7 @@ public enum BootGoal: Hashable, Sendable {
     /// virtual functions that a later write to `sriov_numvfs` gets, room behind a port.
     case plan(Goal)
     /// This card, plugged into that hot-plug port after the boot, gets all its addresses. What is in the port now is
-    /// thought away.
+    /// assumed removed.
     case card(port: FunctionAddress, CardProfile)
 
     /// The function that the goal is about; nil for the whole tree.

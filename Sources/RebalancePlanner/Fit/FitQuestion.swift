@@ -167,7 +167,7 @@ public struct FitAnswer: Sendable {
     public var card: CardProfile
     /// What would be wrong right after plugging it.
     public var missing: [Finding]
-    /// Whether another card had to be thought away first.
+    /// Whether another card had to be assumed removed first.
     public var isReplaced: Bool
     /// The largest size of the card's largest memory BAR that fits as things are; nil when none does, or not asked.
     public var largestNow: ByteCount?

@@ -71,8 +71,7 @@ extension PlanAssembly {
             impossible.append(
                 (
                     reason,
-                    "no sequence of operations was found that this kernel takes and that leads there without making "
-                        + "something else worse"
+                    "no sequence of operations was found that fixes this without making something else worse"
                 )
             )
             return

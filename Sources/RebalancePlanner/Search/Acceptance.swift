@@ -98,7 +98,7 @@ struct Acceptance {
                     glance.starts[at] != original.glance.starts[at] || original.glance.sizes[at] == 0,
                     original.ground.kind(i, index) != .io
                 else { continue }
-                if glance.starts[at] + (glance.sizes[at] - 1) > highestAddress { return false }
+                if glance.starts[at].saturatingAdd(glance.sizes[at] - 1) > highestAddress { return false }
             }
         }
         return true

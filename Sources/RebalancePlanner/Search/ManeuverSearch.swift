@@ -367,7 +367,8 @@ struct ManeuverSearch {
     /// tenth, and a driver takes a second to start. It decides between ways of the same weight and length only.
     func outage(_ disturbed: FunctionSet) -> Int {
         disturbed.members.reduce(0) { sum, i in
-            sum + (!acceptance.original.ground.isBridge(i) && acceptance.original.ground.hasDriver(i) ? 11 : 1)
+            let ground = acceptance.original.ground
+            return sum + OutageEstimate.tenths(hasDriver: !ground.isBridge(i) && ground.hasDriver(i))
         }
     }
 

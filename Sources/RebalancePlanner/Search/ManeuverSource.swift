@@ -239,7 +239,7 @@ struct ManeuverSource {
                         guard let range = situation.glance.range(child, resource),
                             isOfKind(child, resource, kind)
                         else { continue }
-                        size = size.addingReportingOverflow(range.clampedSize).partialValue
+                        size = size.saturatingAdd(range.clampedSize)
                     }
                 }
             case .window(_, let index, let bytes):
@@ -249,7 +249,7 @@ struct ManeuverSource {
             }
             guard bridges.contains(demand.function), kind == .io || isBoundByMemory else { continue }
             let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
-            size = (size + granule - 1) & ~(granule - 1)
+            size = alignUpClamped(size, granule)
             result.append(Maneuver.WindowWrite(bridge: demand.function, kind: kind, size: size))
         }
         return result.sorted()

@@ -143,15 +143,15 @@ extension Situation {
         var writes: [SystemWrite] = [.config(address, offset: 4, width: 2, mask: 0x3, value: 0)]
         switch kind {
         case .io:
-            let last = UInt32(truncatingIfNeeded: min(0x1000 + size, 0x1_0000) - 1)
+            let last = UInt32(truncatingIfNeeded: min(size.saturatingAdd(0x1000), 0x1_0000) - 1)
             writes.append(.config(address, offset: 0x1c, width: 2, mask: 0xf0f0, value: 0x10 | last & 0xf000))
         case .memory:
-            let last = UInt32(truncatingIfNeeded: min(0x10_0000 + size, 0xfff0_0000) - 1)
+            let last = UInt32(truncatingIfNeeded: min(size.saturatingAdd(0x10_0000), 0xfff0_0000) - 1)
             writes.append(.config(address, offset: 0x20, width: 4, mask: 0xfff0_fff0, value: 0x10 | last & 0xfff0_0000))
         case .prefetchable:
             let isWide = is64BitWide(address)
             let first: UInt64 = isWide ? 1 << 32 : 0x10_0000
-            let last = first + (isWide ? size : min(size, 0xffe0_0000)) - 1
+            let last = first.saturatingAdd(isWide ? max(size, 1) - 1 : min(max(size, 1), 0xffe0_0000) - 1)
             let value =
                 UInt32(truncatingIfNeeded: first >> 16) & 0xfff0 | UInt32(truncatingIfNeeded: last) & 0xfff0_0000
             writes.append(.config(address, offset: 0x24, width: 4, mask: 0xfff0_fff0, value: value))

@@ -10,7 +10,8 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Say what is wrong with the tree, why, and who is in the way",
-        discussion: "Exit status 0 when nothing is wrong, 3 when there are problems. Notes are no problems."
+        discussion:
+            "Exit status 0 when nothing is wrong, 3 when there are problems. Notes do not affect the exit status."
     )
 
     @Option(

@@ -18,7 +18,10 @@ struct CompareCommand: ParsableCommand {
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var output: OutputOptions
 
-    @Option(help: ArgumentHelp("The policies to compare, separated by commas.", valueName: "names"))
+    @Option(
+        help: ArgumentHelp("The policies to compare, separated by commas.", valueName: "names"),
+        completion: .list(PolicyWords.names)
+    )
     var policies: String?
 
     @Option(

@@ -101,14 +101,28 @@ struct Execution {
     }
 }
 
-/// Whether somebody asked to stop: SIGINT, SIGTERM or SIGHUP. An apply then goes back.
+/// Whether somebody asked to stop, by a signal that ends a process. An apply then goes back.
 enum Cancellation {
     // Written by a signal handler: an aligned word, set once.
     nonisolated(unsafe) private static var asked: sig_atomic_t = 0
 
-    /// Lets the signals ask instead of killing.
+    /// The signals whose default is to end the process.
+    private static let ends = [
+        SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGPWR, SIGIO,
+    ]
+    /// The signals whose default is to stop it: in the middle of a plan devices would stay removed until it goes on.
+    private static let stops = [SIGTSTP, SIGTTIN, SIGTTOU]
+
+    /// Lets the signals ask instead of killing, and nothing but SIGSTOP stop. What whoever started the program had it
+    /// ignore (nohup) stays ignored.
     static func listen() {
-        for number in [SIGINT, SIGTERM, SIGHUP] { signal(number) { _ in Cancellation.asked = 1 } }
+        for number in ends {
+            var old = sigaction()
+            guard sigaction(number, nil, &old) == 0 else { continue }
+            let isIgnored = unsafeBitCast(old.__sigaction_handler.sa_handler, to: Int.self) == 1
+            if !isIgnored { signal(number) { _ in Cancellation.asked = 1 } }
+        }
+        for number in stops { signal(number, SIG_IGN) }
     }
 
     /// Whether a signal came.
@@ -120,7 +134,7 @@ enum Confirmation {
     /// Asks; false when there is no terminal or the answer is not y.
     static func ask(_ question: String) -> Bool {
         guard isatty(STDIN_FILENO) == 1 else { return false }
-        try? StandardOutput.writeAll(Array("\(question) [y/N] ".utf8), to: STDERR_FILENO)
+        Diagnostics.text("\(question) [y/N] ")
         let answer = readLine(strippingNewline: true)?.lowercased() ?? ""
         return answer == "y" || answer == "yes"
     }

@@ -12,7 +12,7 @@ struct FitCommand: ParsableCommand {
         abstract: "Say whether a card would fit at a port: now, after a plan, or never",
         discussion: """
             Exit status 0 when it fits now, 3 after a plan, 4 when the only plan is refused for safety, 2 never. \
-            Profiles: \(CardWords.all). A card that is in the slot is thought away first. Nothing is written.
+            Profiles: \(CardWords.all). A card that is in the slot is assumed removed first. Nothing is written.
             """
     )
 
@@ -28,10 +28,13 @@ struct FitCommand: ParsableCommand {
     @Option(help: ArgumentHelp("I/O space that the card wants.", valueName: "size"))
     var io: Size?
 
-    @Option(help: ArgumentHelp("Bus numbers that the card wants behind the port's own.", valueName: "n"))
+    @Option(help: ArgumentHelp("Bus numbers that the card wants behind the port's own, 1 to 33.", valueName: "n"))
     var buses: Int?
 
-    @Option(help: ArgumentHelp("A card by name instead of by sizes.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("A card by name instead of by sizes.", valueName: "name"),
+        completion: .list(CardWords.names)
+    )
     var profile: String?
 
     @OptionGroup var reading: ReadingOptions

@@ -30,7 +30,10 @@ struct MapCommand: ParsableCommand {
     @Flag(help: "Beside it, the tree after the plan that plan would make.")
     var after = false
 
-    @Option(help: ArgumentHelp("Beside it, the tree under these policies, separated by commas.", valueName: "names"))
+    @Option(
+        help: ArgumentHelp("Beside it, the tree under these policies, separated by commas.", valueName: "names"),
+        completion: .list(PolicyWords.names)
+    )
     var policies: String?
 
     @Flag(help: "Use ASCII characters only.")

@@ -27,13 +27,22 @@ struct ReportCommand: ParsableCommand {
 
     @OptionGroup var anonymity: AnonymityOptions
 
+    @Flag(name: .shortAndLong, help: "No remarks on standard error.")
+    var quiet = false
+
+    @Flag(name: .shortAndLong, help: "List on standard error what could not be read.")
+    var verbose = false
+
     func run() throws {
         let record = anonymity.applied(to: try reading.record())
         let topology = try reading.topology(of: record)
+        if verbose, !quiet {
+            for gap in topology.gaps { Diagnostics.warning(gap.detail) }
+        }
         let report = Report(record: record, topology: topology, plan: plan(for: topology))
         let bytes = try report.render()
         if let output {
-            try FileOutput.write(bytes, to: output, mode: 0o600)
+            try FileOutput.write(bytes, to: output, privacy: .owner)
         } else {
             try StandardOutput.write(bytes)
         }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import LibPCIBridge
+import PCITopology
 
 /// `snapshot`: one file from which every reading command gives the same output as on the machine.
 struct SnapshotCommand: ParsableCommand {
@@ -28,8 +29,14 @@ struct SnapshotCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "No remarks on standard error.")
     var quiet = false
 
+    @Flag(name: .shortAndLong, help: "List on standard error what could not be read.")
+    var verbose = false
+
     func run() throws {
         let record = anonymity.applied(to: try reading.record())
+        if verbose, !quiet {
+            for gap in record.gaps { Diagnostics.warning(gap.detail) }
+        }
         do {
             if let output {
                 try SnapshotFile(path: output).write(record)

@@ -19,14 +19,24 @@ struct TriageCommand: ParsableCommand {
         ),
         completion: .file()
     )
-    var file = "-"
+    var file: String?
+
+    @Option(
+        help: ArgumentHelp("The same, as the other commands take it.", valueName: "path"),
+        completion: .file()
+    )
+    var from: String?
 
     @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard file == nil || from == nil else { throw ValidationError("expected a file or --from, found both") }
+    }
 
     func run() throws {
         let log: [UInt8]
         do {
-            log = try RecordedInput.log(at: file)
+            log = try RecordedInput.log(at: file ?? from ?? "-")
         } catch {
             throw CommandEnd(error)
         }
@@ -34,8 +44,18 @@ struct TriageCommand: ParsableCommand {
         if output.json {
             try StandardOutput.write(triageJSON(triage))
         } else if !output.quiet {
-            let lines = triage.lines(isVerbose: output.verbose > 0)
-            try StandardOutput.write(lines.map { $0 + "\n" }.joined())
+            // On a terminal, or where somebody says how wide it is; a file and a pipe keep whole lines for grep.
+            let isWrapped = StandardOutput.isTerminal || StandardOutput.environment("COLUMNS") != nil
+            var page = TextPage(columns: isWrapped ? StandardOutput.columns : .max)
+            for line in triage.lines(isVerbose: output.verbose > 0) {
+                let indent = line.prefix { $0 == " " }.count
+                page.paragraph(
+                    String(line.dropFirst(indent)),
+                    indent: indent,
+                    hanging: line.hasPrefix("harmless") || indent > 0 ? max(indent + 7, 9) : 9
+                )
+            }
+            try StandardOutput.write(page.text)
         }
         if triage.hasProblems { throw CommandEnd(.problems) }
     }

@@ -10,7 +10,7 @@ struct OutputOptions: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("Use colour: auto, always or never.", valueName: "when"))
     var color = ColorChoice.auto
 
-    @Flag(name: .shortAndLong, help: "Say more; twice for everything.")
+    @Flag(name: .shortAndLong, help: "Be verbose; repeat for more.")
     var verbose: Int
 
     @Flag(name: .shortAndLong, help: "Say only what was asked for; no remarks on standard error.")

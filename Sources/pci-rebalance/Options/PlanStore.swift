@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import LibPCIBridge
 import PlanExecutor
 import RebalancePlanner
 
@@ -7,7 +8,7 @@ import RebalancePlanner
 enum PlanStore {
     /// Writes `plan` for its owner only, replacing the file in one step.
     static func write(_ plan: Plan, to path: String) throws(CommandEnd) {
-        try FileOutput.write(PlanDocument.encode(plan), to: path, mode: 0o600)
+        try FileOutput.write(PlanDocument.encode(plan), to: path, privacy: .owner)
     }
 
     /// Reads a plan; a file that somebody else could have changed is refused.

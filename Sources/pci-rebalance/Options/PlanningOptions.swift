@@ -87,7 +87,7 @@ struct PlanningOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Give up what is optional where it helps: rom, io, vf, reserve. May be given several times.",
+            "May sacrifice these optional resources: rom, io, vf, reserve. May be given several times.",
             valueName: "tier"
         )
     )

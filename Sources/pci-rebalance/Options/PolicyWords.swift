@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import AllocationPolicies
+import LibPCIBridge
 import PCITopology
 import RebalancePlanner
 
@@ -25,9 +26,10 @@ enum PolicyWords {
     static func policy(_ name: String, for topology: Topology) throws(CommandEnd) -> any AllocationPolicy {
         if let kind = IdealPolicy.Kind(rawValue: name) { return IdealPolicy(topology, kind) }
         if let policy = PolicyCatalog.policy(name, for: topology) { return policy }
+        let meant = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
         throw CommandEnd(
             .usage,
-            "expected a policy (\(names.joined(separator: ", ")), or linux-…@PLATFORM+WORD), found \(name)"
+            "expected a policy (\(names.joined(separator: ", ")), or linux-…@PLATFORM+WORD), found \(name)\(meant)"
         )
     }
 

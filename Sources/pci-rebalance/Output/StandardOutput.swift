@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import Glibc
+import PCITopology
 
 /// Standard output as bytes. A reader that goes away is success.
+///
+/// Here text leaves the program, and here everything in it that a terminal would obey is replaced: names, logs and
+/// registers come from machines and files that others made.
 enum StandardOutput {
-    /// Lets writes to a closed pipe fail instead of killing the process.
-    static func ignoreClosedPipe() { signal(SIGPIPE, SIG_IGN) }
+    /// Lets writes to a closed pipe and beyond the limit of file sizes fail instead of killing the process.
+    static func ignoreFailedWrites() {
+        for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
+    }
 
     /// Writes all of `bytes`.
     static func write(_ bytes: [UInt8]) throws {
-        try writeAll(bytes, to: STDOUT_FILENO)
+        try writeAll(shown(bytes), to: STDOUT_FILENO)
     }
+
+    /// The bytes as a terminal may have them.
+    static func shown(_ bytes: [UInt8]) -> [UInt8] { printableBytes(bytes, passing: Style.sealBytes) }
 
     /// Writes `text`.
     static func write(_ text: String) throws { try write(Array(text.utf8)) }
 
     /// Writes `bytes` as far as they are taken; failures, a closed pipe among them, are ignored.
     static func offer(_ bytes: [UInt8]) {
+        let bytes = shown(bytes)
         var done = 0
         while done < bytes.count {
             let written = bytes.withUnsafeBytes { buffer in
@@ -77,8 +87,11 @@ enum Diagnostics {
     /// A remark.
     static func remark(_ message: String) { say(message) }
 
-    private static func say(_ message: String) {
+    /// Text as it is, such as a help page.
+    static func text(_ text: String) {
         // Nobody can be told that standard error is gone.
-        try? StandardOutput.writeAll(Array("pci-rebalance: \(message)\n".utf8), to: STDERR_FILENO)
+        try? StandardOutput.writeAll(StandardOutput.shown(Array(text.utf8)), to: STDERR_FILENO)
     }
+
+    private static func say(_ message: String) { text("pci-rebalance: \(message)\n") }
 }

@@ -39,6 +39,12 @@ struct Style {
     func faint(_ text: String) -> String { wrap(text, "2") }
 
     private func wrap(_ text: String, _ code: String) -> String {
-        isOn ? "\u{1b}[\(code)m\(text)\u{1b}[0m" : text
+        isOn ? "\u{1b}\(Self.seal)[\(code)m\(text)\u{1b}\(Self.seal)[0m" : text
     }
+
+    /// Stands behind every ESC of this program until the text leaves it: an ESC without it came from a name, a log or a
+    /// file, none of which can know it.
+    static let seal = String(UInt64.random(in: .min ... .max), radix: 36)
+    /// The same as bytes.
+    static let sealBytes = Array(seal.utf8)
 }

@@ -16,7 +16,7 @@ struct FitText {
     /// The text.
     func render() -> String {
         var page = TextPage(columns: columns)
-        if answer.isReplaced { page.paragraph("What is in the slot of \(port) is thought away.", indent: 0) }
+        if answer.isReplaced { page.paragraph("What is in the slot of \(port) is assumed removed.", indent: 0) }
         switch answer.verdict {
         case .now: page.paragraph("\(answer.card.name) fits at \(port) as things are.", indent: 0)
         case .afterPlan(let plan):

@@ -88,7 +88,7 @@ struct PlanText {
         if plan.disturbed.isEmpty { page.paragraph("nobody", indent: 2) }
         list(plan.disturbed, &page)
         switch plan.proof {
-        case .optimal: page.paragraph("No way disturbs less.", indent: 2)
+        case .optimal: page.paragraph("This is the least disruptive plan.", indent: 2)
         case .bestOfSearched(let cost, let bound):
             page.paragraph(
                 "Every cheaper way that was tried fails (cost \(cost), lower bound \(bound)).",
@@ -96,6 +96,7 @@ struct PlanText {
             )
         case .notApplicable: break
         }
+        if let outage = plan.outage { page.paragraph(outage, indent: 2) }
     }
 
     private func list(_ disturbed: [Disturbance], _ page: inout TextPage) {

@@ -47,7 +47,11 @@ struct PolicyText {
     private func places(_ name: PortName) -> String {
         let found = name.positions(in: judgement.topology).map { judgement.topology.functions[$0].address.description }
         if found.isEmpty { return " (names nothing here)" }
-        return found == [name.description] ? "" : " (\(found.joined(separator: ", ")))"
+        let doubt =
+            judgement.doubtfulNames.contains(name)
+            ? ": an untrusted or second port claims this name, so what the rule allows is not heeded; name the place"
+            : ""
+        return found == [name.description] && doubt.isEmpty ? "" : " (\(found.joined(separator: ", "))\(doubt))"
     }
 
     private func describe(_ room: Headroom) -> String {

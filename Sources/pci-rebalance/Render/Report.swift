@@ -45,7 +45,8 @@ struct Report {
         if let ioports = record.ioports { section("/proc/ioports", ioports) }
         text += "\n\(ReportFile.snapshotMark)\n"
         do {
-            return Array(text.utf8) + (try SnapshotFile.encode(record))
+            // Whoever reads the file on a terminal is to see text.
+            return printableBytes(Array(text.utf8)) + (try SnapshotFile.encode(record))
         } catch {
             throw CommandEnd(.failure, error.description)
         }

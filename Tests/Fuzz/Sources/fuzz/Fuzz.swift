@@ -27,6 +27,9 @@ enum Fuzz {
         case "archive": status = run_fuzzer(count, arguments) { Readers.archive(bytes($0, $1)) }
         case "report": status = run_fuzzer(count, arguments) { Readers.report(bytes($0, $1)) }
         case "policy": status = run_fuzzer(count, arguments) { Readers.policy(bytes($0, $1)) }
+        case "twin": status = run_fuzzer(count, arguments) { Machines.twin(bytes($0, $1)) }
+        case "planner": status = run_fuzzer(count, arguments) { Machines.planner(bytes($0, $1)) }
+        case "arguments": status = run_fuzzer(count, arguments) { Machines.arguments(bytes($0, $1)) }
         default: usage()
         }
         exit(status)
@@ -36,7 +39,8 @@ enum Fuzz {
         let text = """
             usage: fuzz READER [libFuzzer's arguments]
                    fuzz seeds PLANS JOURNALS HEX SNAPSHOT...
-            READER: plan snapshot journal policy lspci hex dmesg triage iomem words archive report
+            READER: plan snapshot journal policy lspci hex dmesg triage iomem words archive report twin planner
+                    arguments
 
             """
         // Whoever cannot read the usage sees the status.
