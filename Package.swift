@@ -112,7 +112,7 @@ let package = Package(
         .executableTarget(
             name: "vm-lab",
             dependencies: [
-                "VMLaboratory", "DifferentialLaboratory",
+                "VMLaboratory", "DifferentialLaboratory", "AllocationPolicies",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/vm-lab",

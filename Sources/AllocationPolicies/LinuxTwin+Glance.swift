@@ -276,9 +276,16 @@ extension LinuxTwin {
     /// An aligned register of 1, 2 or 4 bytes in a function's configuration space; nil for a function that the kernel does
     /// not know, and beyond what was read.
     public func register(of address: FunctionAddress, at offset: Int, width: Int) -> UInt32? {
+        guard let device = position(of: address) else { return nil }
+        return register(ofNumber: Int(device), at: offset, width: width)
+    }
+
+    /// The same for a function by number: it need not be looked for.
+    public func register(ofNumber number: Int, at offset: Int, width: Int) -> UInt32? {
         guard width == 1 || width == 2 || width == 4, offset >= 0, offset % width == 0, offset + width <= 4096,
-            let device = position(of: address)
+            number >= 0, number < Int(state.devices.count), state.devices[Int32(number)].exists
         else { return nil }
+        let device = Int32(number)
         if let value = state.readRegister(device, at: offset & ~3) {
             let part = value >> UInt32((offset & 3) * 8)
             return width == 4 ? part : part & ((1 << UInt32(width * 8)) - 1)

@@ -81,7 +81,7 @@ public struct IdealPolicy: AllocationPolicy {
     }
 
     private func solve(_ problem: Problem) throws(ProblemError) -> Outcome {
-        let solver = Solver(effort: effort)
+        let solver = Solver(effort: effort, explainsConflicts: false)
         return kind == .optimal ? try solver.fromScratch(problem) : try solver.smallestChange(problem)
     }
 
@@ -114,7 +114,7 @@ public struct IdealPolicy: AllocationPolicy {
                 let step = max((spent - used) / 16, 1)
                 var trial = used
                 while trial < spent {
-                    if let better = layoutBeside(problem, aperture, host: h, spending: trial),
+                    if let better = layoutBeside(problem, best, aperture, host: h, spending: trial),
                         taken(problem, better, host: h) < taken(problem, best, host: h)
                     {
                         best = better
@@ -129,9 +129,11 @@ public struct IdealPolicy: AllocationPolicy {
 
     private static let granule: UInt64 = 1 << 20
 
-    /// The layout from scratch that leaves one piece of an aperture free, all but `spent` bytes of it.
+    /// The layout from scratch that leaves one piece of an aperture free, all but `spent` bytes of it; other host bridges
+    /// keep the layout that they have.
     private func layoutBeside(
         _ problem: Problem,
+        _ layout: Layout,
         _ aperture: Problem.Aperture,
         host: Int,
         spending spent: UInt64
@@ -150,8 +152,11 @@ public struct IdealPolicy: AllocationPolicy {
                 limits: aperture.range
             )
         )
-        guard case .layout(let layout)? = try? Solver(effort: effort).fromScratch(trial) else { return nil }
-        return layout
+        guard var result = try? Solver(effort: effort).fromScratch(trial, host: host, beside: layout) else {
+            return nil
+        }
+        result.placements.removeLast()
+        return result
     }
 
     /// The bytes of memory that BARs, ROMs and VF BARs of a host hold in an aperture.

@@ -29,15 +29,34 @@ public struct Planner: Sendable {
     ///   - constraints: what may not be touched, and how long to search.
     /// - Returns: a plan whose verdict is `act`, `none`, `refused` or `impossible`.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
+    /// - Complexity: host bridges that share nothing are planned apart, so that the cost grows with their number, and
+    ///   with the square of what is below one of them.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
+        if let plan = try planByParts(goals, constraints) { return plan }
+        let (run, catalogue) = try run(goals: goals, constraints: constraints)
+        var whole = run
+        whole.assembly.remarks = catalogue.remarks(for: goals)
+        if topology.hidesMemory {
+            whole.assembly.remarks.append(
+                "the root bus decodes everything (pci=nocrs), and where RAM lies is not known here: predicted addresses may "
+                    + "be RAM's, which the kernel itself avoids"
+            )
+        }
+        let clusters = try catalogue.clusters(for: goals)
+        whole.assembly.diagnosis = catalogue.diagnosis(of: clusters)
+        for cluster in clusters { whole.take(cluster) }
+        return whole.finish()
+    }
+
+    /// A run over the whole tree, with nothing taken yet, and the catalogue of what could be asked of it.
+    func run(goals: [Goal], constraints: Constraints) throws(PlanningError) -> (PlanningRun, DemandCatalogue) {
         let weights = DisturbanceWeights(topology, constraints: constraints)
         let ground = Ground(topology, weights: weights)
         let start = Situation(ground, try TwinSimulation(topology, behaviour: behaviour))
         let findings = topology.findings()
         let catalogue = DemandCatalogue(ground, findings: findings, tiers: constraints.tiers)
-        let clusters = try catalogue.clusters(for: goals)
         let original = Standing(ground: ground, glance: start.glance, tiers: constraints.tiers)
-        var run = PlanningRun(
+        let run = PlanningRun(
             planner: self,
             goals: goals,
             constraints: constraints,
@@ -45,16 +64,7 @@ public struct Planner: Sendable {
             acceptance: Acceptance(original, findings: findings, constraints: constraints),
             start: start
         )
-        run.assembly.remarks = catalogue.remarks(for: goals)
-        if topology.hidesMemory {
-            run.assembly.remarks.append(
-                "the root bus decodes everything (pci=nocrs), and where RAM lies is not known here: predicted addresses may "
-                    + "be RAM's, which the kernel itself avoids"
-            )
-        }
-        run.assembly.diagnosis = catalogue.diagnosis(of: clusters)
-        for cluster in clusters { run.take(cluster) }
-        return run.finish(clusters)
+        return (run, catalogue)
     }
 }
 

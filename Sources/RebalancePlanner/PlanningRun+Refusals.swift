@@ -51,7 +51,24 @@ extension PlanningRun {
 
     /// Why the solver has no layout for a group; nil when it has one, or cannot tell.
     private func conflict(_ wanted: [Demand]) -> Conflict? {
-        answer(DisturbanceBound(current, wanted: wanted, already: disturbed), current, weights).conflict
+        let bound = DisturbanceBound(current, wanted: wanted, already: disturbed)
+        return answer(bound, current, weights, explains: true).conflict
+    }
+
+    /// The same as if nothing were protected.
+    private func unrestrictedConflict(_ wanted: [Demand]) -> Conflict? {
+        let free = unrestrictedWeights
+        let situation = Situation(Ground(planner.topology, weights: free), current.simulation)
+        let bound = DisturbanceBound(situation, wanted: wanted, already: disturbed)
+        return answer(bound, situation, free, explains: true).conflict
+    }
+
+    private var unrestrictedWeights: DisturbanceWeights {
+        var lifted = constraints
+        lifted.maxMoves = nil
+        lifted.keep = []
+        lifted.onlyBelow = nil
+        return DisturbanceWeights(planner.topology, constraints: lifted, ignoresProtection: true)
     }
 
     /// Whether bus numbers are what is missing, where addresses are wanted as well: not when the numbers alone can be had.
@@ -71,7 +88,7 @@ extension PlanningRun {
             guard !needed.isEmpty else { return constraints.maxMoves.map { .tooManyMoves($0) } ?? .none(nil) }
             let (least, found) = leastPermission(wanted, needed, solution)
             return .protected(least, stopped: found.disturbed.members.count { start.ground.weight[$0] > 0 })
-        case .conflict(let conflict): return .none(conflict)
+        case .conflict: return .none(unrestrictedConflict(wanted))
         case .nothing: return .none(nil)
         }
     }
@@ -101,18 +118,7 @@ extension PlanningRun {
 
     /// Searches with some protected functions permitted, or all (nil), and without a limit of functions.
     private func search(_ wanted: [Demand], budget: Int, permitting permitted: [Int]?) -> Result {
-        var lifted = constraints
-        lifted.maxMoves = nil
-        if let permitted {
-            return search(wanted, weights.permitting(permitted), budget: budget)
-        }
-        lifted.keep = []
-        lifted.onlyBelow = nil
-        return search(
-            wanted,
-            DisturbanceWeights(planner.topology, constraints: lifted, ignoresProtection: true),
-            budget: budget
-        )
+        search(wanted, permitted.map { weights.permitting($0) } ?? unrestrictedWeights, budget: budget)
     }
 
     private func search(_ wanted: [Demand], _ free: DisturbanceWeights, budget: Int) -> Result {

@@ -162,7 +162,7 @@ struct PlanningRun {
         // What only findings tell is met when the tree no longer shows it.
         let cleared = wanted.filter(\.needsFindings)
         guard !cleared.isEmpty, let topology = try? current.simulation.topology() else { return false }
-        let problems = Set(Acceptance.problems(topology.findings(), in: topology, current.ground))
+        let problems = Set(Acceptance.problems(topology.findings(explains: false), in: topology, current.ground))
         return cleared.contains { demand in
             guard case .cleared(let i, let code, let resource) = demand else { return false }
             return problems.contains(Acceptance.Problem(function: i, code: code, resource: resource))
@@ -181,7 +181,7 @@ struct PlanningRun {
     enum Result {
         case solved(ManeuverSearch.Solution)
         /// The solver proved that no layout has it.
-        case conflict(Conflict)
+        case conflict
         case nothing
     }
 
@@ -233,14 +233,15 @@ struct PlanningRun {
         let solution = search.solve(from: situation)
         pool -= search.simulations
         if let solution { return .solved(solution) }
-        return answer.conflict.map { .conflict($0) } ?? .nothing
+        return answer.conflict == nil ? .nothing : .conflict
     }
 
     /// What the solver says of a situation.
     func answer(
         _ bound: DisturbanceBound,
         _ situation: Situation,
-        _ weights: DisturbanceWeights
+        _ weights: DisturbanceWeights,
+        explains: Bool = false
     ) -> DisturbanceBound.Answer {
         guard let topology = try? situation.simulation.topology() else {
             return DisturbanceBound.Answer(bound: bound.certainWeight, isUndecided: true)
@@ -249,7 +250,8 @@ struct PlanningRun {
             topology,
             protecting: weights,
             limit: constraints.highestAddress,
-            effort: Self.effort
+            effort: Self.effort,
+            explains: explains
         )
     }
 
@@ -265,7 +267,10 @@ struct PlanningRun {
     // MARK: - The end
 
     /// The plan.
-    mutating func finish(_ clusters: [DemandCatalogue.Cluster]) -> Plan {
+    func finish() -> Plan { assembly.finish(result()) }
+
+    /// What the steps come to.
+    func result() -> PlanAssembly.Result {
         let cost = disturbed.members.reduce(0) { $0 + start.ground.weight[$1] }
         var bound = 0
         if !assembly.steps.isEmpty {
@@ -282,12 +287,11 @@ struct PlanningRun {
             }
         }
         let losses = acceptance.original.losses(in: current.glance, asked: provided).filter { $0.grade == .remark }
-        return assembly.finish(
-            disturbed: disturbed,
+        return PlanAssembly.Result(
+            disturbed: assembly.disturbances(disturbed, current),
             cost: cost,
             bound: bound,
-            losses: losses.map(\.text),
-            final: current
+            losses: losses.map(\.text)
         )
     }
 }

@@ -11,9 +11,15 @@ import PCITopology
 public struct Solver: Sendable {
     /// How much work one search may take.
     public var effort: Effort
+    /// Whether a conflict names a blocking set; to find a small one costs many searches. Without, a conflict names its
+    /// host bridge only.
+    public var explainsConflicts: Bool
 
     /// Creates a solver.
-    public init(effort: Effort = .standard) { self.effort = effort }
+    public init(effort: Effort = .standard, explainsConflicts: Bool = true) {
+        self.effort = effort
+        self.explainsConflicts = explainsConflicts
+    }
 
     /// The layout that places everything required and disturbs the least weight of devices.
     ///
@@ -31,6 +37,39 @@ public struct Solver: Sendable {
         try solve(problem, keepsPresent: false)
     }
 
+    /// The layout from scratch of one host bridge, beside a layout that the others keep; nil when none was found.
+    ///
+    /// - Parameters:
+    ///   - problem: the problem; it may have more requests than the one that `others` was made for.
+    ///   - host: the host bridge that is laid out.
+    ///   - others: the layout of the others.
+    /// - Returns: the layout; its cost and proof are those of `others`.
+    /// - Throws: `ProblemError` when the problem cannot be read.
+    public func fromScratch(_ problem: Problem, host: Int, beside others: Layout) throws(ProblemError) -> Layout? {
+        try problem.validate()
+        var builder = LayoutBuilder(problem)
+        let effort = effort.shared(amongHosts: problem.hosts.count)
+        var solver = HostSolver(
+            problem,
+            host: host,
+            index: ProblemIndex(problem),
+            effort: effort,
+            keepsPresent: false
+        )
+        guard case .found(var found) = solver.solve() else { return nil }
+        builder.enter(&found.placer, selection: found.selection, starts: found.starts)
+        builder.tidy()
+        var result = others
+        result.placements = problem.requests.indices.map { r in
+            problem.requests[r].host == host || r >= others.placements.count
+                ? builder.placements[r] : others.placements[r]
+        }
+        for b in problem.bridges.indices where problem.bridges[b].host == host {
+            result.windows[b] = builder.windows[b]
+        }
+        return result
+    }
+
     private func solve(_ problem: Problem, keepsPresent: Bool) throws(ProblemError) -> Outcome {
         try problem.validate()
         let index = ProblemIndex(problem)
@@ -46,6 +85,19 @@ public struct Solver: Sendable {
                 disturbed.append(contentsOf: found.evicted.map { found.placer.forest.deviceOf[$0] }.filter { $0 >= 0 })
                 bound += found.bound
             case .impossible(let selection):
+                guard explainsConflicts else {
+                    return .conflict(
+                        Conflict(
+                            host: host,
+                            members: [],
+                            isIrreducible: false,
+                            shortage: 0,
+                            summary: "not everything fits",
+                            derivation: [],
+                            hints: []
+                        )
+                    )
+                }
                 let finder = ConflictFinder(
                     problem,
                     host: host,

@@ -85,10 +85,15 @@ extension Topology {
     ///
     /// Judges only by what was read: an aperture list that is unknown gives no finding about apertures, registers that
     /// could not be read agree with everything.
+    ///
+    /// - Parameter explains: whether causes, and who takes part in a missing address, are looked for as well; codes,
+    ///   severities and places are the same without.
+    /// - Returns: the findings.
     /// - Complexity: O(n log n) in the number of resources, for trees of bounded depth.
-    public func findings() -> [Finding] {
+    public func findings(explains: Bool = true) -> [Finding] {
         var result: [Finding] = []
         let offsets = registerOffsets()
+        let lackingBelow = lackingBelow()
         for h in hostBridges.indices {
             appendSiblingFindings(among: roots(of: h), to: &result)
             for root in roots(of: h) {
@@ -107,7 +112,10 @@ extension Topology {
                         continue
                     }
                     appendBusFindings(of: i, to: &result)
-                    appendResourceFindings(of: i, to: &result)
+                    appendResourceFindings(of: i, explains: explains, to: &result)
+                    if functions[i].isBridge, !functions[i].isVirtual, lackingBelow[i] > 0 {
+                        appendClosedWindows(of: i, to: &result)
+                    }
                     appendRegisterFindings(of: i, offsets: offsets, to: &result)
                     if functions[i].isBridge { appendSiblingFindings(among: children(of: i), to: &result) }
                 }

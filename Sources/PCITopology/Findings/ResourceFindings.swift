@@ -1,14 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 extension Topology {
-    /// Findings about the resources of the function at index `i`: no address, an address nobody forwards, closed windows.
-    func appendResourceFindings(of i: Int, to result: inout [Finding]) {
+    /// Per function: how many functions below it have a BAR that lacks an address.
+    func lackingBelow() -> [Int] {
+        var result = [Int](repeating: 0, count: functions.count)
+        for i in functions.indices {
+            guard !functions[i].isVirtual,
+                functions[i].resources.contains(where: { $0.index.isBAR && $0.lacksAddress })
+            else { continue }
+            var above = parent(of: i)
+            while let p = above {
+                result[p] += 1
+                above = parent(of: p)
+            }
+        }
+        return result
+    }
+
+    /// Findings about the resources of the function at index `i`: no address, an address nobody forwards.
+    func appendResourceFindings(of i: Int, explains: Bool, to result: inout [Finding]) {
         let function = functions[i]
         guard !function.isVirtual else { return }
         for resource in function.resources {
             switch resource.assignment {
             case .unassigned, .wiped:
-                appendMissing(resource, of: i, to: &result)
+                appendMissing(resource, of: i, explains: explains, to: &result)
             case .closed:
                 break
             case .unclaimed(let range):
@@ -41,10 +57,9 @@ extension Topology {
                 )
             }
         }
-        if function.isBridge { appendClosedWindows(of: i, to: &result) }
     }
 
-    private func appendMissing(_ resource: Resource, of i: Int, to result: inout [Finding]) {
+    private func appendMissing(_ resource: Resource, of i: Int, explains: Bool, to result: inout [Finding]) {
         let function = functions[i]
         let what = "\(resource.index) \(resource.kernelText)"
         if resource.index.isROM {
@@ -58,7 +73,7 @@ extension Topology {
                 )
             )
         } else if resource.index.isVFBAR {
-            let room = analyzeRoom(for: resource, of: i)
+            let room = explains ? analyzeRoom(for: resource, of: i) : RoomAnalysis()
             result.append(
                 Finding(
                     .vfBARUnassigned,
@@ -71,16 +86,16 @@ extension Topology {
                 )
             )
         } else if resource.index.isBAR {
-            result.append(missingBAR(resource, of: i, what: what))
+            result.append(missingBAR(resource, of: i, what: what, explains: explains))
         }
     }
 
-    private func missingBAR(_ resource: Resource, of i: Int, what: String) -> Finding {
+    private func missingBAR(_ resource: Resource, of i: Int, what: String, explains: Bool) -> Finding {
         let function = functions[i]
-        let room = analyzeRoom(for: resource, of: i)
+        let room = explains ? analyzeRoom(for: resource, of: i) : RoomAnalysis()
         let (severity, reason) = judge(resource, of: i)
         if let old = addressInRegister(resource, of: i), old != 0, resource.size != nil {
-            let takers = newcomersWithoutAddress(besides: i)
+            let takers = explains ? newcomersWithoutAddress(besides: i) : []
             var causes = room.causes
             if !takers.isEmpty {
                 causes.insert("the kernel was making room for \(list(takers.map(\.description)))", at: 0)
@@ -190,7 +205,7 @@ extension Topology {
         return apertures.isEmpty || apertures.contains { $0.range.contains(range) }
     }
 
-    private func appendClosedWindows(of i: Int, to result: inout [Finding]) {
+    func appendClosedWindows(of i: Int, to result: inout [Finding]) {
         let bridge = functions[i]
         for index in [ResourceIndex.ioWindow, .memoryWindow, .prefetchableWindow] {
             let window = bridge.resource(index)

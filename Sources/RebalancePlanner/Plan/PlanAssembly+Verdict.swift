@@ -83,20 +83,9 @@ extension PlanAssembly {
 
     /// The plan as it stands.
     ///
-    /// - Parameters:
-    ///   - disturbed: everything that the steps stop or move.
-    ///   - cost: its weight.
-    ///   - bound: what any plan for the same demands weighs at least.
-    ///   - losses: optional things that are worse afterwards.
-    ///   - final: the machine after the last step.
+    /// - Parameter result: what the steps come to.
     /// - Returns: the plan with its verdict, its proof and its remarks.
-    func finish(
-        disturbed: FunctionSet,
-        cost: Int,
-        bound: Int,
-        losses: [String],
-        final: Situation
-    ) -> Plan {
+    func finish(_ result: Result) -> Plan {
         if steps.isEmpty {
             if let refusal = refusals.first {
                 return make(.init(.refused, reason: refusal.reason, sentence: refusal.sentence))
@@ -116,13 +105,25 @@ extension PlanAssembly {
         var plan = make(.init(.act, reason: reason, sentence: sentence))
         plan.steps = steps
         plan.after = after
-        plan.disturbed = disturbances(disturbed, final)
+        plan.disturbed = result.disturbed
         for rest in refusals + impossible { plan.remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
-        plan.remarks += losses
+        plan.remarks += result.losses
         plan.proof =
-            cost <= bound && !isPartial
-            ? .optimal : .bestOfSearched(cost: cost, lowerBound: min(bound, cost))
+            result.cost <= result.bound && !isPartial
+            ? .optimal : .bestOfSearched(cost: result.cost, lowerBound: min(result.bound, result.cost))
         return plan
+    }
+
+    /// What steps come to.
+    struct Result {
+        /// Everything that they stop or move, in address order.
+        var disturbed: [Disturbance] = []
+        /// Its weight.
+        var cost = 0
+        /// What any plan for the same demands weighs at least.
+        var bound = 0
+        /// Optional things that are worse afterwards, a sentence each.
+        var losses: [String] = []
     }
 
     private var reason: String {
@@ -161,7 +162,8 @@ extension PlanAssembly {
         )
     }
 
-    private func disturbances(_ disturbed: FunctionSet, _ final: Situation) -> [Disturbance] {
+    /// The records of the functions that the steps stop or move.
+    func disturbances(_ disturbed: FunctionSet, _ final: Situation) -> [Disturbance] {
         let later = Dictionary(after.functions.map { ($0.address, $0) }) { first, _ in first }
         var result: [Disturbance] = []
         for i in disturbed.members {

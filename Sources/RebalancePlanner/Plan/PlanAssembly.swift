@@ -33,6 +33,24 @@ struct PlanAssembly {
         latest = before
     }
 
+    /// Appends what was planned for a part of the tree that shares nothing with the rest.
+    ///
+    /// Diagnosis and remarks are appended as well. The steps expect registers of the part only.
+    mutating func append(part: PlanAssembly) {
+        let segments = Set(part.ground.topology.hostBridges.map(\.segment))
+        for step in part.steps {
+            var step = step
+            latest = latest.replacing(segments: segments, with: step.after)
+            step.after = latest
+            steps.append(step)
+        }
+        diagnosis += part.diagnosis
+        remarks += part.remarks
+        asked += part.asked
+        refusals += part.refusals
+        impossible += part.impossible
+    }
+
     // MARK: - Steps
 
     /// Appends the steps of stages that begin in `situation`.
@@ -146,8 +164,7 @@ struct PlanAssembly {
             for i in ground.subtree[root] where before.glance.isKnown[i] && !before.glance.isVirtual[i] {
                 let isBridge = ground.isBridge(i)
                 guard !isBridge || maneuver.rescans.count > 1 else { continue }
-                let command =
-                    before.address(i).flatMap { before.simulation.twin.register(of: $0, at: 4, width: 2) } ?? 0
+                let command = before.simulation.twin.register(ofNumber: i, at: 4, width: 2) ?? 0
                 guard command & 0x3 != 0 else { continue }
                 let below = isBridge ? FunctionSet(ground.subtree[i]) : FunctionSet([i])
                 let clashes = (0..<width).contains { index in

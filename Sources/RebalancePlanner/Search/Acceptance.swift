@@ -75,7 +75,7 @@ struct Acceptance {
             !original.isHarmed(in: glance, asked: wanted + reached), isTrue(glance), isLowEnough(glance)
         else { return false }
         guard let topology = try? situation.simulation.topology() else { return false }
-        let now = Set(Self.problems(topology.findings(), in: topology, original.ground))
+        let now = Set(Self.problems(topology.findings(explains: false), in: topology, original.ground))
         guard now.isSubset(of: problems) else { return false }
         return (wanted + reached).allSatisfy { demand in
             guard case .cleared(let i, let code, let resource) = demand else { return true }

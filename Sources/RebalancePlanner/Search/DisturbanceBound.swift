@@ -68,11 +68,18 @@ struct DisturbanceBound {
     ///   - weights: what is protected.
     ///   - limit: no address above this for what gets a new one.
     ///   - effort: how much work the solver may do.
+    ///   - explains: whether a conflict is to name who is in the way; to find that out costs many searches.
     /// - Returns: the bound with the layout's choice of functions, or why no layout exists.
-    func answer(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?, effort: Effort) -> Answer
-    {
+    func answer(
+        _ topology: Topology,
+        protecting weights: DisturbanceWeights,
+        limit: UInt64?,
+        effort: Effort,
+        explains: Bool = false
+    ) -> Answer {
         let problem = problem(topology, protecting: weights, limit: limit)
-        guard let outcome = try? Solver(effort: effort).smallestChange(problem) else {
+        let solver = Solver(effort: effort, explainsConflicts: explains)
+        guard let outcome = try? solver.smallestChange(problem) else {
             return Answer(bound: certainWeight, isUndecided: true)
         }
         switch outcome {

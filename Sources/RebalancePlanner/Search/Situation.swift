@@ -88,7 +88,7 @@ struct Situation {
     }
 
     private func command(_ i: Int) -> UInt32? {
-        address(i).flatMap { simulation.twin.register(of: $0, at: 4, width: 2) }
+        simulation.twin.register(ofNumber: i, at: 4, width: 2)
     }
 
     /// Lets a function that nobody enabled again decode as it did before it was silenced.
@@ -159,7 +159,7 @@ struct Situation {
                     case 0x20, 0x24: 0xfff0_fff0
                     default: .max
                     }
-                let present = simulation.twin.register(of: address, at: register.offset, width: register.width) ?? 0
+                let present = simulation.twin.register(ofNumber: i, at: register.offset, width: register.width) ?? 0
                 guard (present ^ register.value) & mask != 0 else { continue }
                 writes.append(
                     .config(
@@ -175,7 +175,7 @@ struct Situation {
             var wanted: UInt32 = 0
             if glance.size(i, .ioWindow) > 0 { wanted |= 1 }
             if glance.size(i, .memoryWindow) > 0 || glance.size(i, .prefetchableWindow) > 0 { wanted |= 2 }
-            let command = simulation.twin.register(of: address, at: 4, width: 2) ?? 0
+            let command = simulation.twin.register(ofNumber: i, at: 4, width: 2) ?? 0
             let missing = wanted & ~command
             if missing != 0, !writes.isEmpty {
                 writes.append(.config(address, offset: 4, width: 2, mask: missing, value: missing))
