@@ -66,7 +66,8 @@ struct SlackTests {
         let platformDevice = CardFunction(
             devfn: 0x1f << 3,
             identity: Function.Identity(vendor: 0x8086, device: 0x2918, classCode: 0x060100),
-            bars: [.memory(5, 4096)]
+            bars: [.memory(5, 4096)],
+            portType: nil
         )
         let apertures = [
             AddressRange(first: 0x0d00, last: 0xffff).map { Aperture(range: $0, flags: .io) },
@@ -102,7 +103,7 @@ struct SlackTests {
         return topology
     }
 
-    @Test("two large BARs behind one switch come back, and nothing beside the port is touched", arguments: [31, 32, 33])
+    @Test("two large BARs behind one switch come back, nothing beside the port is touched", arguments: [31, 32, 33])
     func twoLarge(exponent: UInt64) throws {
         let behaviour = try #require(KernelBehaviour.presets.first { $0.name == "linux-7.2" })
         let topology = try machine(behaviour, exponent: exponent)
