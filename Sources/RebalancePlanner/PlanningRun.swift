@@ -84,6 +84,10 @@ struct PlanningRun {
             }
             return
         }
+        guard cluster.apart.isEmpty else {
+            for part in cluster.apart { take(part) }
+            return
+        }
         guard let wanted = cluster.choices.last else { return }
         takeParts(wanted)
     }

@@ -21,6 +21,8 @@ struct DemandCatalogue {
         var choices: [[Demand]]
         /// Demands that are met where they can be, and given up otherwise.
         var wishes: [Demand] = []
+        /// The same by root port, where sizes below several are chosen together: taken when no choice of all can be had.
+        var apart: [Cluster] = []
     }
 
     /// The groups of demands that `goals` make, in the order of the tree.
@@ -223,8 +225,13 @@ struct DemandCatalogue {
         }
         for wish in collected.wishes { groups[root(wish), default: Collection()].wishes.append(wish) }
         return groups.keys.sorted().compactMap { root in
-            groups[root].map { group in
-                Cluster(choices: combinations(group.ladders).map { group.fixed + $0 }, wishes: group.wishes)
+            groups[root].map { part in
+                let tops = FunctionSet((part.fixed + part.ladders.compactMap(\.first) + part.wishes).map(top))
+                return Cluster(
+                    choices: combinations(part.ladders).map { part.fixed + $0 },
+                    wishes: part.wishes,
+                    apart: tops.count > 1 ? group(part) : []
+                )
             }
         }
     }

@@ -20,7 +20,7 @@ extension ManeuverSearch {
     ///
     /// - Returns: the best that was found, the lightest removals first; nil without one.
     mutating func searchFollowUps() -> Solution? {
-        let limit = min(budget, simulations + Self.followUpBudget)
+        let limit = simulations + min(budget / 4, Self.followUpBudget)
         var rootsSeen: Set<[Int]> = []
         let leads = nodes.indices.filter { n in
             nodes[n].maneuvers.count == 1 && nodes[n].maneuvers[0].alignments.isEmpty

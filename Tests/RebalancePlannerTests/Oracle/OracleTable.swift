@@ -2,20 +2,13 @@
 
 internal import AllocationPolicies
 internal import PCITopology
-internal import RescueFamily
 
 @testable internal import RebalancePlanner
 
 /// Plans for random small machines, held against every sequence of levers.
 struct OracleTable {
-    /// What is asked for.
-    enum Question: String, CaseIterable {
-        case place = "failed hot-adds"
-        case reserve = "reserves"
-    }
-
     let behaviour: KernelBehaviour
-    let question: Question
+    let question: SmallMachine.Question
     /// The greatest number of functions of a tree.
     var size = 12
     /// Stages simulated per tree.
@@ -36,17 +29,17 @@ struct OracleTable {
     /// Plans that are not the least, and do not claim to be.
     var heavier: [String] = []
 
-    init(_ behaviour: KernelBehaviour, _ question: Question) {
+    init(_ behaviour: KernelBehaviour, _ question: SmallMachine.Question) {
         self.behaviour = behaviour
         self.question = question
     }
 
     /// Adds the machine of a seed, where it is small, and what it asks for is addresses.
     mutating func take(seed: UInt64) throws {
-        guard let example = try RescueCase(seed: seed, behaviour: behaviour),
-            example.topology.functions.count <= size, let goal = goal(example)
+        guard let machine = try SmallMachine(seed: seed, question, behaviour),
+            machine.topology.functions.count <= size
         else { return }
-        let topology = example.topology
+        let (topology, goal) = (machine.topology, machine.goal)
         let constraints = Constraints()
         let weights = DisturbanceWeights(topology, constraints: constraints)
         let ground = Ground(topology, weights: weights)
@@ -83,19 +76,6 @@ struct OracleTable {
         } else {
             heavier.append("cost \(cost), \(name)")
         }
-    }
-
-    /// What is asked of a machine: everything, or room at an empty hot-plug port.
-    private func goal(_ example: RescueCase) -> Goal? {
-        guard question == .reserve else { return .everythingRequired }
-        let ports = example.topology.functions.indices.filter {
-            example.topology.functions[$0].isHotPlugBridge && example.topology.children(of: $0).isEmpty
-                && example.topology.functions[$0].bridge?.busRange != nil
-        }
-        guard !ports.isEmpty else { return nil }
-        let port = example.topology.functions[ports[Int(example.seed % UInt64(ports.count))]].address
-        let size = ByteCount(1 << (24 + example.seed / 7 % 7))
-        return .reserve(port, example.seed % 2 == 0 ? Headroom(prefetchable: size) : Headroom(memory: size))
     }
 
     private func text(_ way: [Maneuver], _ ground: Ground) -> String {
