@@ -197,7 +197,18 @@ struct DemandCatalogue {
 
     private func group(_ collected: Collection) -> [Cluster] {
         var groups: [Int: Collection] = [:]
-        func root(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
+        func own(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
+        // Bus numbers of a host bridge are planned as a whole: what one port gets, another must not claim.
+        var firsts: [Int: Int] = [:]
+        var sharers: Set<Int> = []
+        for demand in collected.fixed where demand.wantsBuses && demand.isOfNumbersAsTheyAre {
+            firsts[ground.host[demand.function]] = min(firsts[ground.host[demand.function]] ?? .max, own(demand))
+            sharers.insert(own(demand))
+        }
+        func root(_ demand: Demand) -> Int {
+            let root = own(demand)
+            return sharers.contains(root) ? firsts[ground.host[demand.function]] ?? root : root
+        }
         for demand in collected.fixed {
             if groups[root(demand)]?.fixed.contains(demand) != true {
                 groups[root(demand), default: Collection()].fixed.append(demand)

@@ -111,6 +111,7 @@ extension PlanAssembly {
         plan.disturbed = disturbances(disturbed, final)
         for rest in refusals + impossible { plan.remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
         plan.remarks += losses
+        if let remark = appearanceRemark { plan.remarks.append(remark) }
         plan.proof =
             cost <= bound && !isPartial
             ? .optimal : .bestOfSearched(cost: cost, lowerBound: min(bound, cost))
