@@ -4,8 +4,11 @@
 public struct FunctionState: Hashable, Sendable {
     /// The address.
     public var address: FunctionAddress
-    /// The place in the tree, independent of bus numbers.
+    /// The place in the kernel's tree, independent of bus numbers.
     public var path: TopologyPath
+    /// The place by the wires, where the function really stands: together with the ids what tells that two trees show the
+    /// same function. Mostly that is `path`; see `BusRoutes` for when the two part.
+    public var place: TopologyPath
     /// Vendor ID in the high half, device ID in the low half.
     public var ids: UInt32
     /// The lines of the sysfs file `resource`.
@@ -19,10 +22,12 @@ public struct FunctionState: Hashable, Sendable {
         path: TopologyPath,
         ids: UInt32,
         lines: [ResourceLine],
-        busRange: BusRange?
+        busRange: BusRange?,
+        place: TopologyPath? = nil
     ) {
         self.address = address
         self.path = path
+        self.place = place ?? path
         self.ids = ids
         self.lines = lines
         self.busRange = busRange
@@ -90,6 +95,11 @@ public struct TreeState: Hashable, Sendable {
                     lines: f.lines,
                     busRange: f.bridge?.busRange
                 )
+            }
+        )
+        setPlaces(
+            claimedBesides: topology.functions.compactMap { f in
+                f.bridge?.busRange == nil ? BusRoutes.Claim(f.address, f.bridge?.registers) : nil
             }
         )
     }

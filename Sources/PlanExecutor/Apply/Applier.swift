@@ -108,20 +108,25 @@ public struct Applier {
             return Self.untouched(error.isBusy ? "busy" : "no-lock", "\(error).", error.isBusy ? 75 : 1)
         }
         defer { withExtendedLifetime(lock) {} }
-        var (report, explanation) = try lockedApply(plan, foresight, isCancelled, progress)
+        let report = try applyOnce(plan, foresight, isCancelled, progress)
+        return try goOn(after: plan, report, foresight, isCancelled, progress)
+    }
+
+    /// Carries a plan out, or another one where the machine turns out to behave otherwise; whoever calls holds the lock.
+    private func applyOnce(
+        _ plan: Plan,
+        _ foresight: (any Foresight)?,
+        _ isCancelled: () -> Bool,
+        _ progress: @escaping (ApplyEvent) -> Void
+    ) throws -> ApplyReport {
+        let (report, explanation) = try lockedApply(plan, foresight, isCancelled, progress)
         guard report.verdict == .rolledBack, report.reason == "prediction-differs", !isCancelled(),
             let explanation, explanation != plan.behaviour, let other = foresight?.planAnew(), agrees(other, to: plan)
         else { return report }
         let remark = "trying another plan of \(other.steps.count) steps, made for \(explanation)"
         progress(.remark(remark))
-        let first = report
-        report = try lockedApply(other, foresight, isCancelled, progress).report
-        report.remarks = first.remarks + [remark] + report.remarks
-        report.writes += first.writes
-        report.timeInKernel += first.timeInKernel
-        report.timeSettling += first.timeSettling
-        report.before = first.before
-        return report
+        let second = try lockedApply(other, foresight, isCancelled, progress).report
+        return second.following(report, remark)
     }
 
     /// Whether whoever agreed to one plan can be taken to agree to another: it stops nobody else.
@@ -135,7 +140,7 @@ public struct Applier {
     }
 
     /// Carries a plan out; whoever calls holds the lock.
-    private func lockedApply(
+    func lockedApply(
         _ plan: Plan,
         _ foresight: (any Foresight)?,
         _ isCancelled: () -> Bool,

@@ -75,6 +75,7 @@ public enum ApplyEvent: Hashable, Sendable {
             json.field("differences", report.differences)
             json.field("event", "ends")
             json.field("exitStatus", report.exitStatus)
+            if !report.found.isEmpty { json.field("found", report.found.map(\.address.description)) }
             json.field("kernelMilliseconds", report.timeInKernel.wholeMilliseconds)
             json.field("reason", report.reason)
             json.field("remarks", report.remarks)

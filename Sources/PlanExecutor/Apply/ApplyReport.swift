@@ -32,6 +32,8 @@ public struct ApplyReport: Hashable, Sendable {
     public var timeInKernel: Duration = .zero
     /// How long was waited for the tree to come to rest.
     public var timeSettling: Duration = .zero
+    /// The functions that nobody could see before and that have appeared, by their addresses after; in address order.
+    public var found: [FunctionState] = []
     /// The tree before, when it was read.
     public var before: TreeState?
     /// The tree after, when it was read.

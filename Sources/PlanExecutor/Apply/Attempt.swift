@@ -47,8 +47,17 @@ struct Attempt {
     func carryOut(from first: Int, deeds earlier: [JournalRecord.Deed], _ isCancelled: () -> Bool) throws -> ApplyReport
     {
         var deeds = earlier
+        var state = first == 0 ? plan.before : plan.steps[first - 1].after
+        var found: [FunctionState] = []
+        if first > 0, first == plan.steps.count {
+            // What had appeared before the apply was interrupted is there.
+            let tree = try run.machine.observer.tree()
+            if let discovery = discovery(first - 1, tree) { (state, found) = (tree, discovery.found) }
+        }
         do {
-            if let stop = try goForward(from: first, &deeds, isCancelled) { return try goBack(stop, deeds) }
+            if let stop = try goForward(from: first, &state, &found, &deeds, isCancelled) {
+                return try goBack(stop, deeds)
+            }
         } catch let error as JournalError {
             return try goBack(
                 Stop(reason: "journal-unusable", sentence: "the journal could not be continued: \(error)"),
@@ -60,15 +69,11 @@ struct Attempt {
                 deeds
             )
         }
-        try putAway(ApplyReport.Verdict.done.rawValue, "goal-reached")
-        return report(
-            .done,
-            Stop(reason: "goal-reached", sentence: ""),
-            "Done: the machine is as the plan predicted.",
-            0,
-            [],
-            plan.after
-        )
+        let end = ApplyEnd(plan, found)
+        try putAway(ApplyReport.Verdict.done.rawValue, end.reason)
+        var report = report(.done, Stop(reason: end.reason, sentence: ""), end.sentence, 0, [], state)
+        report.found = found
+        return report
     }
 
     /// Goes back without having tried to go forward.
@@ -80,10 +85,11 @@ struct Attempt {
 
     private func goForward(
         from first: Int,
+        _ state: inout TreeState,
+        _ found: inout [FunctionState],
         _ deeds: inout [JournalRecord.Deed],
         _ isCancelled: () -> Bool
     ) throws -> Stop? {
-        var state = first == 0 ? plan.before : plan.steps[first - 1].after
         for (i, step) in plan.steps.enumerated().dropFirst(first) {
             run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
             if let stop = try begin(step, i, state, isCancelled) { return stop }
@@ -103,7 +109,7 @@ struct Attempt {
             guard isQuiet else {
                 return Stop(reason: "unsettled", sentence: "step \(i + 1): the tree does not come to rest")
             }
-            let differences = try run.differences(after: step, tree, from: state, check)
+            let (differences, appeared) = try judge(i, tree, from: state)
             guard differences.isEmpty else {
                 run.progress(.differs(differences))
                 return Stop(
@@ -115,6 +121,20 @@ struct Attempt {
             try run.record(.stepReached(i), isForward: true)
             run.progress(.stepReached(i, settledAfter: time))
             state = step.after
+            guard !appeared.isEmpty else { continue }
+            found = appeared
+            state = tree
+            run.remark("found: \(appeared.map(\.name).joined(separator: ", "))")
+            // What comes next was predicted without them.
+            let losses = before.losses(in: tree, ignoringSizes: true)
+            guard losses.isEmpty else {
+                return Stop(
+                    reason: "prediction-differs",
+                    sentence: "step \(i + 1): with what has appeared, the steps that come next do not lead to the goal",
+                    details: losses.map(\.description)
+                )
+            }
+            break
         }
         return try confirm(state)
     }

@@ -27,6 +27,20 @@ public protocol Foresight: AnyObject {
     /// Another plan for the same goals under the behaviour that explains what was seen, for a machine that has been
     /// brought back; nil when there is none, or when whoever agreed to the first plan did not agree to another one.
     func planAnew() -> Plan?
+
+    /// A plan for the same goals from where the machine stands, after `plan` was carried out and functions appeared that
+    /// nobody could see before; it stops nobody whom whoever agreed to `plan` did not agree to.
+    ///
+    /// - Parameters:
+    ///   - plan: the plan that was agreed to.
+    ///   - now: the tree where the machine stands; the plan must begin there.
+    /// - Returns: the plan, whose answer may be that there is nothing to do or no way; nil when none could be made.
+    func planOn(after plan: Plan, from now: TreeState) -> Plan?
+}
+
+extension Foresight {
+    /// Nil: nothing is planned for what has appeared.
+    public func planOn(after plan: Plan, from now: TreeState) -> Plan? { nil }
 }
 
 /// Writes that were done together and the tree that was seen after them.

@@ -64,7 +64,7 @@ struct FunctionKey: Hashable, Comparable {
     let ids: UInt32
 
     init(_ function: FunctionState) {
-        path = function.path
+        path = function.place
         ids = function.ids
     }
 
@@ -72,6 +72,10 @@ struct FunctionKey: Hashable, Comparable {
 }
 
 /// The functions of two trees paired by place and ids; VFs on buses of their own share a place and pair in address order.
+///
+/// The place is the one by the wires (`FunctionState.place`): a function that answered behind another bridge than its own,
+/// or on a root bus that the kernel made up for it, is the same when it comes back where it belongs. A function that the
+/// kernel listed twice was one.
 struct FunctionPairs {
     /// Functions of the first tree with their counterpart in the second, in address order of the first.
     let pairs: [(before: FunctionState, now: FunctionState?)]
@@ -79,7 +83,19 @@ struct FunctionPairs {
     init(_ before: TreeState, _ now: TreeState) {
         var waiting: [FunctionKey: [FunctionState]] = [:]
         for function in now.functions.reversed() { waiting[FunctionKey(function), default: []].append(function) }
-        pairs = before.functions.map { ($0, waiting[FunctionKey($0)]?.popLast()) }
+        var last: [FunctionKey: (path: TopologyPath, now: FunctionState)] = [:]
+        var pairs: [(before: FunctionState, now: FunctionState?)] = []
+        for function in before.functions {
+            let key = FunctionKey(function)
+            if let found = waiting[key]?.popLast() {
+                pairs.append((function, found))
+                last[key] = (function.path, found)
+            } else {
+                let twin = last[key].flatMap { $0.path != function.path ? $0.now : nil }
+                pairs.append((function, twin))
+            }
+        }
+        self.pairs = pairs
     }
 }
 
@@ -129,8 +145,13 @@ extension TreeState {
         var result = self
         for i in result.functions.indices {
             let path = result.functions[i].path
-            guard let root = roots[Root(path)] else { continue }
-            result.functions[i].path = TopologyPath(segment: root.segment, rootBus: root.bus, hops: path.hops)
+            let place = result.functions[i].place
+            if let root = roots[Root(path)] {
+                result.functions[i].path = TopologyPath(segment: root.segment, rootBus: root.bus, hops: path.hops)
+            }
+            if let root = roots[Root(place)] {
+                result.functions[i].place = TopologyPath(segment: root.segment, rootBus: root.bus, hops: place.hops)
+            }
         }
         return result
     }

@@ -32,10 +32,15 @@ enum PlanSafety {
     }
 
     /// The functions that the plan removes, with everything below them, and the VFs that it disables; in address order.
-    static func removed(by plan: Plan) -> [FunctionState] {
+    ///
+    /// - Parameters:
+    ///   - plan: the plan.
+    ///   - last: the index of the last step that counts; nil counts all.
+    /// - Returns: the functions as they were before the plan.
+    static func removed(by plan: Plan, upTo last: Int? = nil) -> [FunctionState] {
         var result: Set<FunctionState> = []
         var tree = plan.before
-        for step in plan.steps {
+        for step in plan.steps.prefix(last.map { $0 + 1 } ?? plan.steps.count) {
             if step.writes.contains(where: { if case .sriovNumVFs = $0 { true } else { false } }) {
                 let left = Set(step.after.functions.map(FunctionKey.init))
                 result.formUnion(plan.before.functions.filter { !left.contains(FunctionKey($0)) })

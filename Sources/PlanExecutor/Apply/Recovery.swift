@@ -207,7 +207,9 @@ public struct Recovery {
         let stands = record.reachedSteps
         let isBetweenSteps =
             !record.isGoingBack && deeds.allSatisfy { $0.position.step < stands } && stands > 0
-            && record.plan.steps[stands - 1].after == tree
+            && (record.plan.steps[stands - 1].after == tree
+                || (stands == record.plan.steps.count
+                    && attempt.discovery(stands - 1, tree)?.differences.isEmpty == true))
         if isBetweenSteps, stands == record.plan.steps.count || direction == .finish {
             return try attempt.carryOut(from: stands, deeds: deeds, isCancelled)
         }

@@ -6,7 +6,7 @@ public import RebalancePlanner
 
 /// Foresight by the twin: its behaviour as planned with, then the alternatives to it.
 public final class TwinForesight: Foresight {
-    private let initial: Topology?
+    private var initial: Topology?
     private let readTopology: () throws -> Topology
     private let wish: (goals: [Goal], constraints: Constraints)?
     private var behaviour: KernelBehaviour
@@ -85,9 +85,47 @@ public final class TwinForesight: Foresight {
         return try? Planner(topology: topology, behaviour: behaviour)
             .plan(goals: wish.goals, constraints: wish.constraints)
     }
+
+    /// Asks the planner, with the goals and constraints of the wish, or of the plan alone where nobody wished for more.
+    public func planOn(after plan: Plan, from now: TreeState) -> Plan? {
+        guard let topology = try? readTopology(), TreeState(topology) == now else { return nil }
+        let agreement = StoppingAgreement(plan, now)
+        func renamed(_ addresses: Set<FunctionAddress>) -> Set<FunctionAddress> {
+            Set(addresses.map { agreement.renamed[$0] ?? $0 })
+        }
+        var constraints = wish?.constraints ?? Constraints()
+        constraints.keep = renamed(constraints.keep)
+        constraints.allowDisturb = renamed(constraints.allowDisturb)
+        constraints.onlyBelow = constraints.onlyBelow.map { agreement.renamed[$0] ?? $0 }
+        for function in topology.functions where !function.isBridge && !agreement.covers(function.address) {
+            constraints.keep.insert(function.address)
+        }
+        let goals = (wish?.goals ?? plan.goals).compactMap { $0.renamed(agreement.renamed) }
+        guard !goals.isEmpty,
+            let next = try? Planner(topology: topology, behaviour: behaviour)
+                .plan(goals: goals, constraints: constraints)
+        else { return nil }
+        // What is seen from here on is explained from here.
+        initial = topology
+        state = nil
+        return next
+    }
 }
 
 extension Goal {
+    /// The goal with the address that its function has now; nil for a layout that a plan names but does not hold.
+    func renamed(_ addresses: [FunctionAddress: FunctionAddress]) -> Goal? {
+        func now(_ address: FunctionAddress) -> FunctionAddress { addresses[address] ?? address }
+        return switch self {
+        case .everythingRequired: self
+        case .place(let address): .place(now(address))
+        case .resize(let address, let bar, let size): .resize(now(address), bar: bar, size: size)
+        case .reserve(let address, let room): .reserve(now(address), room)
+        case .virtualFunctions(let address, let count): .virtualFunctions(now(address), count: count)
+        case .restore(let layout): layout.places.isEmpty ? nil : self
+        }
+    }
+
     /// The function that the goal names, or nil.
     var address: FunctionAddress? {
         switch self {

@@ -198,10 +198,31 @@ enum PlanDecoder {
                 preconditions: try list(&inner, "preconditions", atMost: PlanDocument.mostWrites, precondition),
                 writes: try list(&inner, "writes", atMost: PlanDocument.mostWrites, WriteDecoder.write),
                 after: state,
+                mayAppearBelow: try appearances(&inner, in: state),
                 registersAfter: try list(&inner, "registersAfter", atMost: PlanDocument.mostWrites, expectation),
                 wayBack: try list(&inner, "wayBack", atMost: PlanDocument.mostWrites, WriteDecoder.write)
             )
         }
+    }
+
+    /// The bridges below which functions may appear; absent means none.
+    private static func appearances(_ fields: inout JSONFields, in tree: TreeState) throws(JSONError)
+        -> [FunctionAddress]
+    {
+        let key = "mayAppearBelow"
+        guard fields.optional(key) != nil else { return [] }
+        let known = Set(tree.functions.filter { $0.busRange != nil }.map(\.address))
+        var result: [FunctionAddress] = []
+        for text in try fields.strings(key, atMost: PlanDocument.mostFunctions, bytes: 16) {
+            guard let address = FunctionAddress(parsing: text), address.description == text, known.contains(address)
+            else { throw fields.error(key, "expected addresses of bridges that have a bus after the step") }
+            if let last = result.last, address <= last {
+                throw fields.error(key, "expected addresses in ascending order")
+            }
+            result.append(address)
+        }
+        guard !result.isEmpty else { throw fields.error(key, "expected at least one address") }
+        return result
     }
 
     private static func precondition(_ fields: inout JSONFields) throws(JSONError) -> Precondition {
@@ -284,6 +305,13 @@ enum PlanDecoder {
         guard path.segment == address.segment, path.hops.last == address.devfn else {
             throw fields.error("path", "expected a path to \(address)")
         }
+        var wired: TopologyPath?
+        if let text = try fields.optionalString("place", atMost: 256) {
+            guard let parsed = TopologyPath(parsing: text), parsed.description == text, parsed != path,
+                parsed.segment == address.segment, parsed.hops.last == address.devfn
+            else { throw fields.error("place", "expected another path to \(address) than that of the kernel's tree") }
+            wired = parsed
+        }
         let most = Int64(ResourceNumbering.maximumLineCount)
         var lines = Array(repeating: ResourceLine.zero, count: try fields.integer("resourceLines", in: 0...most))
         var last = -1
@@ -301,7 +329,7 @@ enum PlanDecoder {
             last = index
             try inner.finish()
         }
-        return FunctionState(address: address, path: path, ids: ids, lines: lines, busRange: buses)
+        return FunctionState(address: address, path: path, ids: ids, lines: lines, busRange: buses, place: wired)
     }
 
     private static func place(

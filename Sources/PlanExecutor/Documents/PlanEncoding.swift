@@ -132,6 +132,7 @@ extension JSONWriter {
         field("buses", function.busRange.map { "\($0.first)-\($0.last)" })
         field("ids", hex: UInt64(function.ids), width: 8)
         field("path", function.path.description)
+        if function.place != function.path { field("place", function.place.description) }
         field("resourceLines", function.lines.count)
         array("resources") { json in
             for (index, line) in function.lines.enumerated() where line != .zero {
@@ -147,6 +148,7 @@ extension JSONWriter {
 
     private mutating func step(_ step: PlanStep, from base: TreeState) {
         treeChanges(step.after, from: base)
+        if !step.mayAppearBelow.isEmpty { field("mayAppearBelow", step.mayAppearBelow.map(\.description)) }
         array("preconditions") { json in
             for condition in step.preconditions { json.object { $0.precondition(condition) } }
         }

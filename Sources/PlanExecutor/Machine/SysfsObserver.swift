@@ -42,17 +42,36 @@ public final class SysfsObserver: MachineObserver {
             let place = ["bus", "pci", "devices"]
             let devices = try root.directory(place)
             var functions: [FunctionState] = []
+            var claims: [BusRoutes.Claim] = []
             for name in try root.names(in: devices) {
                 guard let address = FunctionAddress(parsing: name), address.description == name else { continue }
                 do {
                     let names = try root.linkTarget(in: devices, depth: place.count, name)
-                    functions.append(try state(of: address, names, root))
+                    let function = try state(of: address, names, root)
+                    functions.append(function)
+                    guard function.busRange == nil else { continue }
+                    if let claim = try claim(of: address, names, root) { claims.append(claim) }
                 } catch let error as SysfsError where Self.meansVanished(error) {
                     continue
                 }
             }
-            return TreeState(functions)
+            var tree = TreeState(functions)
+            tree.setPlaces(claimedBesides: claims)
+            return tree
         }
+    }
+
+    /// The bus numbers that a bridge without a bus keeps in its registers, and takes cycles for.
+    private func claim(
+        of address: FunctionAddress,
+        _ names: [String],
+        _ root: borrowing SysfsRoot
+    ) throws -> BusRoutes.Claim? {
+        let directory = try root.directory(names)
+        guard let kind = try? number(directory, "class", root), kind >> 8 == 0x0604,
+            let bytes = try? root.read(directory, "config", atMost: 64)
+        else { return nil }
+        return BusRoutes.Claim(address, BridgeRegisters(ConfigSpace(bytes)))
     }
 
     private func state(

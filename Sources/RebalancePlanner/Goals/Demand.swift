@@ -40,6 +40,14 @@ enum Demand: Hashable {
         }
     }
 
+    /// Whether the demand is about numbers that are missing or wrong now, not about room for later.
+    var isOfNumbersAsTheyAre: Bool {
+        switch self {
+        case .bus, .cleared: wantsBuses
+        case .address, .size, .buses, .window, .room, .freeBuses: false
+        }
+    }
+
     /// Whether only the tree's findings can tell if it is met.
     var needsFindings: Bool { if case .cleared = self { true } else { false } }
 

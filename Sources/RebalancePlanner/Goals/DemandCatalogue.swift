@@ -213,7 +213,18 @@ struct DemandCatalogue {
             leaders[ground.host[demand.function]] = leader
             together[top(demand)] = leader
         }
-        func root(_ demand: Demand) -> Int { together[top(demand)] ?? top(demand) }
+        // Bus numbers of a host bridge are planned as a whole: what one port gets, another must not claim.
+        var firsts: [Int: Int] = [:]
+        var sharers: Set<Int> = []
+        for demand in collected.fixed where demand.wantsBuses && demand.isOfNumbersAsTheyAre {
+            firsts[ground.host[demand.function]] = min(firsts[ground.host[demand.function]] ?? .max, top(demand))
+            sharers.insert(top(demand))
+        }
+        func root(_ demand: Demand) -> Int {
+            let own = top(demand)
+            if let leader = together[own] { return leader }
+            return sharers.contains(own) ? firsts[ground.host[demand.function]] ?? own : own
+        }
         for demand in collected.fixed {
             if groups[root(demand)]?.fixed.contains(demand) != true {
                 groups[root(demand), default: Collection()].fixed.append(demand)

@@ -108,6 +108,7 @@ extension PlanAssembly {
         plan.disturbed = result.disturbed
         for rest in refusals + impossible { plan.remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
         plan.remarks += result.losses
+        if let remark = appearanceRemark { plan.remarks.append(remark) }
         plan.proof =
             result.cost <= result.bound && !isPartial
             ? .optimal : .bestOfSearched(cost: result.cost, lowerBound: min(result.bound, result.cost))

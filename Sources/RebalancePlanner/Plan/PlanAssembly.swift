@@ -13,6 +13,8 @@ struct PlanAssembly {
 
     var diagnosis: [DiagnosisLine] = []
     private(set) var steps: [PlanStep] = []
+    /// The places of the bridges of the tree before whose inside was searched: what is listed below them is all.
+    private let searched: Set<TopologyPath>
     var remarks: [String] = []
     /// Everything that was asked for and is being met.
     var asked: [Demand] = []
@@ -30,6 +32,7 @@ struct PlanAssembly {
         self.start = start
         self.weights = weights
         before = TreeState(planner.topology)
+        searched = planner.topology.searchedBridges
         latest = before
     }
 
@@ -107,6 +110,8 @@ struct PlanAssembly {
                 step.preconditions.append(.busIsEmpty(segment: bus.segment, bus: bus.bus))
             }
             step.registersAfter = expectations(topology)
+            step.mayAppearBelow = topology.bridges(searchedNow: searched)
+            step.purpose += Self.appearanceText(step.mayAppearBelow)
         case .heal: step.registersAfter = expectations(topology)
         case .revive, .decode: break
         }

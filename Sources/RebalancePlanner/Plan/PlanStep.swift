@@ -15,6 +15,9 @@ public struct PlanStep: Hashable, Sendable {
     public var writes: [SystemWrite]
     /// The tree that the kernel is predicted to show after the step.
     public var after: TreeState
+    /// The bridges, by their addresses after the step, below which functions may appear that nobody could see before it;
+    /// ascending. `after` holds none of them.
+    public var mayAppearBelow: [FunctionAddress]
     /// Bridge and COMMAND registers that must read so after the step, where kernel tree and registers could part.
     public var registersAfter: [RegisterExpectation]
     /// The writes that lead back to a tree nothing worse than before the step; empty when the next steps are the way back.
@@ -26,6 +29,7 @@ public struct PlanStep: Hashable, Sendable {
         preconditions: [Precondition],
         writes: [SystemWrite],
         after: TreeState,
+        mayAppearBelow: [FunctionAddress] = [],
         registersAfter: [RegisterExpectation] = [],
         wayBack: [SystemWrite] = []
     ) {
@@ -33,6 +37,7 @@ public struct PlanStep: Hashable, Sendable {
         self.preconditions = preconditions
         self.writes = writes
         self.after = after
+        self.mayAppearBelow = mayAppearBelow
         self.registersAfter = registersAfter
         self.wayBack = wayBack
     }

@@ -14,8 +14,9 @@ struct BusNumbering {
     var least: [Int: Int] = [:]
     /// Bridges that must have so many numbers beyond those in use.
     var spare: [Int: Int] = [:]
-    /// Numbers kept for a bridge whose inside was never seen, beyond its secondary: a switch needs some.
-    var roomForUnseen = 8
+    /// Numbers kept for a bridge whose inside was never seen, beyond its secondary, the most that is tried first: a switch
+    /// with eight ports, one of which has another behind it, and a conventional bridge alone.
+    var roomForUnseen = [16, 4]
 
     private var ground: Ground { situation.ground }
 
@@ -41,17 +42,18 @@ struct BusNumbering {
         var taken = [Bool](repeating: false, count: 256)
         taken[Int(parentRange.first.rawValue)] = true
         for member in ground.members(behind: bridge) where !roots.contains(member) {
-            guard let range = situation.glance.buses[member] else { continue }
-            for bus in range.first.rawValue...range.last.rawValue { taken[Int(bus)] = true }
             // Registers of a bridge that is not removed keep forwarding what they say.
+            guard let range = situation.glance.buses[member] ?? claim(member) else { continue }
+            for bus in range.first.rawValue...range.last.rawValue { taken[Int(bus)] = true }
         }
         let bridges = roots.filter { ground.isBridge($0) }.sorted()
         guard !bridges.isEmpty else { return [] }
         var result: [[Maneuver.BridgeNumbers]] = []
-        for style in [
-            Style(keepsRoom: true, unseen: roomForUnseen), Style(keepsRoom: true, unseen: 0),
-            Style(keepsRoom: false, unseen: 0),
-        ] {
+        let styles =
+            roomForUnseen.map { Style(keepsRoom: true, unseen: $0) } + [
+                Style(keepsRoom: true, unseen: 0), Style(keepsRoom: false, unseen: 0),
+            ]
+        for style in styles {
             for staysInPlace in [true, false] {
                 guard
                     let numbering = number(
@@ -69,6 +71,17 @@ struct BusNumbering {
         return result
     }
 
+    /// The numbers that a bridge without a bus takes by its registers.
+    private func claim(_ i: Int) -> BusRange? {
+        guard ground.isBridge(i), let address = situation.address(i),
+            let value = situation.simulation.twin.register(of: address, at: 0x18, width: 4), value >> 8 & 0xff != 0
+        else { return nil }
+        return BusRange(
+            first: BusNumber(UInt8(truncatingIfNeeded: value >> 8)),
+            last: BusNumber(UInt8(truncatingIfNeeded: value >> 16))
+        )
+    }
+
     private struct Style {
         /// Whether a bridge keeps at least as many numbers as it has.
         var keepsRoom: Bool
@@ -82,15 +95,14 @@ struct BusNumbering {
 
     /// The numbers that bridge `i` needs: its secondary bus, VF buses there, everything below, and what is asked for.
     private func need(_ i: Int, _ style: Style) -> Int {
-        guard let present = situation.glance.buses[i] else {
-            // A switch has ports inside; what else may be behind a bridge is anybody's guess.
-            let isSwitch = ground.function(i).capabilities.express?.portType == .upstreamPort
-            return max(1 + (isSwitch ? style.unseen : 0), least[i] ?? 0)
-        }
+        // What is behind a bridge that nobody could see is anybody's guess; a switch has ports inside.
+        let unseen = ground.isUnseenInside[i] && ground.wired[i].isEmpty ? style.unseen : 0
+        let present = situation.glance.buses[i]
+        if present == nil, ground.wired[i].isEmpty { return max(1 + unseen, least[i] ?? 0) }
         var sum = 1 + ground.virtualBuses[i]
-        for child in ground.children[i] where ground.isBridge(child) { sum += need(child, style) }
+        for child in ground.wired[i] where ground.isBridge(child) { sum += need(child, style) }
         sum += spare[i] ?? 0
-        return max(sum, least[i] ?? 0, style.keepsRoom ? present.count : 0)
+        return max(sum, least[i] ?? 0, style.keepsRoom ? max(present?.count ?? 0, 1 + unseen) : 0)
     }
 
     private func number(
@@ -157,7 +169,7 @@ struct BusNumbering {
             result.append(Maneuver.BridgeNumbers(bridge: i, primary: primary, range: range))
         }
         var next = start + 1 + ground.virtualBuses[i]
-        let below = ground.children[i].filter { ground.isBridge($0) }
+        let below = ground.wired[i].filter { ground.isBridge($0) }
         var rest = width - 1 - ground.virtualBuses[i] - (spare[i] ?? 0) - below.reduce(0) { $0 + need($1, style) }
         for child in below {
             var childWidth = need(child, style)

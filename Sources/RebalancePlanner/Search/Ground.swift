@@ -27,6 +27,10 @@ final class Ground: Sendable {
     let companions: [[Int]]
     /// Per function: the bus numbers after the secondary bus that the VFs of functions there may use.
     let virtualBuses: [Int]
+    /// Per function: those directly below by the wires, which differ from `children` where bus ranges overlap.
+    let wired: [[Int]]
+    /// Per function: a bridge behind which functions may be that nobody could see when planning began.
+    let isUnseenInside: [Bool]
     private let traits: [Traits]
     /// Per function and index (`number * TwinGlance.width + index`): the kind of the resource, nil without one.
     private let kinds: [ResourceKind?]
@@ -78,6 +82,8 @@ final class Ground: Sendable {
         self.subtree = subtree
         self.subtreeWeight = subtreeWeight
         self.isProtected = isProtected
+        wired = Self.wired(topology, children)
+        isUnseenInside = (0..<count).map { topology.unseenReason(behind: $0) != nil }
         companions = (0..<count).map { i in
             Self.companions(of: i, topology)
         }
@@ -106,6 +112,27 @@ final class Ground: Sendable {
         }
         self.kinds = kinds
         virtualBuses = children.map { below in below.reduce(0) { max($0, lastBuses[$1]) } }
+    }
+
+    /// The functions below each bridge by their places; VFs stay where the kernel lists them.
+    private static func wired(_ topology: Topology, _ children: [[Int]]) -> [[Int]] {
+        let states = TreeState(topology).functions
+        guard states.contains(where: { $0.place != $0.path }) else { return children }
+        let numbers = Dictionary(topology.functions.indices.map { (topology.functions[$0].address, $0) }) { a, _ in a }
+        var places: [TopologyPath: Int] = [:]
+        for state in states where numbers[state.address] != nil { places[state.place] = numbers[state.address] }
+        var result = children
+        for state in states where state.place != state.path {
+            guard let i = numbers[state.address], !topology.functions[i].isVirtual else { continue }
+            if let old = topology.parent(of: i) { result[old].removeAll { $0 == i } }
+            let above = TopologyPath(
+                segment: state.place.segment,
+                rootBus: state.place.rootBus,
+                hops: Array(state.place.hops.dropLast())
+            )
+            if let new = places[above], new != i, !result[new].contains(i) { result[new].append(i) }
+        }
+        return result
     }
 
     /// Function 0 of a device is never removed without the others: a rescan finds a device by its function 0, and removing

@@ -112,6 +112,7 @@ struct CompareCommand: ParsableCommand {
         }
         return topology.functions.indices.filter {
             topology.functions[$0].isHotPlugBridge && topology.children(of: $0).isEmpty
+                && topology.unseenReason(behind: $0) == nil
         }.map { topology.path(of: $0) }
     }
 

@@ -60,6 +60,14 @@ struct FitCommand: ParsableCommand {
         } catch let error as FitError {
             throw CommandEnd(.usage, error.description)
         }
+        // Room behind a port of which nobody knows what is behind it is not free.
+        if let i = topology.position(of: port), let reason = topology.unseenReason(behind: i) {
+            let sentence = "nobody could see what is behind \(port), since \(reason)"
+            guard answer.verdict.exitStatus != .success else {
+                throw CommandEnd(.problems, "cannot tell whether the card fits: \(sentence)")
+            }
+            if !output.quiet { Diagnostics.warning("\(sentence): the answer is for an empty port") }
+        }
         if output.json {
             try StandardOutput.write(fitJSON(answer, port: port))
         } else if !output.quiet {

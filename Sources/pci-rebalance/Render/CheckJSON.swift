@@ -15,6 +15,16 @@ func checkJSON(_ topology: Topology, findings: [Finding]) -> [UInt8] {
         json.field("notes", findings.count - problems)
         json.field("problems", problems)
         json.field("schema", "pci-rebalance.check/1")
+        if !topology.unseenBridges.isEmpty {
+            json.array("unseen") { json in
+                for i in topology.unseenBridges {
+                    json.object { json in
+                        json.field("address", topology.functions[i].address.description)
+                        json.field("reason", topology.unseenReason(behind: i)?.rawValue)
+                    }
+                }
+            }
+        }
         json.field("verdict", problems == 0 ? "healthy" : "problems")
     }
     return json.document

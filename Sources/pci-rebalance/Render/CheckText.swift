@@ -19,6 +19,17 @@ struct CheckText {
         if verbosity > 0 {
             for finding in notes { write(finding, to: &page) }
         }
+        for i in topology.unseenBridges {
+            guard let reason = topology.unseenReason(behind: i) else { continue }
+            page.line(
+                [
+                    Piece("not seen:", style: style.faint),
+                    Piece("what is behind \(topology.functions[i].address), since \(reason)", gap: 1),
+                ],
+                indent: 0,
+                hanging: 4
+            )
+        }
         let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
         let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"
         let functions = number(topology.functions.count, "function")

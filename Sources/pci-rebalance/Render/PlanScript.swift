@@ -34,6 +34,7 @@ struct PlanScript {
         lines.append(
             "expect \(quoted(Self.checksum(plan.before))) 'before the first step' \(ExitStatus.stale.rawValue)"
         )
+        if plan.steps.contains(where: { !$0.mayAppearBelow.isEmpty }) { lines += Self.appearances }
         for (number, step) in plan.steps.enumerated() { append(step, number: number + 1, to: &lines) }
         lines += ["", "echo 'APPLY: done reason=\(plan.verdict.reason)'"]
         return lines.joined(separator: "\n") + "\n"
@@ -74,6 +75,21 @@ struct PlanScript {
             "",
         ]
     }
+
+    /// What has appeared was not planned for: the script ends, and another one is wanted.
+    private static let appearances = [
+        "# appeared COUNT PORTS: ends when there are more than COUNT functions, since new ones stand below PORTS.",
+        "appeared() {",
+        "    sleep 2",
+        "    count=0",
+        "    for device in /sys/bus/pci/devices/*; do count=$((count + 1)); done",
+        "    [ \"$count\" -gt \"$1\" ] || return 0",
+        "    echo \"$0: $((count - $1)) functions have appeared below $2; what they need was not planned: plan again\" >&2",
+        "    echo 'APPLY: done reason=devices-found'",
+        "    exit \(ExitStatus.problems.rawValue)",
+        "}",
+        "",
+    ]
 
     /// Of the evidence that the program itself looks for, what a shell sees without side effects.
     private static let uses = [
@@ -170,6 +186,10 @@ struct PlanScript {
             }
         }
         for write in step.writes { lines.append(line(write)) }
+        if !step.mayAppearBelow.isEmpty {
+            let ports = step.mayAppearBelow.map(\.description).joined(separator: " ")
+            lines.append("appeared \(step.after.functions.count) '\(ports)'")
+        }
         lines.append(
             "expect \(quoted(Self.checksum(step.after))) 'after step \(number)' \(ExitStatus.failure.rawValue)"
         )

@@ -212,7 +212,10 @@ struct TreeText {
         if function.capabilities.express.map({ $0.portType == .rootPort || $0.portType == .downstreamPort }) == true,
             topology.children(of: i).isEmpty
         {
-            words.append("empty")
+            // Empty is what was seen to be empty.
+            words.append(topology.unseenReason(behind: i) == nil ? "empty" : "unseen inside")
+        } else if topology.children(of: i).isEmpty, topology.unseenReason(behind: i) != nil {
+            words.append("unseen inside")
         }
         return words
     }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Why nobody could see what is behind a bridge.
+public enum UnseenReason: String, Hashable, Sendable, CaseIterable {
+    /// The kernel gave the bridge no bus, so that nothing behind it was ever asked.
+    case noBus = "no-bus"
+    /// The bridge's bus lies outside a range above, so that no configuration cycle reaches it.
+    case hiddenRange = "hidden-range"
+    /// Another bridge claims the same bus: which of them answers is the hardware's.
+    case claimedTwice = "claimed-twice"
+    /// The bridge, or one above, does not answer.
+    case notAnswering = "not-answering"
+}
+
+extension UnseenReason: CustomStringConvertible {
+    /// A lower-case clause.
+    public var description: String {
+        switch self {
+        case .noBus: "it has no bus"
+        case .hiddenRange: "its bus is hidden behind a bridge above"
+        case .claimedTwice: "another bridge claims its bus"
+        case .notAnswering: "it does not answer"
+        }
+    }
+}
+
+extension Topology {
+    /// Why functions may be behind the bridge at index `i` that no reading of this machine could see; nil for other
+    /// functions, and where the kernel has asked and what is listed is all that there is.
+    ///
+    /// "Empty" is what was seen to be empty. CardBus bridges, and bridges of which the source tells no buses at all, are
+    /// not judged.
+    /// - Complexity: O(d b) for d levels and b bridges on a bus.
+    public func unseenReason(behind i: Int) -> UnseenReason? {
+        let function = functions[i]
+        guard let bridge = function.bridge, !function.isCardBus else { return nil }
+        guard let own = bridge.busRange else {
+            // 17 or 11 lines: the kernel gave it a bus whose number the source does not tell.
+            let isTold = !function.lines.isEmpty && ![17, 11].contains(function.lines.count)
+            return isTold && !isPutTogetherFromText ? .noBus : nil
+        }
+        let bus = own.first
+        var this = i
+        while true {
+            if functions[this].config.hasHeader, functions[this].config.word(0) == 0xffff { return .notAnswering }
+            let above = parent(of: this)
+            let siblings = above.map { children(of: $0) } ?? (host(of: this) >= 0 ? roots(of: host(of: this)) : [])
+            for sibling in siblings where sibling != this {
+                if functions[sibling].bridge?.busRange?.contains(bus) == true { return .claimedTwice }
+            }
+            guard let above else { break }
+            if let range = functions[above].bridge?.busRange, !range.contains(bus) { return .hiddenRange }
+            this = above
+        }
+        let h = host(of: i)
+        return h >= 0 && !hostBridges[h].busRange.contains(bus) ? .hiddenRange : nil
+    }
+
+    /// The indexes of the bridges behind which functions may be that nobody could see, ascending.
+    public var unseenBridges: [Int] { functions.indices.filter { unseenReason(behind: $0) != nil } }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// Where configuration cycles go, by the bus numbers that bridges claim.
+///
+/// The kernel's tree says who is above whom by its own books. Where ranges of bus numbers overlap, or a bridge that the
+/// kernel gave no bus keeps numbers in its registers, the books and the wires differ: of the bridges on a bus the one with
+/// the lowest device number takes a cycle whose bus its range holds (PCI-to-PCI Bridge Architecture 1.2 §3.1.2).
+public struct BusRoutes: Sendable {
+    /// A range of bus numbers that a bridge takes.
+    public struct Claim: Hashable, Sendable {
+        /// The bridge.
+        public var address: FunctionAddress
+        /// The numbers, by the registers where they are known.
+        public var range: BusRange
+
+        /// Creates a claim.
+        public init(_ address: FunctionAddress, _ range: BusRange) {
+            self.address = address
+            self.range = range
+        }
+    }
+
+    private struct Bus: Hashable {
+        let segment: UInt32
+        let number: BusNumber
+    }
+
+    private var claims: [Bus: [Claim]] = [:]
+    private var rootBuses: [UInt32: [BusNumber]] = [:]
+
+    /// Creates routes from the claims of the bridges and the root buses, which are those of the functions' paths.
+    public init(_ claims: [Claim], _ functions: [FunctionState]) {
+        for claim in claims.sorted(by: { $0.address < $1.address }) {
+            self.claims[Bus(segment: claim.address.segment, number: claim.address.bus), default: []].append(claim)
+        }
+        var roots: Set<Bus> = []
+        for function in functions { roots.insert(Bus(segment: function.path.segment, number: function.path.rootBus)) }
+        for root in roots { rootBuses[root.segment, default: []].append(root.number) }
+        for segment in rootBuses.keys { rootBuses[segment]?.sort() }
+    }
+
+    /// The place of the bridge whose secondary bus a cycle to `bus` reaches; nil when no claim leads there.
+    /// - Complexity: O(d b) for d levels and b bridges on a bus.
+    public func bridge(above bus: BusNumber, segment: UInt32) -> TopologyPath? {
+        for root in rootBuses[segment] ?? [] where root != bus {
+            var hops: [UInt8] = []
+            var level = claims[Bus(segment: segment, number: root)] ?? []
+            // A sane chain has at most one bridge for each bus number.
+            while hops.count < 256, let next = level.first(where: { $0.range.contains(bus) }) {
+                hops.append(next.address.devfn)
+                if next.range.first == bus { return TopologyPath(segment: segment, rootBus: root, hops: hops) }
+                level = claims[Bus(segment: segment, number: next.range.first)] ?? []
+            }
+        }
+        return nil
+    }
+}
+
+extension TreeState {
+    /// Gives every function its place by the wires.
+    ///
+    /// - Parameter claims: the numbers that bridges take which the kernel gave no bus; the others claim their bus ranges.
+    /// - Complexity: O(n d b) for n functions, d levels and b bridges on a bus.
+    public mutating func setPlaces(claimedBesides claims: [BusRoutes.Claim]) {
+        var functions = functions
+        let held = functions.compactMap { function in
+            function.busRange.map { BusRoutes.Claim(function.address, $0) }
+        }
+        let routes = BusRoutes(held + claims, functions)
+        var known: [UInt64: TopologyPath?] = [:]
+        for i in functions.indices {
+            let address = functions[i].address
+            let key = UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)
+            let above: TopologyPath?
+            if let found = known[key] {
+                above = found
+            } else {
+                above = routes.bridge(above: address.bus, segment: address.segment)
+                known[key] = .some(above)
+            }
+            functions[i].place =
+                above.map { TopologyPath(segment: $0.segment, rootBus: $0.rootBus, hops: $0.hops + [address.devfn]) }
+                ?? functions[i].path
+        }
+        self.functions = functions
+    }
+}
+
+extension BusRoutes.Claim {
+    /// What a bridge at `address` without a bus claims by its registers; nil when they claim nothing.
+    public init?(_ address: FunctionAddress, _ registers: BridgeRegisters?) {
+        guard let registers, registers.secondary.rawValue != 0,
+            let range = BusRange(first: registers.secondary, last: registers.subordinate)
+        else { return nil }
+        self.init(address, range)
+    }
+}

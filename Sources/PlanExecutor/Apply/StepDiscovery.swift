@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import RebalancePlanner
+
+/// What a machine shows after a step below whose bridges functions may appear, held against the prediction.
+///
+/// The step has done what was predicted when every function that was known is there, at its place, with all that the
+/// prediction gives it, and new ones stand only where they may appear. Those that the plan stopped, and the bridges above
+/// the new ones, may have other addresses and other windows: the kernel placed the new ones in the same rescan. Everybody
+/// else must be exactly as predicted.
+struct StepDiscovery {
+    /// The functions that nobody could see before, in address order.
+    let found: [FunctionState]
+    /// What is otherwise than the step may leave it, a sentence each.
+    let differences: [String]
+    /// The addresses, in the prediction, of the functions that must be exactly as predicted.
+    let exact: Set<FunctionAddress>
+
+    /// Compares; nil when nothing has appeared where it may, so that the prediction must hold as it stands.
+    ///
+    /// - Parameters:
+    ///   - step: the step.
+    ///   - stopped: the places (`FunctionState.place`) of the functions that the plan has stopped so far.
+    ///   - tree: what the machine shows.
+    init?(_ step: PlanStep, stopped: Set<TopologyPath>, _ tree: TreeState) {
+        let ports = Set(step.mayAppearBelow)
+        guard !ports.isEmpty else { return nil }
+        let open = Set(step.after.functions.filter { ports.contains($0.address) }.map(\.path))
+        let pairs = FunctionPairs(step.after, tree)
+        let known = Set(pairs.pairs.compactMap { $0.now?.address })
+        let new = tree.functions.filter { !known.contains($0.address) }
+        let appeared = new.filter { function in
+            open.contains { $0 != function.path && $0.isAncestorOrSelf(of: function.path) }
+        }
+        guard !appeared.isEmpty else { return nil }
+        var differences = new.filter { !appeared.contains($0) }.map { TreeState.Difference.unexpected($0).description }
+        var exact: Set<FunctionAddress> = []
+        for (expected, now) in pairs.pairs {
+            guard let now else {
+                differences.append(TreeState.Difference.missing(expected).description)
+                continue
+            }
+            let isFree =
+                open.contains { expected.path.isAncestorOrSelf(of: $0) }
+                || stopped.contains { $0.isAncestorOrSelf(of: expected.place) }
+            guard !isFree else { continue }
+            exact.insert(expected.address)
+            differences += TreeState([expected]).differences(from: TreeState([now])).map(\.description)
+        }
+        differences += step.after.losses(in: tree).filter { loss in
+            // A function that is gone is among the missing ones already.
+            if case .function = loss { return false }
+            return !exact.contains(loss.function.address)
+        }.map(\.description)
+        found = appeared
+        self.differences = differences
+        self.exact = exact
+    }
+}
+
+extension Attempt {
+    /// What the machine shows after step `index` otherwise than it may, and the functions that have appeared there.
+    func judge(_ index: Int, _ tree: TreeState, from state: TreeState) throws -> (
+        differences: [String], found: [FunctionState]
+    ) {
+        var step = plan.steps[index]
+        guard let discovery = discovery(index, tree) else {
+            return (try run.differences(after: step, tree, from: state, check), [])
+        }
+        guard discovery.differences.isEmpty else { return (discovery.differences, []) }
+        // Registers must agree with what the kernel holds, which is not what was predicted.
+        step.after = tree
+        step.registersAfter = step.registersAfter.filter { discovery.exact.contains($0.address) }
+        return (try run.differences(after: step, tree, from: state, check), discovery.found)
+    }
+
+    /// What has appeared after step `index`, nil when nothing has.
+    func discovery(_ index: Int, _ tree: TreeState) -> StepDiscovery? {
+        let stopped = Set(PlanSafety.removed(by: plan, upTo: index).map(\.place))
+        return StepDiscovery(plan.steps[index], stopped: stopped, tree)
+    }
+}
+
+extension FunctionState {
+    /// The address and the ids: `0000:08:00.0 (1b36:0005)`.
+    var name: String {
+        "\(address) (\(bareHex(UInt64(ids >> 16), width: 4)):\(bareHex(UInt64(ids & 0xffff), width: 4)))"
+    }
+}
