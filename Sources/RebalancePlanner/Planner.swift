@@ -13,6 +13,11 @@ public struct Planner: Sendable {
     public let topology: Topology
     /// The behaviour of the running kernel.
     public let behaviour: KernelBehaviour
+    /// What the kernel may do instead, likeliest first: of plans that disturb the same, one that holds under all of these
+    /// is preferred, and the plan says where it leads under each.
+    public var others: [KernelBehaviour] = []
+    /// Behaviours that the kernel was seen not to have; the plan names them.
+    public var ruledOut: [RuledOutBehaviour] = []
     /// The greatest number of stages of a plan.
     public var maximumStages = 3
 
@@ -43,7 +48,8 @@ public struct Planner: Sendable {
             constraints: constraints,
             weights: weights,
             acceptance: Acceptance(original, findings: findings, constraints: constraints),
-            start: start
+            start: start,
+            rivals: RivalBehaviours(topology, others)
         )
         run.assembly.remarks = catalogue.remarks(for: goals)
         if topology.hidesMemory {

@@ -64,10 +64,13 @@ struct Attempt {
         return report(
             .done,
             Stop(reason: "goal-reached", sentence: ""),
-            "Done: the machine is as the plan predicted.",
+            run.hasEndedOtherwise
+                ? "Done: the machine has all that the plan was made for, at the addresses that the kernel chose as "
+                    + "\(run.behavioursLeft.first ?? "it does")."
+                : "Done: the machine is as the plan predicted.",
             0,
             [],
-            plan.after
+            run.seen.last?.tree ?? plan.after
         )
     }
 
@@ -84,6 +87,8 @@ struct Attempt {
         _ isCancelled: () -> Bool
     ) throws -> Stop? {
         var state = first == 0 ? plan.before : plan.steps[first - 1].after
+        run.seen = plan.steps[..<first].map { Observation(writes: $0.writes, tree: $0.after) }
+        try noteBehavioursLeft(foresight?.foresee([], after: run.seen).map(\.behaviour) ?? [])
         for (i, step) in plan.steps.enumerated().dropFirst(first) {
             run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
             if let stop = try begin(step, i, state, isCancelled) { return stop }
@@ -103,7 +108,18 @@ struct Attempt {
             guard isQuiet else {
                 return Stop(reason: "unsettled", sentence: "step \(i + 1): the tree does not come to rest")
             }
-            let differences = try run.differences(after: step, tree, from: state, check)
+            let foreseen = foresight?.foresee(step.writes, after: run.seen) ?? []
+            var differences = try run.differences(after: step, tree, from: state, check)
+            if !differences.isEmpty, let (other, names) = otherwiseForeseen(i, tree, foreseen),
+                try run.differences(after: other, tree, from: state, check).isEmpty
+            {
+                differences = []
+                run.hasEndedOtherwise = true
+                run.remark(
+                    "step \(i + 1) ended as \(names[0]) does it, not as \(plan.behaviour): the rest of the plan leads to "
+                        + "the same devices"
+                )
+            }
             guard differences.isEmpty else {
                 run.progress(.differs(differences))
                 return Stop(
@@ -112,9 +128,11 @@ struct Attempt {
                     details: differences
                 )
             }
+            run.seen.append(Observation(writes: step.writes, tree: tree))
+            try noteBehavioursLeft(foreseen.filter { $0.tree == tree }.map(\.behaviour))
             try run.record(.stepReached(i), isForward: true)
             run.progress(.stepReached(i, settledAfter: time))
-            state = step.after
+            state = tree
         }
         return try confirm(state)
     }
@@ -192,6 +210,7 @@ struct Attempt {
         do {
             try explain(deeds)
             outcome = try retreat.go(reason: stop.reason)
+            run.losses = outcome.losses
         } catch let error as ObservationError {
             return report(
                 .failed,
@@ -236,7 +255,9 @@ struct Attempt {
     /// Asks the twin how the machine came to stand where it stands, so that it can say where ways back lead.
     private func explain(_ deeds: [JournalRecord.Deed]) throws {
         guard let foresight, !hasRebooted, let last = deeds.last?.position.step else { return }
-        var seen = plan.steps[..<last].map { Observation(writes: $0.writes, tree: $0.after) }
+        var seen =
+            run.seen.isEmpty
+            ? plan.steps[..<last].map { Observation(writes: $0.writes, tree: $0.after) } : Array(run.seen.prefix(last))
         let writes = deeds.filter { $0.position.step == last && $0.isDone }.map(\.write)
         seen.append(Observation(writes: writes, tree: try run.settle().tree))
         run.explanation = foresight.explain(seen)

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+/// All behaviours that a kernel may have, likeliest first; never empty.
+///
+/// Evidence narrows it: whoever sees a kernel act drops those that would have acted otherwise (`filter`).
+public struct BehaviourSet: Sendable, Hashable {
+    /// One behaviour that the kernel may have.
+    public struct Candidate: Sendable, Hashable {
+        /// What the kernel would do.
+        public var behaviour: KernelBehaviour
+        /// Why it may be so, as the end of a sentence: `read from 6.18.30's source`.
+        public var reason: String
+
+        /// A behaviour and why it may be the kernel's.
+        public init(_ behaviour: KernelBehaviour, reason: String) {
+            self.behaviour = behaviour
+            self.reason = reason
+        }
+    }
+
+    /// The candidates, likeliest first; at least one, no two that act the same.
+    public let candidates: [Candidate]
+    /// Whether the kernel itself was held against the first candidate in the laboratory, without a difference.
+    public let isJudged: Bool
+
+    /// The first candidate and others; those that act like an earlier one are left out.
+    public init(_ first: Candidate, others: [Candidate] = [], isJudged: Bool) {
+        var kept = [first]
+        for other in others where !kept.contains(where: { $0.behaviour.switches == other.behaviour.switches }) {
+            kept.append(other)
+        }
+        candidates = kept
+        self.isJudged = isJudged
+    }
+
+    /// The likeliest behaviour.
+    public var first: KernelBehaviour { candidates[0].behaviour }
+
+    /// The behaviours alone, likeliest first.
+    public var behaviours: [KernelBehaviour] { candidates.map(\.behaviour) }
+
+    /// The candidates that fulfil a condition, in order, or nil when none does.
+    public func filter(_ isLeft: (KernelBehaviour) throws -> Bool) rethrows -> BehaviourSet? {
+        let left = try candidates.filter { try isLeft($0.behaviour) }
+        guard let head = left.first else { return nil }
+        return BehaviourSet(head, others: Array(left.dropFirst()), isJudged: isJudged)
+    }
+}
