@@ -13,6 +13,11 @@ public struct Planner: Sendable {
     public let topology: Topology
     /// The behaviour of the running kernel.
     public let behaviour: KernelBehaviour
+    /// What the kernel may do instead, likeliest first: of plans that disturb the same, one that holds under all of these
+    /// is preferred, and the plan says where it leads under each.
+    public var others: [KernelBehaviour] = []
+    /// Behaviours that the kernel was seen not to have; the plan names them.
+    public var ruledOut: [RuledOutBehaviour] = []
     /// The greatest number of stages of a plan.
     public var maximumStages = 3
 
@@ -32,7 +37,18 @@ public struct Planner: Sendable {
     /// - Complexity: host bridges that share nothing are planned apart, so that the cost grows with their number, and
     ///   with the square of what is below one of them.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
-        if let plan = try planByParts(goals, constraints) { return plan }
+        // Under several behaviours the whole is planned together, so that the outlook is that of the whole.
+        var plan: Plan
+        if others.isEmpty, let parts = try planByParts(goals, constraints) {
+            plan = parts
+        } else {
+            plan = try planWhole(goals, constraints)
+        }
+        plan.ruledOut = ruledOut
+        return plan
+    }
+
+    private func planWhole(_ goals: [Goal], _ constraints: Constraints) throws(PlanningError) -> Plan {
         let (run, catalogue) = try run(goals: goals, constraints: constraints)
         var whole = run
         whole.assembly.remarks = catalogue.remarks(for: goals)
@@ -62,7 +78,8 @@ public struct Planner: Sendable {
             constraints: constraints,
             weights: weights,
             acceptance: Acceptance(original, findings: findings, constraints: constraints),
-            start: start
+            start: start,
+            rivals: RivalBehaviours(topology, others)
         )
         return (run, catalogue)
     }

@@ -17,6 +17,8 @@ struct PlanningRun {
     /// What the bound is about: everything that the plan provides.
     private var provided: [Demand] = []
     let start: Situation
+    /// The machine under the other behaviours, as far as the plan has come.
+    private var rivals: RivalBehaviours
 
     /// Stages simulated although the solver proved that nothing serves.
     private static let doubt = 32
@@ -39,13 +41,15 @@ struct PlanningRun {
         constraints: Constraints,
         weights: DisturbanceWeights,
         acceptance: Acceptance,
-        start: Situation
+        start: Situation,
+        rivals: RivalBehaviours = RivalBehaviours()
     ) {
         self.planner = planner
         self.constraints = constraints
         self.weights = weights
         self.acceptance = acceptance
         self.start = start
+        self.rivals = rivals
         current = start
         assembly = PlanAssembly(planner: planner, goals: goals, start: start, weights: weights)
     }
@@ -206,6 +210,7 @@ struct PlanningRun {
             already: disturbed,
             maxMoves: constraints.maxMoves,
             budget: budget,
+            rivals: rivals,
             &pool
         )
     }
@@ -218,6 +223,7 @@ struct PlanningRun {
         already: FunctionSet,
         maxMoves: Int?,
         budget: Int,
+        rivals: RivalBehaviours = RivalBehaviours(),
         _ pool: inout Int
     ) -> Result {
         let bound = DisturbanceBound(situation, wanted: wanted, already: already)
@@ -234,6 +240,7 @@ struct PlanningRun {
             maxMoves: maxMoves,
             budget: min(budget, constraints.simulationBudget)
         )
+        search.rivals = rivals
         let solution = search.solve(from: situation)
         pool -= search.simulations
         if let solution { return .solved(solution) }
@@ -260,7 +267,9 @@ struct PlanningRun {
     }
 
     private mutating func accept(_ solution: ManeuverSearch.Solution, _ wanted: [Demand]) {
+        let first = assembly.steps.count
         assembly.append(solution.maneuvers, from: current)
+        if !rivals.isEmpty { rivals.perform(assembly.steps[first...].flatMap(\.writes)) }
         disturbed.formUnion(solution.disturbed)
         current = solution.situation
         acceptance.reached += wanted
@@ -271,7 +280,13 @@ struct PlanningRun {
     // MARK: - The end
 
     /// The plan.
-    func finish() -> Plan { assembly.finish(result()) }
+    func finish() -> Plan {
+        var plan = assembly.finish(result())
+        if plan.verdict.answer == .act, !planner.others.isEmpty {
+            plan.outlooks = ([planner.behaviour] + planner.others).map { outlook(of: $0, plan) }
+        }
+        return plan
+    }
 
     /// What the steps come to.
     func result() -> PlanAssembly.Result {
@@ -297,5 +312,28 @@ struct PlanningRun {
             bound: bound,
             losses: losses.map(\.text)
         )
+    }
+
+    /// Where the steps lead under a behaviour.
+    private func outlook(of behaviour: KernelBehaviour, _ plan: Plan) -> BehaviourOutlook {
+        var outlook = BehaviourOutlook(behaviour: behaviour.name, outcome: .asPlanned)
+        guard var simulation = try? TwinSimulation(planner.topology, behaviour: behaviour) else {
+            return BehaviourOutlook(behaviour: behaviour.name, outcome: .refused, differsAfterStep: 1)
+        }
+        for (n, step) in plan.steps.enumerated() {
+            guard simulation.perform(step.writes) else {
+                return BehaviourOutlook(
+                    behaviour: behaviour.name,
+                    outcome: .refused,
+                    differsAfterStep: outlook.differsAfterStep ?? n + 1
+                )
+            }
+            guard outlook.differsAfterStep == nil else { continue }
+            let tree = (try? simulation.topology()).map { TreeState($0) }
+            if tree != step.after { outlook.differsAfterStep = n + 1 }
+        }
+        guard outlook.differsAfterStep != nil else { return outlook }
+        outlook.outcome = acceptance.outlook(Situation(start.ground, simulation), wanted: provided)
+        return outlook
     }
 }

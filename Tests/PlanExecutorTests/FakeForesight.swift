@@ -13,6 +13,10 @@ final class FakeForesight: Foresight {
     var back: (([FunctionAddress]) -> [(writes: [SystemWrite], wayBack: [SystemWrite])])?
     /// Another plan.
     var anew: (() -> Plan)?
+    /// The behaviours that the kernel may have: machines as they were before the first write.
+    var variants: [(name: String, state: FakeMachineState)] = []
+    /// What is known of the way back.
+    var answer: WayBackAnswer?
     private(set) var askedBack = 0
     private(set) var askedAnew = 0
 
@@ -36,4 +40,18 @@ final class FakeForesight: Foresight {
         askedAnew += 1
         return anew?()
     }
+
+    func foresee(_ writes: [SystemWrite], after seen: [Observation]) -> [ForeseenState] {
+        variants.compactMap { name, state in
+            var copy = state
+            for observation in seen {
+                for write in observation.writes { _ = copy.perform(write) }
+                guard copy.tree == observation.tree else { return nil }
+            }
+            for write in writes { _ = copy.perform(write) }
+            return ForeseenState(behaviour: name, tree: copy.tree)
+        }
+    }
+
+    func wayBack(of plan: Plan) -> WayBackAnswer? { answer }
 }

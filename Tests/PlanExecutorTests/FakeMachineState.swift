@@ -37,6 +37,10 @@ struct FakeMachineState {
     static let aperture: ClosedRange<UInt64> = 0x8000_0000...0x8fff_ffff
     /// The bridge whose window registers a rescan will not write, though the kernel's tree has the window.
     var bridgeWithStuckRegisters: [UInt8]?
+    /// Whether this kernel gives addresses from the top of a window down.
+    var placesHigh = false
+    /// Whether this kernel never lets a window grow.
+    var neverGrows = false
 
     static let memoryFlags = ResourceFlags(rawValue: 0x40200)
     static let windowFlags = ResourceFlags(rawValue: 0x200)
@@ -228,7 +232,7 @@ struct FakeMachineState {
     private mutating func rescan(below top: Int?, grows: Bool) {
         var found: [Int] = []
         find(top, &found)
-        if grows, let top, !found.isEmpty {
+        if grows, !neverGrows, let top, !found.isEmpty {
             let need = need(of: top)
             let line = devices[top].lines[14]
             if need > (line == .zero ? 0 : line.end - line.start + 1) {
@@ -350,7 +354,13 @@ struct FakeMachineState {
                 AddressRange(first: line.start, last: line.end).map { taken.append($0) }
             }
         }
-        for gap in outer?.subtracting(taken) ?? [] {
+        let gaps = outer?.subtracting(taken) ?? []
+        for gap in placesHigh ? gaps.reversed() : gaps {
+            if placesHigh, gap.last - gap.first >= size - 1 {
+                let start = (gap.last - (size - 1)) / alignment * alignment
+                if start >= gap.first { return (start, start + size - 1) }
+                continue
+            }
             if let start = alignUp(gap.first, alignment), start <= gap.last, gap.last - start >= size - 1 {
                 return (start, start + size - 1)
             }

@@ -25,7 +25,8 @@ public struct Applier {
     public var pacing: Pacing
     /// How long to wait for what.
     public var limits: ApplyLimits
-    /// Whether plans are carried out on kernels whose behaviour was never judged by a real one; hot-plug events never do.
+    /// Whether plans whose way back cannot be shown are carried out on kernels whose behaviour was never judged by a real
+    /// one; hot-plug events never do.
     public var allowsUnjudgedKernel = false
 
     /// Creates an applier; all but the machine default to the running system.
@@ -148,7 +149,9 @@ public struct Applier {
     ) throws -> (report: ApplyReport, explanation: String?) {
         if let report = try obstacle(plan) { return (report, nil) }
         let tree = try machine.observer.tree()
-        if let report = try staleness(plan, tree) ?? protection(plan) { return (report, nil) }
+        if let report = try staleness(plan, tree) ?? protection(plan) ?? riskOfLoss(plan, foresight) {
+            return (report, nil)
+        }
 
         let signs = try machine.observer.signs(of: tree.functions.map(\.address))
         let time = pacing.wallClock()
@@ -242,14 +245,6 @@ public struct Applier {
                 7
             )
         }
-        if !allowsUnjudgedKernel, !KernelBehaviour.preset(forRelease: kernel).isExact {
-            return Self.untouched(
-                "unjudged-kernel",
-                "How \(kernel) assigns addresses was not judged on that kernel itself: a step could end otherwise and going "
-                    + "back could lose a working device; --allow-unjudged carries the plan out all the same.",
-                4
-            )
-        }
         let differences = plan.before.differences(from: tree).map(\.description)
         guard !differences.isEmpty || plan.fingerprint != tree.fingerprint else { return nil }
         return Self.untouched(
@@ -257,6 +252,30 @@ public struct Applier {
             "The machine is no longer the one that the plan was made for.",
             7,
             differences
+        )
+    }
+
+    /// On a kernel that was not judged, the way back from every step must be known under all behaviours that it may have.
+    private func riskOfLoss(_ plan: Plan, _ foresight: (any Foresight)?) -> ApplyReport? {
+        guard !allowsUnjudgedKernel, !KernelCatalogue.behaviours(forRelease: plan.kernelRelease).isJudged else {
+            return nil
+        }
+        guard let answer = foresight?.wayBack(of: plan) else {
+            return Self.untouched(
+                "unjudged-kernel",
+                "How \(plan.kernelRelease) assigns addresses was not judged on that kernel itself, and nobody could try the "
+                    + "way back in thought; --allow-unjudged carries the plan out all the same.",
+                4
+            )
+        }
+        guard let gap = answer.gaps.first else { return nil }
+        return Self.untouched(
+            "way-back-not-shown",
+            "How \(plan.kernelRelease) assigns addresses was not judged on that kernel itself. If it does as "
+                + "\(gap.behaviour), going back from step \(gap.step) would leave something lost (\(gap.losses[0])); "
+                + "--allow-unjudged carries the plan out all the same.",
+            4,
+            answer.gaps.flatMap { gap in gap.losses.map { "as \(gap.behaviour), back from step \(gap.step): \($0)" } }
         )
     }
 

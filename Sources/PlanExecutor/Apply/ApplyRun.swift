@@ -36,6 +36,14 @@ final class ApplyRun {
     private(set) var isStuck = false
     /// The behaviour that explains what was seen, when a twin was asked.
     var explanation: String?
+    /// The writes of each step that was checked, and the tree after it.
+    var seen: [Observation] = []
+    /// The names of the behaviours that agree with all that was seen, likeliest first; empty while nobody knows.
+    var behavioursLeft: [String] = []
+    /// Whether a step ended otherwise than planned, as another of the behaviours foretold.
+    var hasEndedOtherwise = false
+    /// What a way back left worse than before.
+    var losses: [Loss] = []
     private let journal: Journal?
     private var isJournalLost = false
     private var indexes: [WritePosition.Direction: Int] = [:]

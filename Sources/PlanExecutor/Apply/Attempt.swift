@@ -71,7 +71,12 @@ struct Attempt {
         }
         let end = ApplyEnd(plan, found)
         try putAway(ApplyReport.Verdict.done.rawValue, end.reason)
-        var report = report(.done, Stop(reason: end.reason, sentence: ""), end.sentence, 0, [], state)
+        let isOtherwise = run.hasEndedOtherwise && found.isEmpty && plan.isWhole
+        let sentence =
+            isOtherwise
+            ? "Done: the machine has all that the plan was made for, at the addresses that the kernel chose as "
+                + "\(run.behavioursLeft.first ?? "it does")." : end.sentence
+        var report = report(.done, Stop(reason: end.reason, sentence: ""), sentence, 0, [], state)
         report.found = found
         return report
     }
@@ -90,6 +95,8 @@ struct Attempt {
         _ deeds: inout [JournalRecord.Deed],
         _ isCancelled: () -> Bool
     ) throws -> Stop? {
+        run.seen = plan.steps[..<first].map { Observation(writes: $0.writes, tree: $0.after) }
+        try noteBehavioursLeft(foresight?.foresee([], after: run.seen).map(\.behaviour) ?? [])
         for (i, step) in plan.steps.enumerated().dropFirst(first) {
             run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
             if let stop = try begin(step, i, state, isCancelled) { return stop }
@@ -109,7 +116,18 @@ struct Attempt {
             guard isQuiet else {
                 return Stop(reason: "unsettled", sentence: "step \(i + 1): the tree does not come to rest")
             }
-            let (differences, appeared) = try judge(i, tree, from: state)
+            let foreseen = foresight?.foresee(step.writes, after: run.seen) ?? []
+            var (differences, appeared) = try judge(i, tree, from: state)
+            if !differences.isEmpty, let (other, names) = otherwiseForeseen(i, tree, foreseen),
+                try run.differences(after: other, tree, from: state, check).isEmpty
+            {
+                differences = []
+                run.hasEndedOtherwise = true
+                run.remark(
+                    "step \(i + 1) ended as \(names[0]) does it, not as \(plan.behaviour): the rest of the plan leads to "
+                        + "the same devices"
+                )
+            }
             guard differences.isEmpty else {
                 run.progress(.differs(differences))
                 return Stop(
@@ -118,12 +136,13 @@ struct Attempt {
                     details: differences
                 )
             }
+            run.seen.append(Observation(writes: step.writes, tree: tree))
+            if appeared.isEmpty { try noteBehavioursLeft(foreseen.filter { $0.tree == tree }.map(\.behaviour)) }
             try run.record(.stepReached(i), isForward: true)
             run.progress(.stepReached(i, settledAfter: time))
-            state = step.after
+            state = tree
             guard !appeared.isEmpty else { continue }
             found = appeared
-            state = tree
             run.remark("found: \(appeared.map(\.name).joined(separator: ", "))")
             // What comes next was predicted without them.
             let losses = before.losses(in: tree, ignoringSizes: true)
@@ -212,6 +231,7 @@ struct Attempt {
         do {
             try explain(deeds)
             outcome = try retreat.go(reason: stop.reason)
+            run.losses = outcome.losses
         } catch let error as ObservationError {
             return report(
                 .failed,
@@ -256,7 +276,9 @@ struct Attempt {
     /// Asks the twin how the machine came to stand where it stands, so that it can say where ways back lead.
     private func explain(_ deeds: [JournalRecord.Deed]) throws {
         guard let foresight, !hasRebooted, let last = deeds.last?.position.step else { return }
-        var seen = plan.steps[..<last].map { Observation(writes: $0.writes, tree: $0.after) }
+        var seen =
+            run.seen.isEmpty
+            ? plan.steps[..<last].map { Observation(writes: $0.writes, tree: $0.after) } : Array(run.seen.prefix(last))
         let writes = deeds.filter { $0.position.step == last && $0.isDone }.map(\.write)
         seen.append(Observation(writes: writes, tree: try run.settle().tree))
         run.explanation = foresight.explain(seen)

@@ -28,6 +28,18 @@ public protocol Foresight: AnyObject {
     /// brought back; nil when there is none, or when whoever agreed to the first plan did not agree to another one.
     func planAnew() -> Plan?
 
+    /// Where each behaviour that agrees with all that was seen leads by further writes, likeliest first.
+    ///
+    /// - Parameters:
+    ///   - writes: what would be done next.
+    ///   - seen: the writes of each step that was checked, and the tree after it, from the first write on.
+    /// - Returns: one state for each behaviour that is left; one that would refuse a write is left out.
+    func foresee(_ writes: [SystemWrite], after seen: [Observation]) -> [ForeseenState]
+
+    /// Whether every step of `plan` can be gone back from under every behaviour that the kernel may have; nil when that
+    /// cannot be told.
+    func wayBack(of plan: Plan) -> WayBackAnswer?
+
     /// A plan for the same goals from where the machine stands, after `plan` was carried out and functions appeared that
     /// nobody could see before; it stops nobody whom whoever agreed to `plan` did not agree to.
     ///

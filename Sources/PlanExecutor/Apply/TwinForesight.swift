@@ -4,41 +4,103 @@ public import AllocationPolicies
 public import PCITopology
 public import RebalancePlanner
 
-/// Foresight by the twin: its behaviour as planned with, then the alternatives to it.
+/// Foresight by the twin: all behaviours that the kernel may have, and for explanations the alternatives to the likeliest.
 public final class TwinForesight: Foresight {
-    private var initial: Topology?
+    private(set) var initial: Topology?
+    /// The behaviours that this kernel may have, as far as was known before the first write.
+    public let behaviours: BehaviourSet
     private let readTopology: () throws -> Topology
     private let wish: (goals: [Goal], constraints: Constraints)?
     private var behaviour: KernelBehaviour
     /// The machine in thought where it was seen last; nil while nobody has explained how it came there.
     private var state: Prediction?
+    /// The behaviours that agree with all of `followed`, each where that has led.
+    private var left: [Prediction]?
+    private var followed: [Observation] = []
+    /// Whether a plan back is looked for.
+    var plansBack = true
 
     /// Creates a foresight.
     ///
     /// - Parameters:
     ///   - initial: the machine before the first write, or nil when it is not known, as after a crash.
-    ///   - behaviour: the behaviour that the plan was made with.
+    ///   - behaviours: what the kernel may do, the behaviour that the plan was made with first.
     ///   - readTopology: reads the machine where it stands.
     ///   - wish: what another plan may be made for; nil when only the first plan was agreed to.
     public init(
+        initial: Topology?,
+        behaviours: BehaviourSet,
+        readTopology: @escaping () throws -> Topology,
+        wish: (goals: [Goal], constraints: Constraints)? = nil
+    ) {
+        self.initial = initial
+        self.behaviours = behaviours
+        behaviour = behaviours.first
+        self.readTopology = readTopology
+        self.wish = wish
+    }
+
+    /// Creates a foresight for a kernel that has one behaviour, as far as is known.
+    public convenience init(
         initial: Topology?,
         behaviour: KernelBehaviour,
         readTopology: @escaping () throws -> Topology,
         wish: (goals: [Goal], constraints: Constraints)? = nil
     ) {
-        self.initial = initial
-        self.behaviour = behaviour
-        self.readTopology = readTopology
-        self.wish = wish
+        let one = BehaviourSet(.init(behaviour, reason: "the plan was made with it"), isJudged: true)
+        self.init(initial: initial, behaviours: one, readTopology: readTopology, wish: wish)
     }
 
-    /// The behaviour as planned with and the others that a kernel may have.
+    /// The behaviours that the kernel may have, and what else a kernel could do.
     private var candidates: [KernelBehaviour] {
-        [behaviour] + behaviour.alternatives
+        let alternatives = behaviours.first.alternatives.map { BehaviourSet.Candidate($0, reason: "an alternative") }
+        return BehaviourSet(
+            behaviours.candidates[0],
+            others: behaviours.candidates.dropFirst() + alternatives,
+            isJudged: false
+        )
+        .behaviours
     }
 
-    /// Tries the behaviour as planned with, then the others.
-    /// - Complexity: O(alternatives x writes) operations of the twin.
+    // MARK: The behaviours left
+
+    /// - Complexity: O(behaviours left x writes) operations of the twin; observations that were followed before cost nothing.
+    public func foresee(_ writes: [SystemWrite], after seen: [Observation]) -> [ForeseenState] {
+        follow(seen)
+        return (left ?? []).compactMap { prediction in
+            var next = prediction
+            guard next.perform(writes), let tree = next.tree else { return nil }
+            return ForeseenState(behaviour: prediction.behaviour.name, tree: tree, registers: next.registers)
+        }
+    }
+
+    /// Brings `left` to where all of `seen` leads.
+    private func follow(_ seen: [Observation]) {
+        if left == nil || !seen.starts(with: followed) {
+            left = initial.map { topology in
+                behaviours.behaviours.compactMap { try? Prediction(topology, behaviour: $0) }
+            }
+            followed = []
+        }
+        for observation in seen.dropFirst(followed.count) {
+            left = left?.compactMap { prediction in
+                var next = prediction
+                return next.perform(observation.writes) && next.tree == observation.tree ? next : nil
+            }
+        }
+        followed = seen
+    }
+
+    /// Tries each step's way back on machines in thought, one for each behaviour.
+    public func wayBack(of plan: Plan) -> WayBackAnswer? {
+        guard let initial, TreeState(initial) == plan.before else { return nil }
+        return WayBackProof(initial, behaviours).answer(for: plan)
+    }
+
+    // MARK: When the machine disagrees
+
+    /// Tries the behaviours that the kernel may have, then the others.
+    /// - Complexity: O(behaviours x writes) operations of the twin.
     public func explain(_ seen: [Observation]) -> String? {
         state = nil
         guard let initial else { return nil }
@@ -61,12 +123,13 @@ public final class TwinForesight: Foresight {
 
     /// Asks the planner; where no behaviour explains what was seen, each of them in turn.
     public func planBack(from now: TreeState, for addresses: [FunctionAddress]) -> Plan? {
-        guard let topology = try? readTopology(), TreeState(topology) == now else { return nil }
+        guard plansBack, let topology = try? readTopology(), TreeState(topology) == now else { return nil }
         let goals = addresses.filter { topology[$0] != nil }.map(Goal.place)
         guard !goals.isEmpty else { return nil }
         for candidate in state == nil ? candidates : [behaviour] {
             let planner = Planner(topology: topology, behaviour: candidate)
-            guard let plan = try? planner.plan(goals: goals), plan.verdict.answer == .act else { continue }
+            guard let plan = try? planner.plan(goals: goals), plan.verdict.answer == .act
+            else { continue }
             return plan
         }
         return nil

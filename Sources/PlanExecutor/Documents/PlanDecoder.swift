@@ -15,6 +15,7 @@ enum PlanDecoder {
         let after = try self.tree(fields.value("after"), at: "after")
         let before = try self.tree(fields.value("before"), at: "before")
         let behaviour = try fields.string("behaviour", atMost: 64)
+        let outlooks = try optionalList(&fields, "behaviours", outlook)
         let diagnosis = try list(&fields, "diagnosis", atMost: 65_536, diagnosisLine)
         let disturbed = try list(&fields, "disturbed", atMost: PlanDocument.mostFunctions, disturbance)
         let fingerprint = try fields.hex("fingerprint")
@@ -23,6 +24,7 @@ enum PlanDecoder {
         let otherWays = try list(&fields, "otherWays", atMost: 16, otherWay)
         let proof = try self.proof(fields.object("proof"))
         let remarks = try fields.strings("remarks", atMost: 4096)
+        let ruledOut = try optionalList(&fields, "ruledOut", ruledOutBehaviour)
         let steps = try self.steps(&fields, from: before)
         let verdict = try self.verdict(fields.object("verdict"))
         try fields.finish()
@@ -32,7 +34,7 @@ enum PlanDecoder {
         guard verdict.answer == .act || steps.isEmpty else {
             throw fields.error("steps", "expected no steps beside the verdict \(verdict.answer.rawValue)")
         }
-        return Plan(
+        var plan = Plan(
             verdict: verdict,
             kernelRelease: kernel,
             behaviour: behaviour,
@@ -47,6 +49,9 @@ enum PlanDecoder {
             remarks: remarks,
             otherWays: otherWays
         )
+        plan.outlooks = outlooks
+        plan.ruledOut = ruledOut
+        return plan
     }
 
     // MARK: Parts
@@ -64,6 +69,30 @@ enum PlanDecoder {
             try inner.finish()
         }
         return result
+    }
+
+    /// A list of behaviours, empty when the field is absent.
+    private static func optionalList<Element>(
+        _ fields: inout JSONFields,
+        _ key: String,
+        _ element: (inout JSONFields) throws(JSONError) -> Element
+    ) throws(JSONError) -> [Element] {
+        var look = fields
+        guard look.optional(key) != nil else { return [] }
+        return try list(&fields, key, atMost: PlanDocument.mostBehaviours, element)
+    }
+
+    private static func outlook(_ fields: inout JSONFields) throws(JSONError) -> BehaviourOutlook {
+        let step = try fields.optionalInteger("differsAfterStep", in: 1...Int64(PlanDocument.mostSteps))
+        let name = try fields.string("name", atMost: 128)
+        guard let outcome = BehaviourOutlook.Outcome(rawValue: try fields.string("outcome", atMost: 32)) else {
+            throw fields.error("outcome", "expected a known outcome")
+        }
+        return BehaviourOutlook(behaviour: name, outcome: outcome, differsAfterStep: step)
+    }
+
+    private static func ruledOutBehaviour(_ fields: inout JSONFields) throws(JSONError) -> RuledOutBehaviour {
+        RuledOutBehaviour(behaviour: try fields.string("name", atMost: 128), reason: try fields.string("reason"))
     }
 
     private static func diagnosisLine(_ fields: inout JSONFields) throws(JSONError) -> DiagnosisLine {

@@ -18,6 +18,7 @@ public enum PlanDocument {
     static let mostFunctions = 16_384
     static let mostSteps = 1024
     static let mostWrites = 4096
+    static let mostBehaviours = 64
 
     /// The plan as an indented JSON document with sorted keys.
     public static func encode(_ plan: Plan) -> [UInt8] {

@@ -9,6 +9,18 @@ extension JSONWriter {
         object("after") { $0.tree(plan.after) }
         object("before") { $0.tree(plan.before) }
         field("behaviour", plan.behaviour)
+        // Absent where the kernel has one behaviour.
+        if !plan.outlooks.isEmpty {
+            array("behaviours") { json in
+                for outlook in plan.outlooks {
+                    json.object {
+                        $0.field("differsAfterStep", outlook.differsAfterStep)
+                        $0.field("name", outlook.behaviour)
+                        $0.field("outcome", outlook.outcome.rawValue)
+                    }
+                }
+            }
+        }
         array("diagnosis") { json in
             for line in plan.diagnosis {
                 json.object {
@@ -40,6 +52,16 @@ extension JSONWriter {
         }
         object("proof") { $0.proof(plan.proof) }
         field("remarks", plan.remarks)
+        if !plan.ruledOut.isEmpty {
+            array("ruledOut") { json in
+                for one in plan.ruledOut {
+                    json.object {
+                        $0.field("name", one.behaviour)
+                        $0.field("reason", one.reason)
+                    }
+                }
+            }
+        }
         field("schema", PlanDocument.schema)
         array("steps") { json in
             var tree = plan.before

@@ -32,6 +32,9 @@ public final class Journal {
         try disk.create(Self.unfinishedName, content: content, size: size)
     }
 
+    /// A journal of what is only thought: nothing of it is kept.
+    static var unwritten: Journal { Journal(on: UnwrittenDisk(), JournalFrame.Chain()) }
+
     private init(on disk: any JournalDisk, _ chain: JournalFrame.Chain) {
         self.disk = disk
         self.chain = chain
@@ -162,4 +165,13 @@ public struct JournalRecord: Hashable, Sendable {
             throw JournalError(.damaged, "expected records, found others")
         }
     }
+}
+
+/// Keeps nothing.
+private final class UnwrittenDisk: JournalDisk {
+    func read(_ name: String) throws -> [UInt8]? { nil }
+    func create(_ name: String, content: [UInt8], size: Int) throws {}
+    func write(_ name: String, _ bytes: [UInt8], at offset: Int) throws {}
+    func rename(_ name: String, to newName: String) throws {}
+    var isVolatile: Bool { false }
 }

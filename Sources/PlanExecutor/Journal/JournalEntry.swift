@@ -17,6 +17,8 @@ public enum JournalEntry: Hashable, Sendable {
     case done(WritePosition)
     /// The write failed; the text says how.
     case failed(WritePosition, code: String, detail: String)
+    /// The behaviours that the kernel may still have after all that was seen so far, likeliest first.
+    case behavioursLeft([String])
     /// The machine shows what was predicted after the step.
     case stepReached(Int)
     /// From here on everything leads back; the slug says why.
@@ -167,6 +169,9 @@ extension JournalEntry {
             json.position(position)
             json.field("code", code)
             json.field("detail", detail)
+        case .behavioursLeft(let names):
+            json.field("entry", "behaviours-left")
+            json.field("names", names)
         case .stepReached(let step):
             json.field("entry", "step-reached")
             json.field("step", step)
@@ -211,6 +216,9 @@ extension JournalEntry {
             let position = try Self.position(&fields)
             let code = try fields.string("code", atMost: 32)
             self = .failed(position, code: code, detail: try fields.string("detail"))
+        case "behaviours-left":
+            let names = try fields.strings("names", atMost: PlanDocument.mostBehaviours, bytes: 128)
+            self = .behavioursLeft(names)
         case "step-reached": self = .stepReached(try Self.step(&fields))
         case "back-begins": self = .backBegins(reason: try fields.string("reason", atMost: 64))
         case "end":

@@ -82,13 +82,16 @@ public struct BootAdvice: Hashable, Sendable {
                 \.address
             )
         }
-        let trial = try BootTrial(
+        var trial = try BootTrial(
             topology,
             goals: goals,
             behaviour: behaviour,
             platform: asItIsPlatform,
             firmware: firmware
         )
+        if firmware != nil {
+            trial.witnessed = (Set(present.decided), trial.missedByThisBoot(latecomers: latecomers))
+        }
         asItIs = try trial.outcome(asItIsPlatform, words: present.decided)
         presentParameter = present.present
 

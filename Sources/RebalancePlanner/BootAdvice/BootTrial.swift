@@ -9,7 +9,10 @@ internal import PCITopology
 struct BootTrial {
     private let topology: Topology
     private let goals: [BootGoal]
-    private let machine: LinuxTwin
+    /// The machine as it is when the kernel starts.
+    let machine: LinuxTwin
+    /// What the boot that is running did not reach, with its words; no trial with the same words says otherwise.
+    var witnessed: (words: Set<String>, missing: [String])?
     private let before: Standing
 
     /// Prepares the machine as it will be when the kernel starts.
@@ -85,7 +88,36 @@ struct BootTrial {
                 outcome.lost += lost(in: twin.glance()).filter { !outcome.lost.contains($0) }
             }
         }
+        if let witnessed, witnessed.words == Set(words) {
+            outcome.missing += witnessed.missing.filter { !outcome.missing.contains($0) }
+        }
         return outcome
+    }
+
+    /// What the goals lack in the machine as it is, a sentence each, below the root functions under which everything was
+    /// there when the kernel started: what is missing there, the boot did not reach.
+    ///
+    /// - Parameter latecomers: the functions that were not there.
+    /// - Returns: the sentences, each once.
+    func missedByThisBoot(latecomers: [FunctionAddress]) -> [String] {
+        func root(_ path: TopologyPath) -> TopologyPath {
+            TopologyPath(segment: path.segment, rootBus: path.rootBus, hops: Array(path.hops.prefix(1)))
+        }
+        let later = Set(latecomers.compactMap { topology.position(of: $0) }.map { root(topology.path(of: $0)) })
+        var result: [String] = []
+        for goal in goals {
+            let below: TopologyPath?
+            switch goal {
+            case .plan(.everythingRequired): below = nil
+            case .plan(.place(let address)): below = topology.position(of: address).map { topology.path(of: $0) }
+            case .plan, .card: continue
+            }
+            let sentences = Self.shortfalls(of: topology) { path in
+                !later.contains(root(path)) && below?.isAncestorOrSelf(of: path) ?? true
+            }
+            result += sentences.filter { !result.contains($0) }
+        }
+        return result
     }
 
     /// The bridges above what the goals are about, or what lacks something, the lowest first.
@@ -136,7 +168,12 @@ struct BootTrial {
         if isWhole, glance.count == topology.functions.count { return [] }
         let booted = try twin.topology()
         let path = bridge.flatMap { booted.position(of: $0) }.map { booted.path(of: $0) }
-        let shortfalls = booted.problemShortfalls.filter { path?.isAncestorOrSelf(of: $0.path) ?? true }
+        return Self.shortfalls(of: booted) { path?.isAncestorOrSelf(of: $0) ?? true }
+    }
+
+    /// Everything required that has no address or bus and is a problem, at the places that count, a sentence each.
+    private static func shortfalls(of booted: Topology, at counts: (TopologyPath) -> Bool) -> [String] {
+        let shortfalls = booted.problemShortfalls.filter { counts($0.path) }
         guard !shortfalls.isEmpty else { return [] }
         var byPath: [TopologyPath: Function] = [:]
         for i in booted.functions.indices { byPath[booted.path(of: i)] = booted.functions[i] }

@@ -31,6 +31,10 @@ public struct Plan: Hashable, Sendable {
     /// What is left where the plan does not reach all that was asked for; empty unless looked for
     /// (`Planner.otherWays`).
     public var otherWays: [OtherWay]
+    /// Where the steps lead under each behaviour that the kernel may have, the planned one first; empty where there is one.
+    public var outlooks: [BehaviourOutlook] = []
+    /// Behaviours that were thought of and that the kernel was seen not to have.
+    public var ruledOut: [RuledOutBehaviour] = []
 
     /// Creates a plan.
     public init(

@@ -109,10 +109,10 @@ struct PlanAssembly {
             {
                 step.preconditions.append(.busIsEmpty(segment: bus.segment, bus: bus.bus))
             }
-            step.registersAfter = expectations(topology)
+            step.registersAfter = Self.expectations(topology)
             step.mayAppearBelow = topology.bridges(searchedNow: searched)
             step.purpose += Self.appearanceText(step.mayAppearBelow)
-        case .heal: step.registersAfter = expectations(topology)
+        case .heal: step.registersAfter = Self.expectations(topology)
         case .revive, .decode: break
         }
         return step
@@ -265,7 +265,7 @@ struct PlanAssembly {
     }
 
     /// Window and bus registers of every bridge, as they must read when kernel tree and registers agree.
-    private func expectations(_ topology: Topology) -> [RegisterExpectation] {
+    static func expectations(_ topology: Topology) -> [RegisterExpectation] {
         var result: [RegisterExpectation] = []
         for function in topology.functions {
             guard let registers = function.bridge?.registers, let range = function.bridge?.busRange else { continue }

@@ -45,6 +45,7 @@ extension ManeuverSearch {
             situation: situation,
             disturbed: disturbed,
             weight: weight(of: disturbed),
+            risk: risk(of: maneuvers),
             rank: rank(maneuvers, situation, disturbed, solution.rank.first ?? 0)
         )
     }

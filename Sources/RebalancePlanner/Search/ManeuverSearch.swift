@@ -12,8 +12,9 @@ internal import PCITopology
 /// cheaper than what was found. A bound from below on the weight of any plan (`DisturbanceBound`) ends the search early,
 /// and puts off whatever cannot be a whole plan by itself. Situations that were seen before are not taken up again.
 ///
-/// Cost, in this order: weight of what is disturbed (each function once); stages; endpoints in use that get another bus
-/// number; optional things lost; time out of service (`outage`); writes; order of generation.
+/// Cost, in this order: weight of what is disturbed (each function once); what hangs on the kernel's behaviour; stages;
+/// endpoints in use that get another bus number; optional things lost; time out of service (`outage`); writes; order of
+/// generation.
 struct ManeuverSearch {
     let acceptance: Acceptance
     let wanted: [Demand]
@@ -30,6 +31,8 @@ struct ManeuverSearch {
     let budget: Int
     /// How many were.
     var simulations = 0
+    /// The machine under the other behaviours that its kernel may have.
+    var rivals = RivalBehaviours()
 
     /// A sequence that reaches the goal.
     struct Solution {
@@ -37,6 +40,8 @@ struct ManeuverSearch {
         var situation: Situation
         var disturbed: FunctionSet
         var weight: Int
+        /// How much hangs on the behaviour that the plan is made for (`RivalBehaviours.risk`).
+        var risk = 0
         var rank: [Int]
     }
 
@@ -95,6 +100,8 @@ struct ManeuverSearch {
     var ground: Ground { acceptance.original.ground }
     /// Further equals looked at once a solution is known.
     private static let equals = 12
+    /// The same while the best solution does not hold under every behaviour.
+    private static let equalsAtRisk = 60
 
     init(
         _ acceptance: Acceptance,
@@ -161,7 +168,9 @@ struct ManeuverSearch {
         var equals = 0
         while let candidate = singles.popMin(), simulations < budget {
             if let best {
-                guard candidate.estimate <= best.weight, equals < Self.equals else {
+                guard candidate.estimate <= best.weight,
+                    equals < (best.risk > 0 ? Self.equalsAtRisk : Self.equals)
+                else {
                     queue.insert(candidate)
                     break
                 }
@@ -178,7 +187,9 @@ struct ManeuverSearch {
     /// Sequences in order of weight and stages, while one could be cheaper than `best`.
     private mutating func searchInOrder(_ best: inout Solution?, until limit: Int) {
         while let candidate = queue.min, simulations < limit {
-            if let best, candidate.estimate >= best.weight { return }
+            if let best, candidate.estimate > best.weight || candidate.estimate == best.weight && best.risk == 0 {
+                return
+            }
             queue.removeMin()
             guard candidate.maneuver != nil else {
                 expand(candidate.node)
@@ -244,9 +255,9 @@ struct ManeuverSearch {
 
     func isBetter(_ a: Solution, than b: Solution?) -> Bool {
         guard let b else { return true }
-        if (a.weight, a.maneuvers.count) != (b.weight, b.maneuvers.count) {
-            return (a.weight, a.maneuvers.count) < (b.weight, b.maneuvers.count)
-        }
+        let first = (a.weight, a.risk, a.maneuvers.count)
+        let second = (b.weight, b.risk, b.maneuvers.count)
+        if first != second { return first < second }
         return a.rank.lexicographicallyPrecedes(b.rank)
     }
 
@@ -317,6 +328,7 @@ struct ManeuverSearch {
                 situation: situation,
                 disturbed: disturbed,
                 weight: weight(of: disturbed),
+                risk: risk(of: maneuvers),
                 rank: rank(maneuvers, situation, disturbed, candidate.renumbered)
             )
         }
@@ -361,6 +373,16 @@ struct ManeuverSearch {
             disturbed: node.disturbed,
             weight: node.weight
         )
+    }
+
+    /// How much hangs on the behaviour that the sequence is made for: the writes that it would do, under each of the others.
+    func risk(of maneuvers: [Maneuver]) -> Int {
+        guard !rivals.isEmpty, var situation = nodes.first?.situation else { return 0 }
+        var writes: [SystemWrite] = []
+        for maneuver in maneuvers {
+            guard situation.carryOut(maneuver, report: { part, _ in writes += part.writes }) else { return 0 }
+        }
+        return rivals.risk(of: writes, acceptance, wanted: wanted)
     }
 
     /// How long functions are out of service, in tenths of a second, estimated: to find a function again takes about a

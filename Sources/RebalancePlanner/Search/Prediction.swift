@@ -28,4 +28,10 @@ public struct Prediction {
 
     /// The machine as a reader would find it now; nil when the twin cannot say.
     public var topology: Topology? { try? simulation.topology() }
+
+    /// The string in force in /sys/bus/pci/resource_alignment.
+    public var alignmentText: String { simulation.twin.alignmentRequests }
+
+    /// What the bus and window registers of the bridges hold now; empty when the twin cannot say.
+    public var registers: [RegisterExpectation] { topology.map { PlanAssembly.expectations($0) } ?? [] }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
@@ -25,7 +26,7 @@ struct ApplyCommand: ParsableCommand {
     @Flag(help: "Size BARs that the kernel forgot by writing to their registers, before planning.")
     var probe = false
 
-    @Flag(help: "Carry the plan out although this kernel's behaviour was never judged.")
+    @Flag(help: "Carry out on a kernel that was never judged what could lose something on the way back.")
     var allowUnjudged = false
 
     @OptionGroup var planning: PlanningOptions
@@ -41,7 +42,7 @@ struct ApplyCommand: ParsableCommand {
             Execution.write(.ends(report), output)
             throw CommandEnd(.notPermitted)
         }
-        let (plan, topology) = try planToApply()
+        let (plan, topology, log) = try planToApply()
         guard plan.verdict.answer == .act else { return try end(without: plan) }
         if !output.json {
             let columns = StandardOutput.columns
@@ -59,7 +60,7 @@ struct ApplyCommand: ParsableCommand {
         }
         // Whoever hands over a file has agreed to that plan and to no other.
         let wish = file == nil ? (try planning.goals(), planning.constraints) : nil
-        let foresight = Execution.foresight(topology, wish: wish)
+        let foresight = Execution.foresight(topology, wish: wish, log: log)
         try execution.report {
             var applier = $0
             applier.allowsUnjudgedKernel = allowUnjudged
@@ -67,15 +68,16 @@ struct ApplyCommand: ParsableCommand {
         }
     }
 
-    private func planToApply() throws -> (plan: Plan, topology: Topology) {
+    private func planToApply() throws -> (plan: Plan, topology: Topology, log: [String]?) {
         let given = try file.map { path throws(CommandEnd) in try PlanStore.read(path) }
         var reading = ReadingOptions()
         reading.from = []
         reading.kernel = nil
         reading.probe = probe
-        let topology = try reading.topology(output)
-        if let given { return (given, topology) }
-        return (try planning.plan(for: topology, isQuiet: output.quiet), topology)
+        let (record, topology) = try reading.read(output)
+        if let given { return (given, topology, record.kernelLog) }
+        let plan = try planning.plan(for: topology, isLive: true, log: record.kernelLog, isQuiet: output.quiet)
+        return (plan, topology, record.kernelLog)
     }
 
     /// Ends when there is nothing to carry out.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
@@ -34,7 +35,7 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         let policy = try policy.map { path throws(CommandEnd) in try PolicyFile.read(path) }
-        let topology = try reading.topology(output)
+        let (record, topology) = try reading.read(output)
         let findings = topology.findings()
         if let policy {
             try explain(policy, topology)
@@ -45,18 +46,28 @@ struct CheckCommand: ParsableCommand {
             }
             try StandardOutput.write(metrics.render())
         } else if output.json {
-            try StandardOutput.write(checkJSON(topology, findings: findings))
+            try StandardOutput.write(checkJSON(topology, findings: findings, evidence: evidence(record, topology)))
         } else if !output.quiet {
-            let text = CheckText(
+            var text = CheckText(
                 topology: topology,
                 findings: findings,
                 verbosity: output.verbose,
                 style: output.style,
                 columns: StandardOutput.columns
             )
+            if output.verbose > 1 { text.evidence = evidence(record, topology) }
             try StandardOutput.write(text.render())
         }
         if findings.contains(where: { $0.severity == .problem }) { throw CommandEnd(.problems) }
+    }
+
+    private func evidence(_ record: MachineRecord, _ topology: Topology) -> BehaviourEvidence {
+        KernelChoice.evidence(
+            for: topology,
+            isLive: record.origin == .live,
+            log: record.kernelLog,
+            isQuiet: true
+        )
     }
 
     private func explain(_ policy: EventPolicy, _ topology: Topology) throws {

@@ -103,25 +103,28 @@ struct EventCommand: ParsableCommand {
         var policy = policy
         if dryRun { policy = policy.reportingOnly }
         let isQuiet = output.quiet
+        var log: [String]?
         var run = EventRun(
             policy: policy,
             applier: applier,
             minuteOfDay: { LocalTime.minuteOfDay },
             readTopology: {
-                let topology = try TopologyAssembler(try LiveReader().read()).topology()
+                let record = try LiveReader().read()
+                log = record.kernelLog
+                let topology = try TopologyAssembler(record).topology()
                 observer.remember(Execution.protections(topology))
                 return topology
             },
             plan: { topology, goals, constraints in
-                let behaviour = KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
-                return try Planner(topology: topology, behaviour: behaviour).plan(
+                let evidence = KernelChoice.evidence(for: topology, isLive: true, log: log, isQuiet: isQuiet)
+                return try Planner(topology, evidence).plan(
                     goals: goals,
                     constraints: constraints
                 )
             }
         )
         run.began = applier.pacing.now() - ProcessAge.now
-        run.foresight = { Execution.foresight($0, wish: ($1, $2)) }
+        run.foresight = { Execution.foresight($0, wish: ($1, $2), log: log) }
         if let function, !function.hasPrefix("/") { run.only = PortName(parsing: function) }
         return run
     }

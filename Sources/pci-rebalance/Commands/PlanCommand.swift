@@ -51,12 +51,18 @@ struct PlanCommand: ParsableCommand {
     func run() throws {
         let (record, topology) = try reading.read(output)
         if kexec { return try restart(topology, record) }
-        var plan = try planning.plan(for: topology, isQuiet: output.quiet)
+        var plan = try planning.plan(
+            for: topology,
+            isLive: record.origin == .live,
+            log: record.kernelLog,
+            isQuiet: output.quiet
+        )
         if record.origin != .live, plan.verdict.answer == .act, record.functions.allSatisfy(\.use.isEmpty) {
             plan.remarks.append(
                 "this input does not tell what is in use: no disk, network or console is protected in this plan"
             )
         }
+        if !output.quiet, let remark = wayBackRemark(plan, topology, record) { plan.remarks.append(remark) }
         // A brief text says the verdict alone.
         if !plan.isWhole, output.json || script || file != nil || !output.quiet {
             plan.otherWays = try otherWays(plan, topology, record)
@@ -81,6 +87,27 @@ struct PlanCommand: ParsableCommand {
             try StandardOutput.write(text.render())
         }
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }
+    }
+
+    /// On a kernel that was not judged: whether apply would write at all.
+    private func wayBackRemark(_ plan: Plan, _ topology: Topology, _ record: MachineRecord) -> String? {
+        guard plan.verdict.answer == .act else { return nil }
+        let evidence = KernelChoice.evidence(
+            for: topology,
+            isLive: record.origin == .live,
+            log: record.kernelLog,
+            isQuiet: true
+        )
+        guard !evidence.left.isJudged else { return nil }
+        let foresight = TwinForesight(initial: topology, behaviours: evidence.left, readTopology: { topology })
+        guard let answer = foresight.wayBack(of: plan) else { return nil }
+        guard let gap = answer.gaps.first else {
+            let count = answer.behaviours.count
+            return "the way back from every step loses nothing under "
+                + (count == 1 ? "the one behaviour" : "each of the \(count) behaviours") + " that this kernel may have"
+        }
+        return "apply refuses this without --allow-unjudged (way-back-not-shown): if the kernel does as "
+            + "\(gap.behaviour), going back from step \(gap.step) would leave something lost (\(gap.losses[0]))"
     }
 
     private func otherWays(_ plan: Plan, _ topology: Topology, _ record: MachineRecord) throws -> [OtherWay] {

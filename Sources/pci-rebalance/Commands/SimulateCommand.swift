@@ -2,7 +2,10 @@
 
 import AllocationPolicies
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
+import PlanExecutor
+import RebalancePlanner
 
 /// `simulate`: what the kernel would do, without asking it.
 struct SimulateCommand: ParsableCommand {
@@ -66,17 +69,43 @@ struct SimulateCommand: ParsableCommand {
 
 /// Which kernel's behaviour predictions use.
 enum KernelChoice {
-    /// The behaviour for the release that the tree names; says when it was not checked on that release.
+    /// The likeliest behaviour for the release that the tree names; says when it was not checked on that release.
     static func behaviour(for topology: Topology, isQuiet: Bool) -> KernelBehaviour {
+        evidence(for: topology, isQuiet: isQuiet).left.first
+    }
+
+    /// All behaviours that the kernel of the tree may have; says when none was checked on that release.
+    ///
+    /// - Parameters:
+    ///   - topology: the tree.
+    ///   - isLive: whether it is this machine's, whose earlier applies tell more.
+    ///   - log: the kernel's log, whose boot tells more; nil when it is not known.
+    ///   - isQuiet: whether nothing is to be said.
+    /// - Returns: what is left, and what ruled out the rest.
+    static func evidence(
+        for topology: Topology,
+        isLive: Bool = false,
+        log: [String]? = nil,
+        isQuiet: Bool
+    ) -> BehaviourEvidence {
         let release = topology.kernel.release ?? ""
-        let (behaviour, isExact) = KernelBehaviour.preset(forRelease: release)
-        if !isExact && !isQuiet {
+        var evidence = BehaviourEvidence(forRelease: release)
+        if evidence.left.candidates.count > 1, let log, let firmware = FirmwareState(kernelLog: log),
+            let boot = BootEvidence(topology, firmware: firmware)
+        {
+            evidence.learn(from: boot)
+        }
+        if isLive, let record = (try? Journal.last(on: DirectoryJournalDisk())) ?? nil {
+            evidence.learn(from: record, release: release)
+        }
+        let behaviour = evidence.left.first
+        if !evidence.left.isJudged && !isQuiet {
             Diagnostics.warning(
                 release.isEmpty
                     ? "the kernel's release is not known, predicting as \(behaviour.name) (--kernel names another)"
                     : "predictions for \(release) were not checked on a real kernel, predicting as \(behaviour.name)"
             )
         }
-        return behaviour
+        return evidence
     }
 }

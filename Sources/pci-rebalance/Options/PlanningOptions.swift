@@ -3,6 +3,7 @@
 import AllocationPolicies
 import ArgumentParser
 import PCITopology
+import PlanExecutor
 import RebalancePlanner
 
 /// What a plan is to reach, and what it may touch; as typed.
@@ -133,21 +134,41 @@ struct PlanningOptions: ParsableArguments {
         return SavedLayout(try reading.topology(of: try reading.record()))
     }
 
-    /// The plan for `topology`.
-    func plan(for topology: Topology, isQuiet: Bool) throws(CommandEnd) -> Plan {
+    /// The plan for `topology`, which holds under as many behaviours of its kernel as can be.
+    ///
+    /// - Parameters:
+    ///   - topology: the tree.
+    ///   - isLive: whether it is this machine's, as it is now.
+    ///   - log: the kernel's log, or nil.
+    ///   - isQuiet: whether nothing is to be said on standard error.
+    /// - Returns: the plan.
+    /// - Throws: the end of the command when the wishes do not fit the tree.
+    func plan(
+        for topology: Topology,
+        isLive: Bool = false,
+        log: [String]? = nil,
+        isQuiet: Bool
+    ) throws(CommandEnd) -> Plan {
         for address in keep + allowDisturb + (onlyBelow.map { [$0] } ?? []) where topology[address] == nil {
             throw CommandEnd(.usage, "expected the address of a function, found none at \(address)")
         }
-        let planner = Planner(
-            topology: topology,
-            behaviour: KernelChoice.behaviour(for: topology, isQuiet: isQuiet)
-        )
+        let evidence = KernelChoice.evidence(for: topology, isLive: isLive, log: log, isQuiet: isQuiet)
+        let planner = Planner(topology, evidence)
         let goals = try goals()
         do {
             return try planner.plan(goals: goals, constraints: constraints)
         } catch {
             throw CommandEnd(error.code == .noSuchFunction ? .usage : .badInput, error.description)
         }
+    }
+}
+
+extension Planner {
+    /// A planner for a kernel that may have any of the behaviours left, the likeliest of which it plans with.
+    init(_ topology: Topology, _ evidence: BehaviourEvidence) {
+        self.init(topology: topology, behaviour: evidence.left.first)
+        others = Array(evidence.left.behaviours.dropFirst())
+        ruledOut = evidence.ruledOut
     }
 }
 

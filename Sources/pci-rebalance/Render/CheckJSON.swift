@@ -1,12 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import PCITopology
+import PlanExecutor
+import RebalancePlanner
 
 /// The findings as a document of schema `pci-rebalance.check/1`; keys in sorted order.
-func checkJSON(_ topology: Topology, findings: [Finding]) -> [UInt8] {
+func checkJSON(_ topology: Topology, findings: [Finding], evidence: BehaviourEvidence? = nil) -> [UInt8] {
     var json = JSONWriter(.indented)
     let problems = findings.count { $0.severity == .problem }
     json.object { json in
+        if let evidence, evidence.isOfSeveral {
+            json.array("behaviours") { json in
+                for candidate in evidence.left.candidates {
+                    json.object {
+                        $0.field("name", candidate.behaviour.name)
+                        $0.field("ruledOutBy", String?.none)
+                    }
+                }
+                for one in evidence.ruledOut {
+                    json.object {
+                        $0.field("name", one.behaviour)
+                        $0.field("ruledOutBy", one.reason)
+                    }
+                }
+            }
+        }
         json.array("findings") { json in
             for finding in findings { write(finding, to: &json) }
         }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import PCITopology
+import PlanExecutor
+import RebalancePlanner
 
 /// The findings as text: problems with their causes, then one line of verdict.
 struct CheckText {
@@ -9,6 +12,8 @@ struct CheckText {
     var verbosity: Int
     var style: Style
     var columns: Int
+    /// What the kernel may do; named with -vv where it was not judged by itself.
+    var evidence: BehaviourEvidence?
 
     /// The text.
     func render() -> String {
@@ -30,6 +35,7 @@ struct CheckText {
                 hanging: 4
             )
         }
+        if verbosity > 1, let evidence, evidence.isOfSeveral { write(evidence, to: &page) }
         let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
         let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"
         let functions = number(topology.functions.count, "function")
@@ -47,6 +53,19 @@ struct CheckText {
             )
         }
         return page.text
+    }
+
+    private func write(_ evidence: BehaviourEvidence, to page: inout TextPage) {
+        let names = evidence.left.candidates.map { "\($0.behaviour.name) (\($0.reason))" }
+        page.paragraph(
+            "kernel: \(topology.kernel.release ?? "of unknown release") was not judged by itself; it may do as "
+                + names.joined(separator: ", "),
+            indent: 0,
+            hanging: 4
+        )
+        for one in evidence.ruledOut {
+            page.paragraph("- not \(one.behaviour): \(one.reason)", indent: 4, hanging: 6)
+        }
     }
 
     private func write(_ finding: Finding, to page: inout TextPage) {

@@ -26,6 +26,7 @@ struct PlanText {
         diagnosis(&page)
         disturbances(&page)
         steps(&page)
+        behaviours(&page)
         if !plan.remarks.isEmpty {
             heading("Remarks", &page)
             for remark in plan.remarks { page.paragraph("- \(remark)", indent: 2, hanging: 4) }
@@ -144,8 +145,50 @@ struct PlanText {
         if changing > 1 { outcome(&page) }
     }
 
+    /// Under which behaviours of the kernel the steps lead where; all of them with -v, else whether all lead to the goal.
+    private func behaviours(_ page: inout TextPage) {
+        guard plan.outlooks.count > 1 || !plan.ruledOut.isEmpty else { return }
+        let others = plan.outlooks.dropFirst()
+        let isCertain = others.allSatisfy { [.asPlanned, .otherAddresses].contains($0.outcome) }
+        heading("If the kernel does otherwise", &page)
+        if verbosity == 0 {
+            let count = others.count
+            page.paragraph(
+                isCertain
+                    ? "The steps reach the goal under each of the \(count + 1) behaviours that \(plan.kernelRelease) may have."
+                    : "\(plan.kernelRelease) may have one of \(count + 1) behaviours. The steps hold under "
+                        + "\(plan.outlooks.count { $0.outcome.reachesGoal }) of them; under the others the first step that "
+                        + "differs is gone back from (-v lists them).",
+                indent: 2
+            )
+            return
+        }
+        for outlook in plan.outlooks {
+            let place = outlook.differsAfterStep.map { ", seen after step \($0)" } ?? ""
+            page.paragraph("- \(outlook.behaviour): \(outlook.outcome.text)\(place)", indent: 2, hanging: 4)
+        }
+        for one in plan.ruledOut {
+            page.paragraph("- not \(one.behaviour): \(one.reason)", indent: 2, hanging: 4)
+        }
+    }
+
     private func outcome(_ page: inout TextPage) {
         heading("Afterwards, compared with now", &page)
         ChangeTable(style: style).write(from: plan.before, to: plan.after, to: &page, indent: 2)
+    }
+}
+
+extension BehaviourOutlook.Outcome {
+    /// Whether the goal is reached and nothing lost.
+    fileprivate var reachesGoal: Bool { self == .asPlanned || self == .otherAddresses }
+
+    fileprivate var text: String {
+        switch self {
+        case .asPlanned: "every step ends as planned"
+        case .otherAddresses: "the goal is reached, at other addresses"
+        case .missesGoal: "the goal is missed, and the apply goes back"
+        case .losesSomething: "something would lose its place, and the apply goes back"
+        case .refused: "the kernel would refuse a write, and the apply goes back"
+        }
     }
 }

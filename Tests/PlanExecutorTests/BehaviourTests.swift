@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import AllocationPolicies
+import LibPCIBridge
+import PCITopology
+import PlanExecutor
+import RebalancePlanner
+import Testing
+
+/// A kernel may have one of several behaviours: what an apply makes of each step, and of the way back.
+@Suite("Several behaviours")
+struct BehaviourTests {
+    /// Kernels that contradict each other: low addresses, high ones, and one that never lets a window grow.
+    private func foresight(_ bench: Bench, _ names: [String] = ["low", "high", "rigid"]) -> FakeForesight {
+        let foresight = FakeForesight(bench.machine)
+        for name in names {
+            var state = bench.original
+            state.placesHigh = name == "high"
+            state.neverGrows = name == "rigid"
+            foresight.variants.append((name, state))
+        }
+        return foresight
+    }
+
+    private func left(_ bench: Bench) throws -> [[String]] {
+        try #require(try Journal.last(on: bench.disk)).entries.compactMap {
+            if case .behavioursLeft(let names) = $0 { names } else { nil }
+        }
+    }
+
+    @Test("a step that ends as another behaviour left foretells is as good, and the rest is ruled out")
+    func another() throws {
+        let bench = Bench()
+        bench.machine.state.placesHigh = true
+        let plan = Fake.grow(bench.original)
+        let report = try bench.applier.apply(plan, foresight: foresight(bench))
+        #expect(report.line == "APPLY: done reason=goal-reached", "\(report)")
+        #expect(report.sentence.contains("as high"))
+        #expect(report.after == bench.machine.state.tree)
+        #expect(report.after != plan.after)
+        #expect(bench.broken.isEmpty)
+        let card = try #require(bench.machine.state.index(Fake.card))
+        #expect(bench.machine.state.devices[card].lines[0].isPlacedForTests)
+        // The removal looks the same under all three.
+        #expect(try left(bench) == [["low", "high", "rigid"], ["high"]])
+    }
+
+    @Test("what the plan foretold rules out the others")
+    func asPlanned() throws {
+        let bench = Bench()
+        let report = try bench.applier.apply(Fake.grow(bench.original), foresight: foresight(bench))
+        #expect(report.verdict == .done)
+        #expect(report.after == bench.machine.state.tree)
+        #expect(try left(bench) == [["low", "high", "rigid"], ["low"]])
+    }
+
+    @Test("a behaviour under which the plan misses its goal is no reason to go on")
+    func missed() throws {
+        let bench = Bench()
+        bench.machine.state.neverGrows = true
+        let report = try bench.applier.apply(Fake.grow(bench.original), foresight: foresight(bench))
+        // This kernel does not let anybody back either: what the way back in thought is there to find out before.
+        #expect(report.verdict != .done)
+        #expect(report.reason == "prediction-differs")
+    }
+
+    @Test("what no behaviour foretells ends the plan")
+    func unforeseen() throws {
+        let bench = Bench()
+        bench.machine.state.placesHigh = true
+        let report = try bench.applier.apply(
+            Fake.grow(bench.original),
+            foresight: foresight(bench, ["low", "rigid"])
+        )
+        #expect(report.verdict == .rolledBack)
+        #expect(report.reason == "prediction-differs")
+        #expect(bench.broken.isEmpty)
+    }
+
+    @Test("registers that part from the tree are no end that a behaviour foretold")
+    func parted() throws {
+        let bench = Bench()
+        bench.machine.state.placesHigh = true
+        bench.machine.state.bridgeWithStuckRegisters = Fake.secondPort
+        let report = try bench.applier.apply(Fake.grow(bench.original), foresight: foresight(bench))
+        #expect(report.verdict != .done, "\(report)")
+    }
+
+    // MARK: The way back
+
+    private func unjudged(_ bench: Bench) -> Plan {
+        bench.machine.release = "5.15.0-91-generic"
+        var plan = Fake.grow(bench.original)
+        plan.kernelRelease = bench.machine.release
+        return plan
+    }
+
+    @Test("on a kernel that was not judged a plan whose way back is shown is carried out")
+    func shown() throws {
+        let bench = Bench()
+        let plan = unjudged(bench)
+        let foresight = foresight(bench)
+        foresight.answer = WayBackAnswer(behaviours: ["low", "high"], gaps: [], isJudged: false)
+        #expect(try bench.applier.apply(plan, foresight: foresight).verdict == .done)
+    }
+
+    @Test("one that could lose something on the way back is refused unless it is allowed")
+    func notShown() throws {
+        let bench = Bench()
+        let plan = unjudged(bench)
+        let foresight = foresight(bench)
+        foresight.answer = WayBackAnswer(
+            behaviours: ["low", "high"],
+            gaps: [.init(behaviour: "high", step: 2, losses: ["03:00.0 BAR 0 was there, is gone"])],
+            isJudged: false
+        )
+        let report = try bench.applier.apply(plan, foresight: foresight)
+        #expect(report.line == "APPLY: failed reason=way-back-not-shown")
+        #expect(report.exitStatus == 4)
+        #expect(report.sentence.contains("as high, going back from step 2"))
+        #expect(report.differences == ["as high, back from step 2: 03:00.0 BAR 0 was there, is gone"])
+        #expect(bench.machine.trace.isEmpty)
+        #expect(bench.disk.files.isEmpty)
+        var applier = bench.applier
+        applier.allowsUnjudgedKernel = true
+        #expect(try applier.apply(plan, foresight: foresight).verdict == .done)
+    }
+
+    // MARK: What is known beforehand
+
+    private var three: BehaviourSet {
+        BehaviourSet(
+            .init(.linux7_2, reason: "the nearest"),
+            others: [.init(.linux6_12, reason: "older"), .init(.linux6_1, reason: "oldest")],
+            isJudged: false
+        )
+    }
+
+    @Test("what an earlier apply on the same kernel ruled out stays ruled out")
+    func journals() throws {
+        let bench = Bench()
+        bench.machine.state.placesHigh = true
+        let foresight = FakeForesight(bench.machine)
+        for (name, isHigh) in [("linux-7.2", false), ("linux-6.12", true)] {
+            var state = bench.original
+            state.placesHigh = isHigh
+            foresight.variants.append((name, state))
+        }
+        #expect(try bench.applier.apply(Fake.grow(bench.original), foresight: foresight).verdict == .done)
+        let record = try #require(try Journal.last(on: bench.disk))
+        var evidence = BehaviourEvidence(three)
+        evidence.learn(from: record, release: "6.18.15")
+        #expect(evidence.ruledOut.isEmpty, "another kernel")
+        evidence.learn(from: record, release: bench.machine.release)
+        #expect(evidence.left.behaviours.map(\.name) == ["linux-6.12", "linux-6.1"])
+        #expect(evidence.ruledOut.map(\.behaviour) == ["linux-7.2"])
+        #expect(evidence.ruledOut[0].reason.contains(record.beginning.id))
+    }
+
+    @Test("evidence against every behaviour says that none is known well enough, and drops none")
+    func againstAll() {
+        var evidence = BehaviourEvidence(three)
+        evidence.drop { _ in "it did something else" }
+        #expect(evidence.left == three)
+        #expect(evidence.ruledOut.isEmpty)
+        #expect(evidence.isOfSeveral)
+        #expect(!BehaviourEvidence(forRelease: "6.12.1").isOfSeveral, "judged by itself")
+    }
+
+    @Test("a plan keeps what it says of each behaviour in its document")
+    func document() throws {
+        var plan = Fake.grow(Fake.machine())
+        plan.outlooks = BehaviourOutlook.Outcome.allCases.enumerated().map { n, outcome in
+            BehaviourOutlook(behaviour: "b\(n)", outcome: outcome, differsAfterStep: n == 0 ? nil : n)
+        }
+        plan.ruledOut = [RuledOutBehaviour(behaviour: "other", reason: "seen otherwise")]
+        #expect(try PlanDocument.decode(PlanDocument.encode(plan)) == plan)
+        plan.outlooks[1].differsAfterStep = 0
+        let hostile = PlanDocument.encode(plan)
+        #expect(throws: PlanDocumentError.self) { try PlanDocument.decode(hostile) }
+    }
+
+    // MARK: By the twin
+
+    private static let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+
+    private func topology(_ path: String) throws -> Topology {
+        try TopologyAssembler(SnapshotFile(path: path).read()).topology()
+    }
+
+    @Test("the ways back of the first repair are seen under every behaviour")
+    func firstLight() throws {
+        let failed = try topology("\(Self.root)/Fixtures/first-light-7/failed-hot-add.snapshot.json")
+        let plan = try Planner(topology: failed, behaviour: .linux7_2).plan(goals: [.everythingRequired])
+        try #require(plan.verdict.answer == .act)
+        let others = KernelBehaviour.linux7_2.alternatives.map { BehaviourSet.Candidate($0, reason: "test") }
+        let set = BehaviourSet(.init(.linux7_2, reason: "test"), others: others, isJudged: false)
+        let foresight = TwinForesight(initial: failed, behaviours: set, readTopology: { failed })
+        let names = foresight.foresee([], after: []).map(\.behaviour)
+        #expect(names == set.behaviours.map(\.name))
+        // What the planned behaviour shows keeps it and drops those that would have done otherwise.
+        let seen = plan.steps.map { Observation(writes: $0.writes, tree: $0.after) }
+        let left = foresight.foresee([], after: seen).map(\.behaviour)
+        #expect(left.first == "linux-7.2")
+        #expect(left.count < names.count)
+        #expect(foresight.foresee([], after: []).count == names.count, "another beginning is followed anew")
+        let answer = try #require(foresight.wayBack(of: plan))
+        #expect(answer.behaviours == names)
+        #expect(answer.gaps.allSatisfy { !$0.losses.isEmpty && $0.step <= plan.steps.count })
+    }
+
+    @Test("a plan on a machine that lost three cards is gone back from in thought first")
+    func lossOnAnotherKernel() throws {
+        let path = "\(Self.root)/../shared/cases/50-loss-on-6.18/failed-hot-add.snapshot.json"
+        guard let failed = try? topology(path) else { try Test.cancel("\(path) is not there") }
+        let release = try #require(failed.kernel.release)
+        let set = KernelCatalogue.behaviours(forRelease: release)
+        let plan = try Planner(topology: failed, behaviour: set.first).plan(goals: [.everythingRequired])
+        let foresight = TwinForesight(initial: failed, behaviours: set, readTopology: { failed })
+        let answer = try #require(foresight.wayBack(of: plan))
+        print("case 50:", plan.steps.count, "steps;", answer.behaviours.joined(separator: " "))
+        for gap in answer.gaps { print("  \(gap.behaviour) step \(gap.step): \(gap.losses.joined(separator: "; "))") }
+    }
+}
