@@ -27,7 +27,8 @@ public struct Planner: Sendable {
     /// - Parameters:
     ///   - goals: at least one; `everythingRequired` asks for all that is missing.
     ///   - constraints: what may not be touched, and how long to search.
-    /// - Returns: a plan whose verdict is `act`, `none`, `refused` or `impossible`.
+    /// - Returns: a plan whose verdict is `act`, `none`, `refused`, `impossible` or `unknown`: what was not told is not
+    ///   taken for the usual case.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
         let weights = DisturbanceWeights(topology, constraints: constraints)
@@ -53,8 +54,30 @@ public struct Planner: Sendable {
             )
         }
         run.assembly.diagnosis = catalogue.diagnosis(of: clusters)
+        // What is not told on the way up from a function, or below its outermost bridge, is not taken for the usual case.
+        let wanted = Set(clusters.flatMap { ($0.choices.first ?? []).map(\.function) }).sorted()
+        var untold: [Unknown] = []
+        for i in wanted { for one in topology.unknowns(about: i) where !untold.contains(one) { untold.append(one) } }
+        // Apertures that nobody told bar the word impossible, and no way that is found without them.
+        let barring = untold.filter { $0.code != .aperturesNotTold }
+        if !barring.isEmpty { return run.assembly.unknown(barring) }
         for cluster in clusters { run.take(cluster) }
-        return run.finish(clusters)
+        let plan = run.finish(clusters)
+        switch plan.verdict.answer {
+        case .impossible where !untold.isEmpty: return run.assembly.unknown(untold)
+        case .none where goals.contains(.everythingRequired): return judged(plan, findings, &run.assembly)
+        default: return plan
+        }
+    }
+
+    /// The plan where there is nothing to do: unless something is wrong that no addresses mend, or something was not
+    /// told.
+    private func judged(_ plan: Plan, _ findings: [Finding], _ assembly: inout PlanAssembly) -> Plan {
+        switch topology.verdict(of: findings) {
+        case .healthy: return plan
+        case .cannotTell: return assembly.unknown(topology.unknowns())
+        case .problems: return assembly.hopeless(findings.filter { $0.severity == .problem })
+        }
     }
 }
 

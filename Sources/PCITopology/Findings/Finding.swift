@@ -34,6 +34,10 @@ public struct Finding: Hashable, Sendable {
         case registersDiffer = "registers-differ"
         /// The function does not answer: its configuration space reads all ones.
         case notAnswering = "not-answering"
+        /// The kernel log reports a failure about a function of which the tree shows nothing else.
+        case kernelReport = "kernel-report"
+        /// A BAR was to have another size, the kernel found no room, and it has its old size again.
+        case resizeRefused = "resize-refused"
     }
 
     /// How bad it is.
@@ -108,6 +112,7 @@ extension Topology {
                     }
                     appendBusFindings(of: i, to: &result)
                     appendResourceFindings(of: i, to: &result)
+                    appendOwnOverlaps(of: i, to: &result)
                     appendRegisterFindings(of: i, offsets: offsets, to: &result)
                     if functions[i].isBridge { appendSiblingFindings(among: children(of: i), to: &result) }
                 }

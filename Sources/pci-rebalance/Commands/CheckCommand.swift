@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
@@ -10,7 +11,10 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Say what is wrong with the tree, why, and who is in the way",
-        discussion: "Exit status 0 when nothing is wrong, 3 when there are problems. Notes are no problems."
+        discussion: """
+            Exit status 0 when everything was seen and nothing is wrong, 3 when there are problems, 8 when what was read \
+            does not suffice to say. Notes are no problems.
+            """
     )
 
     @Option(
@@ -33,29 +37,33 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         let policy = try policy.map { path throws(CommandEnd) in try PolicyFile.read(path) }
-        let topology = try reading.topology(output)
-        let findings = topology.findings()
+        let (record, topology) = try reading.read(output)
+        let assessment = Assessment(record, topology)
         if let policy {
             try explain(policy, topology)
         } else if prometheus {
-            var metrics = Metrics(topology: topology, findings: findings)
+            var metrics = Metrics(topology: topology, findings: assessment.findings)
             if reading.from.isEmpty {
                 metrics.readMemory(DirectoryJournalDisk(), (try? PolicyFile.read(nil)) ?? EventPolicy())
             }
             try StandardOutput.write(metrics.render())
         } else if output.json {
-            try StandardOutput.write(checkJSON(topology, findings: findings))
+            try StandardOutput.write(checkJSON(topology, assessment))
         } else if !output.quiet {
             let text = CheckText(
                 topology: topology,
-                findings: findings,
+                assessment: assessment,
                 verbosity: output.verbose,
                 style: output.style,
                 columns: StandardOutput.columns
             )
             try StandardOutput.write(text.render())
         }
-        if findings.contains(where: { $0.severity == .problem }) { throw CommandEnd(.problems) }
+        switch assessment.verdict {
+        case .healthy: break
+        case .problems: throw CommandEnd(.problems)
+        case .cannotTell: throw CommandEnd(.cannotTell)
+        }
     }
 
     private func explain(_ policy: EventPolicy, _ topology: Topology) throws {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import LibPCIBridge
 import PCITopology
 
 /// The findings as a document of schema `pci-rebalance.check/1`; keys in sorted order.
-func checkJSON(_ topology: Topology, findings: [Finding]) -> [UInt8] {
+func checkJSON(_ topology: Topology, _ assessment: Assessment) -> [UInt8] {
+    let findings = assessment.findings
     var json = JSONWriter(.indented)
     let problems = findings.count { $0.severity == .problem }
     json.object { json in
@@ -15,9 +17,33 @@ func checkJSON(_ topology: Topology, findings: [Finding]) -> [UInt8] {
         json.field("notes", findings.count - problems)
         json.field("problems", problems)
         json.field("schema", "pci-rebalance.check/1")
-        json.field("verdict", problems == 0 ? "healthy" : "problems")
+        json.array("signs") { json in
+            for sign in assessment.signs {
+                json.object { json in
+                    json.field("address", sign.address?.description)
+                    json.field("area", sign.area.rawValue)
+                    json.field("message", sign.message)
+                }
+            }
+        }
+        write(unknowns: assessment.unknowns, to: &json)
+        json.field("verdict", assessment.verdict.rawValue)
     }
     return json.document
+}
+
+/// Writes the field `unknowns`.
+func write(unknowns: [Unknown], to json: inout JSONWriter) {
+    json.array("unknowns") { json in
+        for one in unknowns {
+            json.object { json in
+                json.field("addresses", one.addresses.map(\.description))
+                json.field("code", one.code.rawValue)
+                json.field("remedies", one.remedies.map(\.rawValue))
+                json.field("sentence", one.sentence)
+            }
+        }
+    }
 }
 
 /// Writes one finding as an object.
