@@ -76,7 +76,7 @@ struct LspciReader {
         if !bytes.isEmpty { takeConfig(into: &function) }
         bytes = []
         function.isListed = true
-        function.isDescribed = isVerbose || isDumped
+        function.isDescribed = function.isDescribed || isVerbose || isDumped
         // A verbose description without a line of capabilities is of a function that has none.
         if isVerbose, function.showsCapabilities == nil { function.showsCapabilities = true }
         if let old = positions[function.address] {

@@ -62,7 +62,10 @@ public struct Assessment: Sendable {
             let sentence = "\(group.resource): \(group.summary)"
             if group.code == "resize-refused" {
                 findings.append(Finding(.resizeRefused, .note, at: address, sentence, causes: causes))
-            } else if group.severity == .fatal, !told.contains(address), !isContradicted(group, topology) {
+            } else if group.severity == .fatal, !told.contains(address), !isContradicted(group, topology),
+                // The tree knows more of a function than the log alone: what it calls a note is one.
+                !findings.contains(where: { $0.address == address && $0.resource.map { "\($0)" } == group.resource })
+            {
                 findings.append(Finding(.kernelReport, .problem, at: address, sentence, causes: causes))
             }
         }

@@ -523,6 +523,7 @@ struct TriageJudge {
                     ? "could not be enlarged to \(entry.wanted?.size.map { Self.text($0) } ?? "the size asked for"); it has "
                         + "\(Self.text(ByteCount(range.clampedSize))) (\(range)) again"
                     : "did not fit at first, has its place at \(range) now"
+                group.cause = isResize ? "what lies above it had no room for that size" : nil
                 // Told with the BAR that was to be resized.
                 if isResize, let user = resized(below: entry.key.address) { group.consequenceFor = user }
                 return group
