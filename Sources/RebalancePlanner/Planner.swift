@@ -32,14 +32,18 @@ public struct Planner: Sendable {
     /// - Parameters:
     ///   - goals: at least one; `everythingRequired` asks for all that is missing.
     ///   - constraints: what may not be touched, and how long to search.
-    /// - Returns: a plan whose verdict is `act`, `none`, `refused` or `impossible`.
+    /// - Returns: a plan whose verdict is `act`, `none`, `refused`, `impossible` or `unknown`: what was not told is not
+    ///   taken for the usual case.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
     /// - Complexity: host bridges that share nothing are planned apart, so that the cost grows with their number, and
     ///   with the square of what is below one of them.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
-        // Under several behaviours the whole is planned together, so that the outlook is that of the whole.
+        // Under several behaviours, and where something was not told, the whole is planned together, so that outlook and
+        // verdict are those of the whole.
         var plan: Plan
-        if others.isEmpty, let parts = try planByParts(goals, constraints) {
+        if others.isEmpty, topology.unknowns().isEmpty, let parts = try planByParts(goals, constraints),
+            parts.verdict.answer == .act
+        {
             plan = parts
         } else {
             plan = try planWhole(goals, constraints)
@@ -60,8 +64,31 @@ public struct Planner: Sendable {
         }
         let clusters = try catalogue.clusters(for: goals)
         whole.assembly.diagnosis = catalogue.diagnosis(of: clusters)
+        // What is not told on the way up from a function, or below its outermost bridge, is not taken for the usual case.
+        let wanted = Set(clusters.flatMap { ($0.choices.first ?? []).map(\.function) }).sorted()
+        var untold: [Unknown] = []
+        for i in wanted { for one in topology.unknowns(about: i) where !untold.contains(one) { untold.append(one) } }
+        // Apertures that nobody told bar the word impossible, and no way that is found without them.
+        let barring = untold.filter { $0.code != .aperturesNotTold }
+        if !barring.isEmpty { return whole.assembly.unknown(barring) }
         for cluster in clusters { whole.take(cluster) }
-        return whole.finish()
+        let plan = whole.finish()
+        switch plan.verdict.answer {
+        case .impossible where !untold.isEmpty: return whole.assembly.unknown(untold)
+        case .none where goals.contains(.everythingRequired):
+            return judged(plan, topology.findings(), &whole.assembly)
+        default: return plan
+        }
+    }
+
+    /// The plan where there is nothing to do: unless something is wrong that no addresses mend, or something was not
+    /// told.
+    private func judged(_ plan: Plan, _ findings: [Finding], _ assembly: inout PlanAssembly) -> Plan {
+        switch topology.verdict(of: findings) {
+        case .healthy: return plan
+        case .cannotTell: return assembly.unknown(topology.unknowns())
+        case .problems: return assembly.hopeless(findings.filter { $0.severity == .problem })
+        }
     }
 
     /// A run over the whole tree, with nothing taken yet, and the catalogue of what could be asked of it.

@@ -18,6 +18,8 @@ enum ExitStatus: Int32, CaseIterable {
     case rollbackIncomplete = 6
     /// The tree is not the one that the plan was made for.
     case stale = 7
+    /// What was read does not suffice to say.
+    case cannotTell = 8
     /// The command line is wrong (`EX_USAGE`).
     case usage = 64
     /// An input is not what it should be (`EX_DATAERR`).
@@ -40,6 +42,7 @@ enum ExitStatus: Int32, CaseIterable {
         case .rolledBack: "failed and rolled back"
         case .rollbackIncomplete: "failed, roll-back incomplete"
         case .stale: "the plan is stale"
+        case .cannotTell: "cannot tell from this input"
         case .usage: "usage"
         case .badInput: "bad input"
         case .unavailable: "libpci or sysfs unavailable"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import LibPCIBridge
 import PCITopology
 import Testing
 
@@ -24,7 +25,7 @@ struct GoldenTests {
         let topology = try TestTree.failedHotPlug.topology()
         let text = CheckText(
             topology: topology,
-            findings: topology.findings(),
+            assessment: Assessment(topology),
             verbosity: verbosity,
             style: .plain,
             columns: 80

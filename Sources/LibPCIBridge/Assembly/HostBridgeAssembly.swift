@@ -10,7 +10,7 @@ struct HostBridgeAssembly {
     let io: IomemText?
 
     /// The host bridges in ascending order.
-    func hostBridges() -> [HostBridge] {
+    func hostBridges(of record: MachineRecord) -> [HostBridge] {
         tree.roots.map { root in
             let told = log.hosts.first { $0.segment == root.segment && $0.rootBus == root.bus }
             var host = HostBridge(
@@ -24,7 +24,29 @@ struct HostBridgeAssembly {
                     nodes(root, io, flags: [.io, .window]) + nodes(root, memory, flags: [.memory, .window])
                 host.source = host.apertures.isEmpty ? .unknown : .iomem
             }
+            host.isTold = isTold(root, record)
+            host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil
             return host
+        }
+    }
+
+    /// Whether a source names `root` as a root bus: the kernel's files, the log, /proc/iomem. A listing names it where it
+    /// holds bus 00, which no bridge can lead to, since then every bus without a bridge is a root bus; and where a host
+    /// bridge sits on the bus, or the segment is one that VMD makes.
+    private func isTold(_ root: TreePlacement.Root, _ record: MachineRecord) -> Bool {
+        if record.origin != .text || root.bus == BusNumber(0) || root.segment > 0xffff { return true }
+        if log.hosts.contains(where: { $0.segment == root.segment && $0.rootBus == root.bus }) { return true }
+        if let memory, !memory.isZeroed,
+            memory.busNodes.contains(where: {
+                $0.segment == root.segment && $0.bus == root.bus && !memory.isBelowBus($0.node)
+            })
+        {
+            return true
+        }
+        let onSegment = tree.functions.filter { $0.address.segment == root.segment }
+        return onSegment.contains { f in
+            f.address.bus == root.bus && f.classCode.map { $0 >> 8 == 0x0600 } == true
+                || f.address.bus == BusNumber(0) && f.knowledge?.sources.contains(.listing) == true
         }
     }
 

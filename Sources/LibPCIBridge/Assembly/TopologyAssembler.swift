@@ -36,7 +36,7 @@ public struct TopologyAssembler {
         tree.nameRoots(from: log, memory)
         let functions = makeFunctions(tree)
         let apertures = HostBridgeAssembly(tree: tree, log: log, memory: memory, io: io)
-        let hosts = apertures.hostBridges()
+        let hosts = apertures.hostBridges(of: record)
         gaps += apertures.gaps(of: hosts, record: record)
         let blockers = BlockerAssembly(
             tree: tree,
@@ -112,7 +112,16 @@ public struct TopologyAssembler {
                     cpuAddress: { log.cpuAddress(of: $0, isIO: $1, segment: f.address.segment) }
                 ).resources()
             }
+            for resource in f.unsized where function.resource(resource.index) == nil {
+                let at = function.resources.firstIndex { $0.index > resource.index } ?? function.resources.count
+                function.resources.insert(resource, at: at)
+            }
+            function.knowledge = f.knowledge ?? Self.knowledge(of: f, isBridge: tree.bridges[i] != nil)
             if let facts = log.functions[f.address] {
+                function.knowledge.refused = facts.refused.keys.filter { index in
+                    function.resource(index)?.shownRange == facts.refused[index]
+                }
+                .sorted()
                 for i in function.resources.indices {
                     if case .closed = function.resources[i].assignment {
                         function.resources[i].rememberedSize = facts.windows[function.resources[i].index]
@@ -127,6 +136,22 @@ public struct TopologyAssembler {
             functions.append(function)
         }
         return functions
+    }
+
+    /// How much of a function the kernel's own files told. Of a VF neither registers nor forgotten BARs are asked.
+    private static func knowledge(of f: FunctionRecord, isBridge: Bool) -> FunctionKnowledge {
+        var result = FunctionKnowledge(sources: [.kernel])
+        guard f.physicalFunction == nil else { return result }
+        let hasConfig = f.config.count >= 64
+        if f.config.isSilent { return result }
+        if f.resource == nil { result.resources = hasConfig ? .partly : .unseen }
+        // Without registers nobody sees a BAR that the kernel forgot, nor a bridge's numbers.
+        if !hasConfig {
+            result.registers = f.config.count == 0 ? .unseen : .partly
+            if result.resources == .seen { result.resources = .partly }
+            if isBridge { result.windows = f.resource == nil ? .unseen : .partly }
+        }
+        return result
     }
 
     /// A card below a hot-plug port that shows no resource at all: its BARs may be forgotten, and nothing tells.
@@ -193,14 +218,25 @@ public struct TopologyAssembler {
                 )
             }
         }
+        evidence.untold = f.unsized.reduce(f.ignored) { $0 | 1 << UInt32($1.index.rawValue) }
         if let facts = log.functions[f.address] {
             evidence.sizes += facts.sizes
             evidence.implemented |= facts.implemented
             evidence.refuted |= facts.invalid
+            for (index, range) in facts.refused where lineRange(f, index) == range {
+                evidence.unheld |= 1 << UInt32(index.rawValue)
+            }
             // The log listed every BAR that the kernel found at this address.
             if facts.isDiscovered { evidence.refuted |= ~facts.implemented & 0x3f }
         }
         return evidence
+    }
+
+    private func lineRange(_ f: FunctionRecord, _ index: ResourceIndex) -> AddressRange? {
+        guard let lines = f.resource,
+            let at = ResourceNumbering(lineCount: lines.count).line(of: index), at < lines.count
+        else { return nil }
+        return AddressRange(first: lines[at].start, last: lines[at].end)
     }
 
     /// One bit for each resource that stands in iomem or ioports; nil when one of the texts that would tell is missing.

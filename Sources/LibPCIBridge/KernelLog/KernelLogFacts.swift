@@ -40,6 +40,8 @@ struct KernelLogFacts {
         var discovered: [ResourceIndex: ByteCount] = [:]
         /// The size with which a window was last named.
         var windows: [ResourceIndex: ByteCount] = [:]
+        /// The addresses over which the kernel refused to enable the device, since it never claimed them.
+        var refused: [ResourceIndex: AddressRange] = [:]
 
         mutating func learn(_ index: ResourceIndex, _ text: ResourceText) {
             implemented |= 1 << UInt32(index.rawValue)
@@ -76,6 +78,8 @@ struct KernelLogFacts {
 
     private mutating func read(_ line: TextBytes) {
         if let (address, message) = functionMessage(line) {
+            // A driver that asks for another size and is refused keeps what it had, as the reader of texts has it.
+            if !isCore(line), LogTextReader.isRefusal(message) { return }
             readFunction(address, message)
         } else if let rest = line.after("pci_bus ") {
             readBus(rest)
@@ -155,6 +159,11 @@ struct KernelLogFacts {
         }.map { ($0.0, line[(line.startIndex + $0.1)...].trimmed) }
     }
 
+    /// Whether the message bears the name that the kernel's own code prints for a function without driver, or a port.
+    private func isCore(_ line: TextBytes) -> Bool {
+        line.has("pci 0") || line.has("pci 1") || line.has("pcieport ") || line.has("shpchp ")
+    }
+
     private mutating func readFunction(_ address: FunctionAddress, _ message: TextBytes) {
         if message.starts("["), message.has("] type ") {
             functions[address] = FunctionFacts(isDiscovered: true)
@@ -185,6 +194,11 @@ struct KernelLogFacts {
             }
             // Before 6.9 windows were called BAR 13 to 15, and BAR 7 to 9 without CONFIG_PCI_IOV; a word tells.
             if index.isBAR || index.isROM || index.isVFBAR && number < 13 { learn(address, index, rest) }
+            if index.isBAR, rest.has("not claimed"), let range = ResourceText(rest)?.range, range.first != 0 {
+                functions[address, default: FunctionFacts()].refused[index] = range
+            } else if index.isBAR, rest.has("assigned") || rest.has("releasing") {
+                functions[address]?.refused[index] = nil
+            }
             if index.isWindow {
                 note(address, index)
                 if let parsed = ResourceText(rest) { learnWindow(address, index, parsed) }

@@ -48,6 +48,12 @@ public struct FunctionRecord: Hashable, Sendable {
     public var probed: [ProbedSize]
     /// Reasons why stopping the function would hurt.
     public var use: [UseEvidence]
+    /// How much of the function a text told, or nil for a reading of the kernel's own files.
+    public var knowledge: FunctionKnowledge?
+    /// Resources that a text names without saying how large they are: they have no line, and their size is not known.
+    package var unsized: [Resource] = []
+    /// Bit n: a text says of resource n that there is none to speak of (`<ignored>`), whatever a register reads.
+    package var ignored: UInt32 = 0
 
     /// Where a function sits.
     public enum Placement: Hashable, Sendable {

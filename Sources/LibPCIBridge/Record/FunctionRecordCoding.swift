@@ -6,7 +6,7 @@ extension FunctionRecord: Codable {
     private enum Key: String, CodingKey {
         case address, parent, config, configSize, resource, vendor, device, classCode, revision
         case subsystemVendor, subsystemDevice, driver, enable, numaNode, iommuGroup, removable, untrusted
-        case enabledVFs, totalVFs, physicalFunction, bootVGA, probed, use
+        case enabledVFs, totalVFs, physicalFunction, bootVGA, probed, use, told
     }
 
     private struct Evidence: Codable {
@@ -52,6 +52,12 @@ extension FunctionRecord: Codable {
         if c.contains(.physicalFunction) { physicalFunction = try c.address(.physicalFunction) }
         isBootVGA = try c.decodeIfPresent(Bool.self, forKey: .bootVGA)
         probed = try c.decodeIfPresent([ProbedSize].self, forKey: .probed) ?? []
+        if let told = try c.decodeIfPresent([String].self, forKey: .told) {
+            guard let known = FunctionKnowledge(words: told) else {
+                throw c.wrong(.told, "expected words such as \"resources partly\", found \(told)")
+            }
+            knowledge = known
+        }
         use = try (c.decodeIfPresent([Evidence].self, forKey: .use) ?? []).map {
             UseEvidence(code: $0.code, detail: $0.detail, isProtected: $0.protected, weight: $0.weight)
         }
@@ -102,11 +108,46 @@ extension FunctionRecord: Codable {
         try c.encodeIfPresent(physicalFunction?.description, forKey: .physicalFunction)
         try c.encodeIfPresent(isBootVGA, forKey: .bootVGA)
         if !probed.isEmpty { try c.encode(probed, forKey: .probed) }
+        if let knowledge, knowledge != .whole { try c.encode(knowledge.words, forKey: .told) }
         if !use.isEmpty {
             try c.encode(
                 use.map { Evidence(code: $0.code, detail: $0.detail, protected: $0.isProtected, weight: $0.weight) },
                 forKey: .use
             )
+        }
+    }
+}
+
+extension FunctionKnowledge {
+    /// What differs from the whole, a word or two each: `source log`, `resources partly`, `width not-seen`.
+    var words: [String] {
+        var result = sources.map { "source \($0.rawValue)" }
+        if resources != .seen { result.append("resources \(resources.rawValue)") }
+        if windows != .seen { result.append("windows \(windows.rawValue)") }
+        if registers != .seen { result.append("registers \(registers.rawValue)") }
+        if !isPrefetchableWidthKnown { result.append("width \(Extent.unseen.rawValue)") }
+        return result
+    }
+
+    /// Reads what `words` wrote; nil for other words.
+    init?(words: [String]) {
+        self.init()
+        for text in words {
+            let parts = text.split(separator: " ", maxSplits: 1).map(String.init)
+            guard parts.count == 2 else { return nil }
+            if parts[0] == "source" {
+                guard let source = Source(rawValue: parts[1]) else { return nil }
+                sources.append(source)
+                continue
+            }
+            guard let extent = Extent(rawValue: parts[1]) else { return nil }
+            switch parts[0] {
+            case "resources": resources = extent
+            case "windows": windows = extent
+            case "registers": registers = extent
+            case "width": isPrefetchableWidthKnown = extent == .seen
+            default: return nil
+            }
         }
     }
 }

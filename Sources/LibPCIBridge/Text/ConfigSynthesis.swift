@@ -13,8 +13,15 @@ struct ConfigSynthesis {
     /// CPU address minus bus address of an address, by kind of space.
     private let offset: (UInt64, Bool) -> Int64
 
-    init(_ facts: FunctionFacts, offset: @escaping (UInt64, Bool) -> Int64) {
+    private let prefetchableWidth: Int?
+
+    /// - Parameters:
+    ///   - facts: what the text tells.
+    ///   - prefetchableWidth: the width of the prefetchable window where the text does not tell it, or nil.
+    ///   - offset: CPU address minus bus address of an address, by kind of space.
+    init(_ facts: FunctionFacts, prefetchableWidth: Int? = nil, offset: @escaping (UInt64, Bool) -> Int64) {
         self.facts = facts
+        self.prefetchableWidth = prefetchableWidth
         self.offset = offset
         let knowsAll = facts.showsCapabilities == true
         let isExpress = facts.express != nil || !facts.extendedCapabilities.isEmpty
@@ -84,7 +91,7 @@ struct ConfigSynthesis {
     }
 
     private mutating func bars() {
-        for resource in facts.resources {
+        for resource in facts.resources where resource.state != .ignored {
             let address =
                 resource.state == .virtual ? 0 : busAddress(resource.start, isIO: resource.flags.contains(.io))
             if resource.index.isROM {
@@ -132,9 +139,8 @@ struct ConfigSynthesis {
 
     private mutating func prefetchableWindow(_ window: WindowFacts?) {
         let open = window?.range.map { busRange($0, isIO: false) }
-        // PCI Express ports have 64-bit windows unless the text says otherwise.
-        let isWide =
-            (open?.last ?? 0) > 0xffff_ffff || window?.width == 64 || (window?.width == nil && facts.express != nil)
+        let width = window?.width ?? prefetchableWidth
+        let isWide = (open?.last ?? 0) > 0xffff_ffff || width == 64
         let type: UInt16 = isWide ? 1 : 0
         put16(UInt16(truncatingIfNeeded: (open?.first ?? 0xfff0_0000) >> 16) & 0xfff0 | type, 0x24)
         put16(UInt16(truncatingIfNeeded: (open?.last ?? 0) >> 16) & 0xfff0 | type, 0x26)

@@ -10,6 +10,12 @@ extension TextEvidence {
     @discardableResult
     public mutating func merge(_ other: TextEvidence) -> Agreement {
         var agreement = Agreement()
+        if let contradiction = contradiction(to: other) {
+            // Of two machines, or of two boots, each would make the other wrong: the first counts.
+            findings.append(contradiction)
+            lineCounts.total += other.lineCounts.total
+            return agreement
+        }
         if kernel.release == nil { kernel.release = other.kernel.release }
         if kernel.commandLine == nil { kernel.commandLine = other.kernel.commandLine }
         if kernel.architecture == nil { kernel.architecture = other.kernel.architecture }
@@ -74,6 +80,49 @@ extension TextEvidence {
         return log.functions.count >= 8 && unknown.count * 4 <= log.functions.count ? unknown : []
     }
 
+    /// Why the two texts cannot be of one machine and one boot, or nil when nothing says so.
+    ///
+    /// Machines are told apart by their names and by the ids of functions at the same addresses (one card may have been
+    /// exchanged, not several); boots by the kernel's release and by the apertures of the same root bus.
+    func contradiction(to other: TextEvidence) -> TextFinding? {
+        func finding(_ code: TextFinding.Code, _ what: String) -> TextFinding {
+            TextFinding(code, nil, "\(what); the first of them counts, the other is left out")
+        }
+        if let mine = machine, let theirs = other.machine, mine != theirs {
+            return finding(.severalMachines, "the texts are of two machines: \"\(mine)\" and \"\(theirs)\"")
+        }
+        var same = 0
+        var different: [FunctionAddress] = []
+        for function in functions {
+            guard let theirs = other[function.address], let a = function.vendor, let b = theirs.vendor,
+                let c = function.device, let d = theirs.device
+            else { continue }
+            if a == b, c == d { same += 1 } else { different.append(function.address) }
+        }
+        if different.count >= 3, different.count * 2 > same {
+            return finding(
+                .severalMachines,
+                "the texts are of two machines: at \(different.count) addresses other devices sit, the first of them "
+                    + "\(different[0])"
+            )
+        }
+        if let mine = kernel.release, let theirs = other.kernel.release, mine != theirs {
+            return finding(.severalBootsJoined, "the texts are of two boots: kernel \(mine) and kernel \(theirs)")
+        }
+        for root in roots where !root.apertures.isEmpty {
+            guard let theirs = other.roots.first(where: { $0.segment == root.segment && $0.bus == root.bus }),
+                !theirs.apertures.isEmpty,
+                !root.apertures.contains(where: { theirs.apertures.contains($0) })
+            else { continue }
+            return finding(
+                .severalBootsJoined,
+                "the texts are of two boots or two machines: root bus \(bareHex(UInt64(root.segment), width: 4)):"
+                    + "\(root.bus) has no aperture in common"
+            )
+        }
+        return nil
+    }
+
     /// How many values two texts state alike, and how many differently.
     public struct Agreement: Hashable, Sendable {
         /// The number of values that both texts state alike.
@@ -116,6 +165,10 @@ extension FunctionFacts {
         take(&revision, other.revision, "the revision")
         take(&headerLayout, other.headerLayout, "the header layout")
         if name == nil { name = other.name }
+        isDescribed = isDescribed || other.isDescribed
+        isListed = isListed || other.isListed
+        isDiscovered = isDiscovered || other.isDiscovered
+        doesNotAnswer = doesNotAnswer || other.doesNotAnswer
         if config.count < other.config.count { config = other.config }
         if decodesIO == nil { decodesIO = other.decodesIO }
         if decodesMemory == nil { decodesMemory = other.decodesMemory }

@@ -56,6 +56,14 @@ public struct FunctionFacts: Hashable, Sendable {
     public var iommuGroup: Int?
     /// The physical slot's name.
     public var slot: String?
+    /// Whether lspci described the function (`-v` or more): a BAR that it does not list is none.
+    public var isDescribed = false
+    /// Whether lspci lists the function at all.
+    public var isListed = false
+    /// Whether the log holds the message of its discovery, which every BAR of it follows.
+    public var isDiscovered = false
+    /// Whether the text says that the function does not answer (`rev ff`, header type 7f).
+    public var doesNotAnswer = false
 
     /// Creates evidence of the function at `address`.
     public init(address: FunctionAddress) { self.address = address }

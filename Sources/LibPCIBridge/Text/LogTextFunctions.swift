@@ -32,6 +32,7 @@ extension LogTextReader {
         else { return }
         // A function that is found again starts from nothing.
         var function = FunctionFacts(address: address)
+        function.isDiscovered = true
         function.vendor = UInt16(vendor)
         function.device = UInt16(device)
         function.headerLayout = UInt8(layout & 0x7f)
@@ -197,6 +198,10 @@ extension LogTextReader {
             || verdict.starts("set to") || verdict.starts("trying firmware assignment")
         {
             note(resource, index: index, state: nil, of: address)
+        } else if verdict.starts("not claimed") {
+            // The register holds the address, and the kernel did not accept it; zero is no address.
+            let isZero = resource.range?.first == 0
+            note(resource, index: index, state: isZero ? .unassigned : .unclaimed, of: address)
         } else if verdict.starts("can't claim") {
             note(resource, index: index, state: .unclaimed, of: address)
         } else if verdict.starts("releasing") || verdict.starts("can't assign") || verdict.starts("no space for")

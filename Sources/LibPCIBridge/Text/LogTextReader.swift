@@ -21,6 +21,7 @@ struct LogTextReader {
     private(set) var machine: String?
 
     private var boots = 0
+    private var damagedLines = 0
     private var byBus: [UInt64: [FunctionAddress]] = [:]
     private var rootPlaces: [UInt64: Int] = [:]
     private var translatedRoots: [UInt64: Int] = [:]
@@ -68,6 +69,17 @@ struct LogTextReader {
     mutating func finish() {
         flush()
         endDump()
+        // One odd line may be a new wording; several are a console that lost characters.
+        if damagedLines >= 3 {
+            findings.append(
+                TextFinding(
+                    .damagedLog,
+                    nil,
+                    "\(damagedLines) messages about PCI have lost characters, as on a serial console: what they said is "
+                        + "not known"
+                )
+            )
+        }
         if boots > 1 {
             findings.append(TextFinding(.severalBoots, nil, "the log holds \(boots) boots; the last one counts"))
         }
@@ -113,7 +125,10 @@ struct LogTextReader {
     private mutating func take(_ message: TextBytes, at time: UInt64?) -> Bool {
         if dump != nil, readDumpRow(message) { return true }
         endDump()
-        guard readMessage(message) else { return false }
+        if Self.isDamaged(message) { damagedLines += 1 }
+        guard readMessage(message) || message.before(":").has("pci") && CauseSign.area(of: message) != nil else {
+            return false
+        }
         messages.append(KernelMessage(time: time, text: message.string))
         return true
     }
@@ -220,7 +235,23 @@ struct LogTextReader {
         return name.startIndex > start && name.first == 0x2e
     }
 
-    private static func isRefusal(_ text: TextBytes) -> Bool {
+    /// Whether a message of the PCI core has lost characters: its address or its range is none.
+    private static func isDamaged(_ text: TextBytes) -> Bool {
+        if text.starts("pci 0") || text.starts("pcieport 0") {
+            guard let subject = takeSubject(text) else { return true }
+            guard let open = subject.rest.firstIndex(of: 0x5b) else { return false }
+            var bracket = subject.rest[open...]
+            guard bracket.starts("[mem ") || bracket.starts("[io ") else { return false }
+            return RangeText.take(&bracket) == nil
+        }
+        var rest = text
+        guard rest.take("pci_bus 0") else { return false }
+        rest = text
+        _ = rest.take("pci_bus ")
+        return takeBus(&rest) == nil
+    }
+
+    static func isRefusal(_ text: TextBytes) -> Bool {
         text.has("can't assign") || text.has("failed to assign") || text.has("no space for") || text.has("releasing")
     }
 

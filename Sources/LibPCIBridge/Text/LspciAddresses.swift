@@ -11,6 +11,7 @@ extension LspciReader {
         var rest = text
         if rest.take("Region ") {
             guard let number = rest.takeDecimal(), number < 6, rest.take(": ") else { return }
+            function.isDescribed = true
             readBAR(rest, number: Int(number), of: &function)
         } else if rest.take("Expansion ROM at ") {
             readROM(rest, of: &function)

@@ -72,8 +72,11 @@ struct LspciReader {
     mutating func finishFunction() {
         guard var function = current else { return }
         current = nil
+        let isDumped = bytes.count >= 64
         if !bytes.isEmpty { takeConfig(into: &function) }
         bytes = []
+        function.isListed = true
+        function.isDescribed = function.isDescribed || isVerbose || isDumped
         // A verbose description without a line of capabilities is of a function that has none.
         if isVerbose, function.showsCapabilities == nil { function.showsCapabilities = true }
         if let old = positions[function.address] {
@@ -198,6 +201,8 @@ struct LspciReader {
         }
         if var rest = body.after(" (rev "), let value = rest.takeHex(), value <= 0xff {
             function.revision = UInt8(value)
+            // Revision and programming interface of all ones: lspci read nothing.
+            if value == 0xff, body.has("(prog-if ff") { function.doesNotAnswer = true }
         }
         if var rest = body.after("(prog-if "), let value = rest.takeHex(), value <= 0xff {
             function.programmingInterface = UInt8(value)
@@ -209,8 +214,10 @@ struct LspciReader {
     private static func lastIDs(_ text: TextBytes) -> (UInt16, UInt16)? {
         guard let open = text.lastIndex(of: 0x5b) else { return nil }
         var rest = text[(open + 1)...]
-        guard let vendor = rest.takeHex(), rest.take(":"), let device = rest.takeHex(), rest.take("]"),
-            vendor <= 0xffff, device <= 0xffff
+        let start = rest.startIndex
+        // Names have brackets of their own (`[6:0]`); ids have four digits each.
+        guard let vendor = rest.takeHex(), rest.startIndex - start == 4, rest.take(":"), let device = rest.takeHex(),
+            rest.startIndex - start == 9, rest.take("]"), vendor <= 0xffff, device <= 0xffff
         else { return nil }
         return (UInt16(vendor), UInt16(device))
     }
@@ -322,6 +329,8 @@ extension LspciReader {
             if text.starts("Flags: ") { isVerbose = true }
             readARI(text, of: &function)
         case UInt8(ascii: "V"): readVF(text, of: &function)
+        case UInt8(ascii: "!"):
+            if text.has("Unknown header type 7f") { function.doesNotAnswer = true }
         case UInt8(ascii: "T"):
             if part == .express { readARI(text, of: &function) }
         default: break

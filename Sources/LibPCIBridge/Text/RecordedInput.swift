@@ -213,7 +213,34 @@ public struct RecordedInput: Sendable {
     }
 
     /// Adds to a whole record what only texts tell.
+    ///
+    /// The record's own values count; texts of another boot or another machine are left out and named.
     private static func complete(_ record: inout MachineRecord, with texts: TextEvidence) {
+        if let mine = record.kernel.release, let theirs = texts.kernel.release, mine != theirs {
+            let detail = "the files are of two boots: kernel \(mine) and kernel \(theirs); the texts are left out"
+            record.gaps.append(ReadingGap(code: "several-boots-joined", detail: detail))
+            return
+        }
+        let others = record.functions.filter { f in
+            guard let facts = texts[f.address], let a = f.vendor, let b = facts.vendor, let c = f.device,
+                let d = facts.device
+            else { return false }
+            return a != b || c != d
+        }
+        if others.count >= 3, others.count * 2 > record.functions.count {
+            let detail =
+                "the files are of two machines: other devices sit at \(others.count) addresses; the texts are left out"
+            record.gaps.append(ReadingGap(code: "several-machines", detail: detail))
+            return
+        }
+        record.gaps += texts.findings.compactMap { finding in
+            switch finding.code {
+            case .severalMachines: ReadingGap(code: "several-machines", detail: finding.detail)
+            case .severalBootsJoined: ReadingGap(code: "several-boots-joined", detail: finding.detail)
+            case .damagedLog: ReadingGap(code: "damaged-log", detail: finding.detail)
+            default: nil
+            }
+        }
         if record.kernel.release == nil { record.kernel.release = texts.kernel.release }
         if record.kernel.commandLine == nil { record.kernel.commandLine = texts.kernel.commandLine }
         if record.kernel.architecture == nil { record.kernel.architecture = texts.kernel.architecture }
@@ -230,6 +257,10 @@ public struct RecordedInput: Sendable {
             record.gaps.removeAll { $0.code == "iomem-zeroed" || $0.code == "no-iomem" }
         }
         if record.ioports == nil, !texts.ioports.nodes.isEmpty { record.ioports = texts.ioports.fileText(width: 4) }
+        let fromText = Dictionary(
+            texts.functions.isEmpty ? [] : texts.record.functions.map { ($0.address, $0) },
+            uniquingKeysWith: { first, _ in first }
+        )
         for i in record.functions.indices {
             guard let facts = texts[record.functions[i].address] else { continue }
             // A dump by root holds more than the 64 bytes that everybody may read, if it is of the same device.
@@ -237,6 +268,21 @@ public struct RecordedInput: Sendable {
                 facts.vendor == nil || record.functions[i].vendor == nil || facts.vendor == record.functions[i].vendor
             if same, facts.config.count > record.functions[i].config.count { record.functions[i].config = facts.config }
             if record.functions[i].driver == nil { record.functions[i].driver = facts.driver }
+            guard same, let told = fromText[record.functions[i].address] else { continue }
+            // A directory that lacks a file, as one that was copied by hand, loses nothing of what the texts tell.
+            let hadConfig = record.functions[i].config.count >= 64
+            let hadLines = record.functions[i].resource != nil
+            if !hadConfig { record.functions[i].config = told.config }
+            if !hadLines {
+                record.functions[i].resource = told.resource
+                record.functions[i].unsized = told.unsized
+            }
+            if !hadConfig || !hadLines, var knowledge = told.knowledge {
+                knowledge.sources.insert(.kernel, at: 0)
+                if hadConfig { knowledge.registers = .seen }
+                if hadLines { knowledge.resources = .seen }
+                record.functions[i].knowledge = knowledge
+            }
         }
     }
 }

@@ -47,23 +47,40 @@ struct ResourceLines {
         return result
     }
 
-    /// The lines, or nil when a BAR has an address and no text tells its size.
-    func lines() -> [ResourceLine]? {
+    /// The lines, and the resources that have an address whose size no text tells, which have none. The lines are nil
+    /// when only registers tell of BARs and no size is known.
+    func lines() -> (lines: [ResourceLine]?, unsized: [Resource]) {
         let isBridge = facts.headerLayout == 1 && facts.bridge != nil
         let hasBus = isBridge && (facts.bridge?.secondary?.rawValue ?? 0) != 0
         var lines = Array(repeating: ResourceLine.zero, count: hasBus ? 17 : 13)
         var resources = facts.resources
         if facts.config.count >= 64 { addRegisters(to: &resources) }
+        var unsized: [Resource] = []
+        var hasSize = false
         for resource in resources {
             let at = Int(resource.index.rawValue)
             guard at < lines.count else { continue }
-            guard let line = line(of: resource) else { return nil }
-            lines[at] = line
+            if let line = line(of: resource) {
+                lines[at] = line
+                hasSize = hasSize || resource.index.isBAR && line != .zero
+            } else if let start = resource.start, let range = AddressRange(first: start, size: 1) {
+                unsized.append(
+                    Resource(
+                        index: resource.index,
+                        flags: Self.flags(resource),
+                        size: nil,
+                        alignment: nil,
+                        assignment: .assigned(range),
+                        sizeSource: .unknown
+                    )
+                )
+            }
         }
+        if !unsized.isEmpty, !hasSize, facts.config.count >= 64 { return (nil, []) }
         if hasBus {
             for kind in ResourceKind.allCases { lines[13 + Int(kind.rawValue)] = window(kind) }
         }
-        return lines
+        return (lines, unsized)
     }
 
     /// BARs that the registers show and no text names.
@@ -109,7 +126,7 @@ struct ResourceLines {
         var size = resource.size
         if resource.index.isVFBAR, resource.vfCount == nil, let one = size {
             // One VF's share; the kernel shows the block of all.
-            guard let total = facts.sriov?.totalVFs, total > 0 else { return .zero }
+            guard let total = facts.sriov?.totalVFs, total > 0 else { return resource.start == nil ? .zero : nil }
             let (product, overflow) = one.rawValue.multipliedReportingOverflow(by: UInt64(total))
             size = overflow ? nil : ByteCount(product)
         }
@@ -119,11 +136,10 @@ struct ResourceLines {
         switch resource.state {
         case .placed, .virtual, .unclaimed:
             guard let start = resource.start, start != 0 || resource.flags.contains(.io) && resource.size != nil else {
-                return resource.index.isBAR && resource.start != nil && size == nil ? .zero : unset(flags, size)
+                return resource.start != nil && size == nil ? .zero : unset(flags, size)
             }
             guard let size else {
-                // A VF BAR or a ROM without size is no obstacle to reading the rest.
-                return resource.index.isBAR ? nil : .zero
+                return nil
             }
             guard let range = AddressRange(first: start, size: size.rawValue) else { return .zero }
             return ResourceLine(start: range.first, end: range.last, flags: flags)

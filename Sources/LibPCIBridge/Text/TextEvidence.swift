@@ -122,6 +122,12 @@ public struct TextFinding: Hashable, Sendable {
         case repeatedFunction
         /// The log holds more than one boot; the last counts.
         case severalBoots
+        /// Texts that were to be joined are of different machines.
+        case severalMachines
+        /// Texts that were to be joined are of different boots.
+        case severalBootsJoined
+        /// Messages of the kernel log are damaged, as a serial console with lost characters leaves them.
+        case damagedLog
         /// A BAR lies outside the window above it.
         case outsideWindow
         /// A bridge's bus range lies outside that of the bridge above it.

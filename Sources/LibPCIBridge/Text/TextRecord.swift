@@ -20,7 +20,9 @@ extension TextEvidence {
         let failed = failedInLog
         let held = ResourceLines.held(self)
         var slotNames = Set<String>()
-        for facts in functions {
+        let widths = PrefetchableWidths(functions)
+        let placeless = self.placeless
+        for facts in functions where !placeless.contains(facts.address) {
             var f = FunctionRecord(address: facts.address)
             f.vendor = facts.vendor
             f.device = facts.device
@@ -37,7 +39,8 @@ extension TextEvidence {
                 f.config = facts.config
             } else {
                 withoutDump += 1
-                var synthesis = ConfigSynthesis(facts) {
+                let width = widths.width(of: facts) ?? (facts.express != nil ? 64 : 32)
+                var synthesis = ConfigSynthesis(facts, prefetchableWidth: width) {
                     busOf.offset(of: $0, isIO: $1, segment: facts.address.segment)
                 }
                 f.config = synthesis.make()
@@ -50,8 +53,14 @@ extension TextEvidence {
                 isForgotten: failed.contains(facts.address),
                 held: held
             )
-            f.resource = lines.lines()
-            if f.resource == nil { withoutSizes.append(facts.address) }
+            let made = lines.lines()
+            f.resource = made.lines
+            f.unsized = made.unsized
+            for resource in facts.resources where resource.state == .ignored {
+                f.ignored |= 1 << UInt32(resource.index.rawValue)
+            }
+            f.knowledge = knowledge(of: facts, isWhole: made.lines != nil && made.unsized.isEmpty, widths)
+            if f.resource == nil || !made.unsized.isEmpty { withoutSizes.append(facts.address) }
             record.functions.append(f)
             if let slot = facts.slot {
                 let a = facts.address
@@ -61,8 +70,63 @@ extension TextEvidence {
                 }
             }
         }
-        record.gaps = gaps(withoutDump: withoutDump, withoutSizes: withoutSizes)
+        if !placeless.isEmpty {
+            let names = placeless.sorted().map(\.description).joined(separator: ", ")
+            record.gaps.append(
+                ReadingGap(
+                    code: "no-place",
+                    detail: "\(names): does not answer, and no bridge is told that leads there; not in the tree"
+                )
+            )
+        }
+        record.gaps += gaps(withoutDump: withoutDump, withoutSizes: withoutSizes)
         return record
+    }
+
+    /// The functions that do not answer and that no bridge leads to: their bus is no root bus for that.
+    private var placeless: Set<FunctionAddress> {
+        let silent = functions.filter { $0.doesNotAnswer || $0.config.count >= 4 && $0.config.isAllOnes }
+        return Set(
+            silent.filter { one in
+                let bus = one.address.bus
+                guard bus != BusNumber(0) else { return false }
+                return !functions.contains { other in
+                    other.address.segment == one.address.segment
+                        && (other.bridge?.busRange?.contains(bus) == true && other.bridge?.secondary != BusNumber(0)
+                            || other.address.bus == bus && !silent.contains { $0.address == other.address })
+                }
+            }
+            .map(\.address)
+        )
+    }
+
+    /// How much the texts told of a function.
+    private func knowledge(of facts: FunctionFacts, isWhole: Bool, _ widths: PrefetchableWidths) -> FunctionKnowledge {
+        let hasDump = facts.config.count >= 64 && !facts.config.isAllOnes
+        var result = FunctionKnowledge()
+        if hasDump { result.sources.append(.registers) }
+        if facts.isListed { result.sources.append(.listing) }
+        if facts.isDiscovered || !facts.isListed && !hasDump { result.sources.append(.log) }
+        result.registers = hasDump ? .seen : .unseen
+        if facts.isDescribed || facts.isDiscovered || hasDump {
+            result.resources = isWhole ? .seen : .partly
+        } else {
+            result.resources = facts.resources.isEmpty ? .unseen : .partly
+        }
+        let isBridge = facts.headerLayout == 1 || facts.bridge != nil || facts.classWord == 0x0604
+        guard isBridge, facts.headerLayout != 2 else { return result }
+        let hasWindows = facts.bridge.map { $0.io != nil || $0.memory != nil || $0.prefetchable != nil } ?? false
+        if !hasDump, !facts.isDescribed {
+            if facts.bridge?.secondary == nil {
+                result.windows = hasWindows ? .partly : .unseen
+            } else if !facts.isDiscovered {
+                result.windows = hasWindows ? .partly : .unseen
+            }
+            if result.resources != .seen, result.resources == .unseen, hasWindows { result.resources = .partly }
+        }
+        result.isPrefetchableWidthKnown =
+            hasDump || facts.isDescribed || facts.bridge?.prefetchable?.width != nil || widths.width(of: facts) != nil
+        return result
     }
 
     /// The functions of which the log says that something could not be assigned.
@@ -140,10 +204,53 @@ extension TextEvidence {
                 )
             )
         }
-        for finding in findings where finding.code == .severalBoots || finding.code == .damagedHexRow {
-            gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
+        for finding in findings {
+            switch finding.code {
+            case .severalBoots, .damagedHexRow:
+                gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
+            case .severalMachines: gaps.append(ReadingGap(code: "several-machines", detail: finding.detail))
+            case .severalBootsJoined: gaps.append(ReadingGap(code: "several-boots-joined", detail: finding.detail))
+            case .damagedLog: gaps.append(ReadingGap(code: "damaged-log", detail: finding.detail))
+            default: break
+            }
         }
         return gaps
+    }
+
+    /// How wide the prefetchable windows of bridges are of which the text does not show one: a log prints only windows
+    /// that are open or failed, and a bridge without such a line may have either.
+    ///
+    /// The same device elsewhere in the tree tells; a PCI Express port of a log is taken to be as wide as every other
+    /// port of which the texts tell, and 64 bits where none does (PCI Express Base Specification 6.0 §7.5.1.3.9 asks for
+    /// them).
+    struct PrefetchableWidths {
+        private var byDevice: [UInt32: Int] = [:]
+        private var byVendor: [UInt16: Int] = [:]
+        private var hasNarrowPort = false
+
+        init(_ functions: [FunctionFacts]) {
+            for facts in functions {
+                guard let width = facts.bridge?.prefetchable?.width else { continue }
+                if facts.express != nil, width == 32 { hasNarrowPort = true }
+                guard let vendor = facts.vendor, let device = facts.device else { continue }
+                let key = UInt32(vendor) << 16 | UInt32(device)
+                byDevice[key] = max(byDevice[key] ?? 0, width)
+                // One narrow bridge of a vendor, and the others tell nothing.
+                byVendor[vendor] = min(byVendor[vendor] ?? width, width)
+            }
+        }
+
+        /// The width in bits, or nil when nothing tells.
+        func width(of facts: FunctionFacts) -> Int? {
+            if let width = facts.bridge?.prefetchable?.width { return width }
+            if let vendor = facts.vendor, let device = facts.device,
+                let width = byDevice[UInt32(vendor) << 16 | UInt32(device)]
+            {
+                return width
+            }
+            if facts.express != nil, !hasNarrowPort { return 64 }
+            return facts.vendor.flatMap { byVendor[$0] } == 64 ? 64 : nil
+        }
     }
 
     /// CPU address minus bus address, by the apertures that the log tells.

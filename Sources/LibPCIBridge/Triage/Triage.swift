@@ -51,6 +51,8 @@ public struct Triage: Hashable, Sendable {
         public var firstTime: UInt64?
         /// The last failing line as the kernel printed it.
         public var sample: String
+        /// The message with which the kernel did not accept an address of the same resource, or nil.
+        public var claim: String?
         /// For a window: the function behind it that goes without, whose own group tells the rest; else nil.
         public var consequenceFor: FunctionAddress?
     }
@@ -85,7 +87,7 @@ public struct Triage: Hashable, Sendable {
                 }
                 continue
             }
-            if line.kind != .assigned { failingLines += 1 }
+            if line.kind != .assigned, line.kind != .releasing { failingLines += 1 }
             course.add(line, message)
         }
         course.foldDriverReports()
@@ -130,6 +132,14 @@ struct TriageCourse {
         var placed: RangeText?
         /// Text behind the resource in the last failing message, for the reason.
         var reason = ""
+        /// Where it was when the kernel last took its address away, or nil.
+        var released: RangeText?
+        /// The size that it was to have, where the kernel took the old one away for it and found no room.
+        var refusedSize: ByteCount?
+        /// The bus that the kernel cut the range at, after it refused it.
+        var lastBus: UInt64?
+        /// The last message that did not accept an address.
+        var claim = ""
         /// Whether only drivers, not the kernel itself, failed.
         var onlyDrivers = true
 
@@ -154,8 +164,13 @@ struct TriageCourse {
             places[key] = place
             entries.append(Entry(key: key))
         }
+        if line.kind == .releasing {
+            entries[place].released = line.resource
+            return
+        }
         if line.kind == .assigned {
             entries[place].placed = line.resource
+            if var rest = line.detail.after("end is updated to ") { entries[place].lastBus = rest.takeHex() }
             return
         }
         entries[place].failures += 1
@@ -168,7 +183,11 @@ struct TriageCourse {
         case .noSpace:
             entries[place].placed = nil
             if line.resource != nil { entries[place].wanted = line.resource }
-        case .cannotClaim, .resizeRefused, .cannotEnable:
+            if let old = entries[place].released?.size, let size = line.resource?.size, size > old {
+                entries[place].refusedSize = size
+            }
+        case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed:
+            if line.kind == .cannotClaim || line.kind == .notClaimed { entries[place].claim = message.text }
             if line.resource != nil { entries[place].wanted = line.resource }
         default: break
         }

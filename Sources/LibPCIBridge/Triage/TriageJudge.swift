@@ -26,7 +26,8 @@ struct TriageJudge {
         for entry in course.entries {
             if entry.key.target == .buses, entry.has(.unreachable) { segments.insert(entry.key.segment) }
             guard case .resource(let index) = entry.key.target, index.isBAR, let address = entry.key.address,
-                evidence[address] != nil, Self.isLost(entry)
+                let facts = evidence[address], Self.isLost(entry),
+                !Self.need(of: index, kind: entry.wanted?.kind, facts).isHarmless
             else { continue }
             kinds[address, default: []].append(contentsOf: entry.wanted?.kind.map { [$0] } ?? [])
         }
@@ -39,7 +40,24 @@ struct TriageJudge {
         entry.has(.noSpace) && entry.placed == nil && !entry.onlyDrivers
     }
 
+    /// What it means that a function goes without a resource: the rule that the verdict on a tree asks, too.
+    private static func need(of index: ResourceIndex, kind: ResourceKind?, _ facts: FunctionFacts?) -> ResourceNeed {
+        ResourceNeed(
+            index,
+            kind: kind,
+            classWord: facts?.classWord,
+            isBridge: facts?.headerLayout == 1 || facts?.bridge != nil,
+            hasMemoryBAR: facts?.resources.contains { $0.index.isBAR && $0.flags.contains(.memory) } == true
+        )
+    }
+
     func judge(_ entry: TriageCourse.Entry) -> Triage.Group {
+        var group = sorted(entry)
+        if !entry.claim.isEmpty { group.claim = entry.claim }
+        return group
+    }
+
+    private func sorted(_ entry: TriageCourse.Entry) -> Triage.Group {
         switch entry.key.target {
         case .resource(let index):
             if index.isROM { return rom(entry) }
@@ -130,6 +148,7 @@ struct TriageJudge {
             lineCount: entry.failures,
             firstTime: entry.firstTime,
             sample: entry.sample,
+            claim: nil,
             consequenceFor: nil
         )
     }
@@ -165,27 +184,31 @@ struct TriageJudge {
         var group = group(entry, "\(index)")
         let facts = function(entry)
         let name = entry.key.address.map { "\($0)" } ?? ""
+        if entry.has(.notClaimed), !isLostAfterClaim(entry) { return notClaimed(entry, group) }
         if entry.has(.noSpace) || entry.has(.cannotEnable) {
             guard entry.placed == nil else {
+                if let size = entry.refusedSize, entry.placed?.size != size { return refusedResize(entry, size, group) }
                 group.code = "bar-placed-later"
                 group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
                 return group
             }
             group.cause = reason(entry, kind: entry.wanted?.kind)
-            group.nextStep = "pci-rebalance plan --place \(name)"
+            group.nextStep = stepToPlace(entry.key.address)
+            let need = Self.need(of: index, kind: entry.wanted?.kind, facts)
             if facts == nil, !evidence.functions.isEmpty {
                 group.severity = .degraded
                 group.code = "gone"
                 group.summary =
                     "wanted \(amount(entry.wanted)) and had none; the function is gone at the end of the log"
                 group.nextStep = nil
-            } else if facts?.headerLayout == 1 {
-                group.severity = .degraded
+            } else if need == .bridgeOwn {
+                group.cause = nil
+                group.nextStep = nil
                 group.code = "bridge-bar-unassigned"
                 group.summary =
                     "the bridge's own registers (\(amount(entry.wanted))) have no address; what is behind it works"
-            } else if entry.wanted?.kind == .io, hasPlacedMemoryBAR(facts) {
-                group.severity = .degraded
+            } else if need == .optionalIO {
+                group.cause = nil
                 group.code = "io-bar-unassigned"
                 group.summary = "\(amount(entry.wanted)) could not be given; most drivers use the memory BARs instead"
                 group.nextStep = nil
@@ -226,8 +249,125 @@ struct TriageJudge {
         return claim(entry, group)
     }
 
-    private func hasPlacedMemoryBAR(_ facts: FunctionFacts?) -> Bool {
-        facts?.resources.contains { $0.index.isBAR && $0.flags.contains(.memory) && $0.start != nil } == true
+    private func isLostAfterClaim(_ entry: TriageCourse.Entry) -> Bool {
+        entry.has(.noSpace) && entry.placed == nil
+    }
+
+    /// The command that would find room for a function, or what to read first where the log tells too little for it.
+    private func stepToPlace(_ address: FunctionAddress?) -> String? {
+        guard let address else { return "pci-rebalance plan" }
+        guard isPlaceTold(address) else {
+            return "not told: the bridges above \(address); \(Unknown.Remedy.log.rawValue) from boot on, or "
+                + "\(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
+        }
+        return "pci-rebalance plan --place \(address)"
+    }
+
+    /// Whether the evidence tells every bridge between `address` and a root bus that it names.
+    private func isPlaceTold(_ address: FunctionAddress) -> Bool {
+        var address = address
+        for _ in 0..<32 {
+            if address.bus == BusNumber(0)
+                || evidence.roots.contains(where: { $0.segment == address.segment && $0.bus == address.bus })
+            {
+                return true
+            }
+            guard let above = parent(of: address) else { return false }
+            address = above.address
+        }
+        return false
+    }
+
+    /// The driver was refused the device because the kernel never accepted the address that the BAR has.
+    private func notClaimed(_ entry: TriageCourse.Entry, _ start: Triage.Group) -> Triage.Group {
+        var group = start
+        let isZero = entry.wanted?.range?.first == 0
+        if let placed = entry.placed {
+            group.code = "claimed-later"
+            let before = isZero ? "had no address" : "had an address that the kernel did not accept"
+            group.summary =
+                "\(before) when its driver came; "
+                + "then the kernel gave it one\(place(placed)): if it does not work, look at the device, its link or its "
+                + "driver, not at addresses"
+            return group
+        }
+        if entry.wanted?.kind == .io, let last = entry.wanted?.range?.last, last < 0x1000 {
+            group.code = "legacy-ports"
+            group.summary = "legacy ports\(place(entry.wanted)), which belong to no window and are not claimed"
+            return group
+        }
+        group.severity = .fatal
+        group.code = "bar-not-claimed"
+        group.summary =
+            isZero
+            ? "has no address, and the kernel refuses to enable the device: its driver cannot work"
+            : "has an address\(place(entry.wanted)) that the kernel did not accept, so that it refuses to enable the device"
+        group.cause = claimCause(entry)
+        group.nextStep = stepToPlace(entry.key.address)
+        return group
+    }
+
+    /// Why an address was not accepted, as far as the evidence tells.
+    private func claimCause(_ entry: TriageCourse.Entry) -> String? {
+        guard let range = entry.wanted?.range, range.first != 0, let address = entry.key.address,
+            case .resource(let index) = entry.key.target
+        else { return nil }
+        for other in function(entry)?.resources ?? [] where other.index != index && other.index.isBAR {
+            guard let theirs = other.range, theirs.overlaps(range) else { continue }
+            return "\(other.index) of the same function lies there as well (\(theirs)), as boot firmware left them"
+        }
+        guard let above = parent(of: address)?.bridge else {
+            return "firmware or a boot loader left it outside what the bridges above forward, or on something else"
+        }
+        let windows = [above.memory, above.prefetchable, above.io].compactMap { $0?.range }
+        if !windows.isEmpty, !windows.contains(where: { $0.contains(range) }) {
+            return "it lies outside the windows of the bridge above it"
+        }
+        return "something else holds its addresses, or its driver came before the kernel had claimed them"
+    }
+
+    /// The kernel took the address away for a larger size, found no room, and gave the old one back.
+    private func refusedResize(
+        _ entry: TriageCourse.Entry,
+        _ size: ByteCount,
+        _ start: Triage.Group
+    ) -> Triage.Group {
+        var group = start
+        group.severity = .degraded
+        group.code = "resize-refused"
+        let old = entry.placed?.size.map { Self.text($0) } ?? "its old size"
+        group.summary = "was to be resized to \(Self.text(size)), and the kernel found no room; it has its \(old) again"
+        group.cause = resizeCause(entry)
+        if let address = entry.key.address, case .resource(let index) = entry.key.target, isPlaceTold(address) {
+            group.nextStep = "pci-rebalance plan --resize \(address):\(index.rawValue)=\(Self.text(size))"
+        } else {
+            group.nextStep = stepToPlace(entry.key.address)
+        }
+        return group
+    }
+
+    /// Which window had no room for the larger size: the highest that failed, and the one above it that is too small.
+    private func resizeCause(_ entry: TriageCourse.Entry) -> String? {
+        guard var address = entry.key.address else { return nil }
+        var failed: (address: FunctionAddress, kind: ResourceKind, wanted: ByteCount)?
+        for _ in 0..<32 {
+            guard let above = parent(of: address), let bridge = above.bridge else { break }
+            for kind in [ResourceKind.prefetchable, .memory] {
+                if let other = course.entry(above.address, .window(kind)), other.has(.noSpace),
+                    let wanted = other.wanted?.size, other.released != nil
+                {
+                    failed = (above.address, kind, wanted)
+                }
+            }
+            if let failed, failed.address != above.address, let range = bridge[failed.kind]?.range {
+                return "the \(failed.kind.word) window of \(failed.address) needed \(Self.text(failed.wanted)), "
+                    + "and that of \(above.address) above it is \(Self.text(ByteCount(range.clampedSize))) (\(range))"
+            }
+            address = above.address
+        }
+        return failed.map {
+            "the \($0.kind.word) window of \($0.address) needed \(Self.text($0.wanted)), and what is above it had no room"
+        }
     }
 
     /// A claim that failed: what became of the resource afterwards decides.
@@ -374,6 +514,20 @@ struct TriageJudge {
                 return group
             }
             let losers = entry.key.address.map { self.losers(below: $0, kind) } ?? []
+            if losers.isEmpty, let range = function(entry)?.bridge?[kind]?.range {
+                let isResize = entry.released != nil
+                group.severity = isResize ? .degraded : .harmless
+                group.code = isResize ? "window-not-enlarged" : "window-placed-later"
+                group.summary =
+                    isResize
+                    ? "could not be enlarged to \(entry.wanted?.size.map { Self.text($0) } ?? "the size asked for"); it has "
+                        + "\(Self.text(ByteCount(range.clampedSize))) (\(range)) again"
+                    : "did not fit at first, has its place at \(range) now"
+                group.cause = isResize ? "what lies above it had no room for that size" : nil
+                // Told with the BAR that was to be resized.
+                if isResize, let user = resized(below: entry.key.address) { group.consequenceFor = user }
+                return group
+            }
             if let loser = losers.first {
                 let others = losers.count > 1 ? " and \(losers.count - 1) more" : ""
                 group.severity = kind == .io ? .degraded : .fatal
@@ -386,6 +540,16 @@ struct TriageJudge {
             } else if kind == .io {
                 group.code = "io-window-unused"
                 group.summary = "no I/O space; nothing behind it needs any"
+            } else if !isDescribed(entry.key.address) {
+                let near = placelessLosers(kind).first
+                group.severity = near == nil ? .degraded : .fatal
+                group.code = "window-unassigned"
+                group.summary =
+                    "\(amount(entry.wanted)) could not be given, and this log does not tell what is behind it"
+                    + (near.map { "; \($0), whose bridge it does not tell either, goes without" } ?? "")
+                group.cause = reason(entry, kind: kind)
+                group.nextStep = stepToPlace(near ?? entry.key.address)
+                group.consequenceFor = near
             } else if entry.key.address.map({ hasFunctions(below: $0) }) != true {
                 group.code = "reserve-left-out"
                 group.summary = "no room to reserve \(amount(entry.wanted)) behind this empty port"
@@ -428,6 +592,32 @@ struct TriageJudge {
         return group
     }
 
+    /// Whether the evidence tells what lies behind the bridge at `address`: its bus range, from the log of a boot or a
+    /// listing, or a function on its bus.
+    private func isDescribed(_ address: FunctionAddress?) -> Bool {
+        guard let address, let facts = evidence[address], facts.bridge?.busRange != nil else { return false }
+        return hasFunctions(below: address) || facts.isDiscovered || facts.isListed
+    }
+
+    /// The functions that went without a BAR which a window of `kind` could hold, and whose bridge nothing tells.
+    private func placelessLosers(_ kind: ResourceKind) -> [FunctionAddress] {
+        lost.filter { one in
+            parent(of: one.address) == nil && !isPlaceTold(one.address) && one.kinds.contains { fits($0, kind) }
+        }
+        .map(\.address)
+    }
+
+    /// The function below `bridge` of which a BAR was to have another size and was refused.
+    private func resized(below bridge: FunctionAddress?) -> FunctionAddress? {
+        guard let bridge else { return nil }
+        return course.entries.first { one in
+            guard case .resource(let index) = one.key.target, index.isBAR, one.refusedSize != nil,
+                let address = one.key.address
+            else { return false }
+            return isBelow(address, bridge)
+        }?.key.address
+    }
+
     /// Whether a BAR of kind `bar` may live in a window of kind `window`.
     private func fits(_ bar: ResourceKind, _ window: ResourceKind) -> Bool {
         bar == window || bar == .prefetchable && window == .memory
@@ -466,19 +656,26 @@ struct TriageJudge {
             group.severity = .fatal
             group.code = "slot-without-bus"
             group.summary = "the slot has no bus of its own: nothing that is plugged in there can be reached"
-            group.nextStep = "pci-rebalance plan --reserve \(name)=buses:1"
+            group.nextStep =
+                entry.key.address.map { isPlaceTold($0) } == false
+                ? stepToPlace(entry.key.address) : "pci-rebalance plan --reserve \(name)=buses:1"
         } else if entry.has(.noBus) {
             group.severity = .fatal
             group.code = "buses-exhausted"
             group.summary = "no bus number is left for what was plugged in: nothing behind it can be reached"
             group.cause = "the bus range of the bridges above is used up"
-            group.nextStep = "pci-rebalance plan --place \(name)"
+            group.nextStep = stepToPlace(entry.key.address)
         } else if entry.has(.unreachable) {
             group.severity = .fatal
             group.code = "buses-outside"
             group.summary =
                 "bus numbers behind it lie outside the range of the bridge above: devices there cannot be reached"
             group.nextStep = "pci-rebalance plan --place all"
+        } else if entry.has(.busRefused), let last = entry.lastBus, let outer = Self.outerLast(entry.sample),
+            last <= outer
+        {
+            group.code = "bus-range-cut"
+            group.summary = "its bus range reached beyond the bus above; the kernel cut it, and nothing is lost"
         } else if entry.has(.busRefused) {
             let isOverlap = Array(entry.sample.utf8)[...].has("conflicts with (null)")
             group.severity = isOverlap && unreachableSegments.contains(entry.key.segment) ? .fatal : .degraded
@@ -491,6 +688,13 @@ struct TriageJudge {
             group.summary = "firmware left no usable bus numbers in it; the kernel numbered it anew"
         }
         return group
+    }
+
+    /// The last bus of `under [bus 00-0f]` in a message that refuses a bus range.
+    private static func outerLast(_ message: String) -> UInt64? {
+        guard let rest = Array(message.utf8)[...].after(" under "), var text = rest.after("[bus ") else { return nil }
+        guard let first = text.takeHex() else { return nil }
+        return text.take("-") ? text.takeHex() : first
     }
 
     private func vfs(_ entry: TriageCourse.Entry) -> Triage.Group {
@@ -514,7 +718,7 @@ struct TriageJudge {
             group.severity = .fatal
             group.code = entry.has(.driverReport) ? "driver-reports-no-bar" : "cannot-enable"
             group.summary = "its driver gives up, because a BAR has no address"
-            group.nextStep = "pci-rebalance plan --place \(name)"
+            group.nextStep = stepToPlace(entry.key.address)
         } else if entry.has(.resizeRefused) {
             group.severity = .degraded
             group.code = "resize-refused"

@@ -8,6 +8,8 @@ struct TriageLine {
     enum Kind: Hashable {
         /// No room was found (`no space`, `can't assign`, `failed to assign`).
         case noSpace
+        /// The kernel takes its address away, to give it another or another size.
+        case releasing
         /// It has an address now.
         case assigned
         /// The address that firmware gave was not accepted (`can't claim`, `conflicts with`).
@@ -22,6 +24,8 @@ struct TriageLine {
         case resizeRefused
         /// A driver could not be given the device because a BAR has no address.
         case cannotEnable
+        /// A driver could not be given the device because the kernel did not accept the address that a BAR has.
+        case notClaimed
         /// A BAR's register did not take the value, or the BAR cannot be used.
         case brokenBAR
         /// Firmware left bus numbers that make no sense; the kernel numbers again.
@@ -253,6 +257,7 @@ struct TriageLine {
         {
             return .noSpace
         }
+        if text.has("not claimed") { return .notClaimed }
         if text.has("can't claim") || text.has("conflicts with") || text.has("address conflict") { return .cannotClaim }
         if text.has("was not released") || text.has("not released") { return .notReleased }
         if text.has("failed to expand") || text.has("failed to add optional") || text.has("ignoring failure") {
@@ -265,6 +270,7 @@ struct TriageLine {
             return .brokenBAR
         }
         if text.has("can't reserve") { return .hostConflict }
+        if text.has("releasing") { return .releasing }
         if text.has("assigned") || text.has("old value restored") || text.has("set to") { return .assigned }
         return nil
     }
@@ -276,6 +282,8 @@ struct TriageLine {
         var target = Target.buses
         if text.has("can not insert") || text.has("can not be") {
             kind = .busRefused
+        } else if text.has("end is updated to ") {
+            kind = .assigned
         } else if text.has("hidden behind") {
             kind = .unreachable
         } else if text.has("resources are unassigned") {

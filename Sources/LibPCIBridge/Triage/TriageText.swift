@@ -109,8 +109,12 @@ extension Triage {
     /// What a reason for harmlessness says of many groups at once.
     private static let reasons: [String: String] = [
         "io-window-unused": "I/O windows: nothing behind these ports needs I/O space",
+        "bridge-bar-unassigned": "bridges' own registers: what is behind these bridges works without them",
+        "io-bar-unassigned": "I/O BARs: drivers use the memory BARs of these functions instead",
+        "bus-range-cut": "bus ranges that reached too far; the kernel cut them",
+        "legacy-ports": "legacy I/O ports, which belong to no window",
         "rom": "expansion ROMs: read at boot only, drivers do without",
-        "reserve-left-out": "reserves for cards that are not there; everything present has its place",
+        "reserve-left-out": "reserves beyond what is there; everything behind these ports has its place",
         "window-placed-later": "windows that did not fit at first and have their place now",
         "bar-placed-later": "BARs that did not fit at first and have their place now",
         "claimed-elsewhere": "firmware's addresses were not accepted; the kernel gave others",

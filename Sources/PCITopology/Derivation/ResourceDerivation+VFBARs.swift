@@ -33,7 +33,7 @@ extension ResourceDerivation {
     }
 
     private func forgottenVFBAR(_ index: ResourceIndex, _ number: Int, _ sriov: SRIOVCapability) -> Resource? {
-        guard !evidence.says(evidence.refuted, index) else { return nil }
+        guard !evidence.says(evidence.refuted, index), !evidence.says(evidence.untold, index) else { return nil }
         let value = sriov.barRegisters[number]
         let known = evidence.size(of: index)
         guard value != .max, value != 0 || known != nil else { return nil }

@@ -77,7 +77,7 @@ public struct ResourceDerivation {
 
     /// A BAR whose line is all zero: nothing, or one that the kernel forgot after a failed assignment.
     private func forgotten(_ index: ResourceIndex, register: UInt32?) -> Resource? {
-        guard !evidence.says(evidence.refuted, index) else { return nil }
+        guard !evidence.says(evidence.refuted, index), !evidence.says(evidence.untold, index) else { return nil }
         let known = evidence.size(of: index)
         let value = register ?? 0
         guard value != .max else { return nil }

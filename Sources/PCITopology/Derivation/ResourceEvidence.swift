@@ -14,6 +14,11 @@ public struct ResourceEvidence: Hashable, Sendable {
     /// Bit n: resource n is no resource whatever its register reads: the kernel called it invalid, a probe found
     /// nothing, or the kernel listed the function's BARs without it.
     public var refuted: UInt32
+    /// Bit n: the kernel says that it does not hold resource n although it shows an address (`not claimed`).
+    public var unheld: UInt32 = 0
+    /// Bit n: a text tells an address or nothing at all of resource n, so that a register or a line of zeros proves no
+    /// failed assignment.
+    public var untold: UInt32 = 0
     /// TotalVFs when the SR-IOV capability could not be read.
     public var totalVFs: Int?
 
@@ -59,5 +64,5 @@ public struct ResourceEvidence: Hashable, Sendable {
 
     func says(_ mask: UInt32, _ index: ResourceIndex) -> Bool { mask >> UInt32(index.rawValue) & 1 == 1 }
 
-    func isHeld(_ index: ResourceIndex) -> Bool? { held.map { says($0, index) } }
+    func isHeld(_ index: ResourceIndex) -> Bool? { says(unheld, index) ? false : held.map { says($0, index) } }
 }

@@ -77,7 +77,7 @@ extension Topology {
             return functions[p].bridge?.busRange.map { ($0, p, functions[p].address.description) }
         }
         let h = host(of: i)
-        guard h >= 0 else { return nil }
+        guard h >= 0, hostBridges[h].isTold, hostBridges[h].isBusRangeTold else { return nil }
         let name = "host bridge \(bareHex(UInt64(hostBridges[h].segment), width: 4)):\(hostBridges[h].rootBus)"
         return (hostBridges[h].busRange, nil, name)
     }

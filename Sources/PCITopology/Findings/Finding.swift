@@ -34,6 +34,10 @@ public struct Finding: Hashable, Sendable {
         case registersDiffer = "registers-differ"
         /// The function does not answer: its configuration space reads all ones.
         case notAnswering = "not-answering"
+        /// The kernel log reports a failure about a function of which the tree shows nothing else.
+        case kernelReport = "kernel-report"
+        /// A BAR was to have another size, the kernel found no room, and it has its old size again.
+        case resizeRefused = "resize-refused"
     }
 
     /// How bad it is.
@@ -116,6 +120,7 @@ extension Topology {
                     if functions[i].isBridge, !functions[i].isVirtual, lackingBelow[i] > 0 {
                         appendClosedWindows(of: i, to: &result)
                     }
+                    appendOwnOverlaps(of: i, to: &result)
                     appendRegisterFindings(of: i, offsets: offsets, to: &result)
                     if functions[i].isBridge { appendSiblingFindings(among: children(of: i), to: &result) }
                 }

@@ -35,9 +35,9 @@ extension Topology {
     func appendRegisterFindings(of i: Int, offsets: [RegisterOffset], to result: inout [Finding]) {
         let function = functions[i]
         let h = host(of: i)
-        guard h >= 0, !function.isVirtual, !function.isCardBus, function.config.hasHeader, !isAsleep(function) else {
-            return
-        }
+        guard h >= 0, !function.isVirtual, !function.isCardBus, function.config.hasHeader, !isAsleep(function),
+            function.knowledge.registers != .unseen
+        else { return }
         if let bridge = function.bridge, let registers = bridge.registers, let range = bridge.busRange,
             registers.secondary != range.first || registers.subordinate != range.last
         {

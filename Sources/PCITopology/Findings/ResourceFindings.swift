@@ -29,13 +29,17 @@ extension Topology {
                 break
             case .unclaimed(let range):
                 guard resource.index.isBAR, !resource.isFixed else { break }
+                let isRefused = function.knowledge.refused.contains(resource.index)
                 result.append(
                     Finding(
                         .barUnclaimed,
-                        .note,
+                        isRefused && !need(of: resource, at: i).isHarmless ? .problem : .note,
                         at: function.address,
                         resource: resource.index,
-                        "\(resource.index) shows \(resource.kernelText), which the kernel does not hold",
+                        isRefused
+                            ? "\(resource.index) has the address \(resource.kernelText), which the kernel did not accept "
+                                + "(not claimed): it refuses to enable the device"
+                            : "\(resource.index) shows \(resource.kernelText), which the kernel does not hold",
                         causes: isForwarded(range, resource, to: i)
                             ? [] : ["no window above \(function.address) forwards it"]
                     )
@@ -102,7 +106,7 @@ extension Topology {
             }
             return Finding(
                 .barLost,
-                reason == .leftAlone ? .note : .problem,
+                reason == .need(.leftAlone) ? .note : .problem,
                 at: function.address,
                 resource: resource.index,
                 related: takers + room.pins.filter { !takers.contains($0) },
@@ -122,44 +126,50 @@ extension Topology {
             resource: resource.index,
             related: room.pins,
             sentence,
-            causes: reason == .leftAlone ? [] : room.causes
+            causes: reason == .need(.leftAlone) ? [] : room.causes
         )
     }
 
-    private enum Reason {
-        case required
-        case leftAlone
-        case optionalIO
-        case portBAR
+    private enum Reason: Equatable {
+        case need(ResourceNeed)
         case asleep
 
         var remark: String? {
             switch self {
-            case .required: nil
-            case .leftAlone: "the kernel leaves functions of this class as they are"
-            case .optionalIO: "drivers use the memory BARs, I/O is rarely needed"
-            case .portBAR: "the port forwards without it"
+            case .need(.leftAlone): "the kernel leaves functions of this class as they are"
+            case .need(.optionalIO): "drivers use the memory BARs, I/O is rarely needed"
+            case .need(.bridgeOwn): "the port forwards without it"
+            case .need: nil
             case .asleep: "the function sleeps, and only its registers were read"
             }
         }
     }
 
+    /// What it means that the resource of the function at index `i` has no address.
+    public func need(of resource: Resource, at i: Int) -> ResourceNeed {
+        let function = functions[i]
+        return ResourceNeed(
+            resource.index,
+            kind: resource.kind,
+            classWord: function.identity.classWord,
+            isBridge: function.isBridge,
+            hasMemoryBAR: function.resources.contains { $0.index.isBAR && $0.kind != .io }
+        )
+    }
+
     /// How bad a BAR without address is, and why no worse.
     private func judge(_ resource: Resource, of i: Int) -> (Finding.Severity, Reason) {
         let function = functions[i]
-        // Functions without class, host bridges and interrupt controllers: `__dev_sort_resources` skips them.
-        if [0x0000, 0x0600, 0x0800].contains(function.identity.classWord) { return (.note, .leftAlone) }
-        if function.isBridge { return (.note, .portBAR) }
+        let need = need(of: resource, at: i)
+        if need == .leftAlone || need == .bridgeOwn { return (.note, .need(need)) }
         if isAsleep(function) && (function.lines.isEmpty || isPutTogetherFromText) { return (.note, .asleep) }
-        if resource.kind == .io, function.resources.contains(where: { $0.index.isBAR && $0.kind != .io }) {
-            return (.note, .optionalIO)
-        }
-        return (.problem, .required)
+        return (need.isHarmless ? .note : .problem, .need(need))
     }
 
-    /// The address in the BAR's register, without the type bits; nil when it was not read.
+    /// The address in the BAR's register, without the type bits; nil when it was not read, as where the bytes are put
+    /// together from text.
     func addressInRegister(_ resource: Resource, of i: Int) -> UInt64? {
-        guard resource.index.isBAR else { return nil }
+        guard resource.index.isBAR, functions[i].knowledge.registers != .unseen else { return nil }
         let config = functions[i].config
         let offset = 0x10 + 4 * Int(resource.index.rawValue)
         guard let low = config.long(offset), low != .max else { return nil }
@@ -175,7 +185,7 @@ extension Topology {
         return subtree(of: top).filter { j in
             j != i && !functions[j].isBridge && !functions[j].isVirtual
                 && functions[j].resources.contains {
-                    $0.index.isBAR && $0.lacksAddress && addressInRegister($0, of: j) == 0
+                    $0.index.isBAR && $0.lacksAddress && addressInRegister($0, of: j) ?? 0 == 0
                 }
         }
         .map { functions[$0].address }
@@ -217,7 +227,7 @@ extension Topology {
                     guard resource.kind != nil, carries(index, window, resource, bridge: i) else { continue }
                     if needy.last != functions[j].address { needy.append(functions[j].address) }
                     let (judged, reason) = judge(resource, of: j)
-                    let lost = reason != .leftAlone && (addressInRegister(resource, of: j) ?? 0) != 0
+                    let lost = reason != .need(.leftAlone) && (addressInRegister(resource, of: j) ?? 0) != 0
                     if judged == .problem || lost { severity = .problem }
                 }
             }

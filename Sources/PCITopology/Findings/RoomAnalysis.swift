@@ -76,13 +76,17 @@ extension Topology {
         let h = host(of: i)
         guard h >= 0, let need else { return }
         let isIO = resource.kind == .io
-        let candidates = hostBridges[h].apertures.filter { aperture in
-            guard aperture.isIO == isIO else { return false }
-            // A 32-bit register reaches only the first 4 GiB of bus addresses.
-            return isIO || resource.is64Bit || (aperture.busRange ?? aperture.range).first <= 0xffff_ffff
-        }
-        guard !candidates.isEmpty else { return }
-        let spaces = candidates.map { (aperture: $0, space: occupancy(of: $0, host: h)) }
+        let obstacle = narrowness(of: resource, at: i)
+        let all = hostBridges[h].apertures.filter { $0.isIO == isIO }
+        guard !all.isEmpty else { return }
+        let reachable = obstacle == nil ? all : all.compactMap(\.lower4GiB)
+        let spaces = reachable.map { (aperture: $0, space: occupancy(of: $0, host: h)) }
+        let beyond =
+            obstacle == nil
+            ? nil
+            : all.filter { ($0.busRange ?? $0.range).last > 0xffff_ffff }
+                .map { (aperture: $0, space: occupancy(of: $0, host: h)) }
+                .first { $0.space.fits(size: need, alignment: alignment) }
         if let roomy = spaces.filter({ $0.space.fits(size: need, alignment: alignment) })
             .max(by: { $0.space.largestFreeBlock < $1.space.largestFreeBlock })
         {
@@ -90,13 +94,40 @@ extension Topology {
                 "the host bridge has room: \(roomy.aperture.kernelText) has \(roomy.space.freeBytes) free, "
                     + "largest block \(roomy.space.largestFreeBlock)"
             )
-        } else if let best = spaces.max(by: { $0.space.largestFreeBlock < $1.space.largestFreeBlock }) {
+            return
+        }
+        let largest = spaces.map(\.space.largestFreeBlock).max() ?? .zero
+        let which = "\(count(spaces.count, "aperture", "apertures"))\(obstacle == nil ? "" : " below 4 GiB")"
+        analysis.causes.append(
+            "the host bridge has no room either: the largest free block of its \(which) is \(largest), "
+                + "needed are \(ByteCount(need))"
+        )
+        if let beyond, let obstacle {
             analysis.causes.append(
-                "the host bridge has no room either: the largest free block of its "
-                    + "\(count(candidates.count, "aperture", "apertures")) is \(best.space.largestFreeBlock), "
-                    + "needed are \(ByteCount(need))"
+                "the \(beyond.space.freeBytes) free in \(beyond.aperture.kernelText) cannot be reached: \(obstacle)"
             )
         }
+    }
+
+    /// Why bus addresses above 4 GiB cannot be reached by a resource of the function at index `i`; nil when they can, or
+    /// when a window on the way is of unknown width.
+    ///
+    /// A 32-bit register reaches only the first 4 GiB; so does everything that goes through a bridge's memory window, or
+    /// through a prefetchable window of 32 bits. Source: PCI-to-PCI Bridge Architecture Specification 1.2 §3.2.5.
+    public func narrowness(of resource: Resource, at i: Int) -> String? {
+        guard resource.kind != .io else { return nil }
+        guard resource.is64Bit else { return "\(resource.index) takes 32-bit addresses only" }
+        for p in ancestors(of: i) {
+            let bridge = functions[p]
+            guard bridge.knowledge.windows == .seen, bridge.knowledge.isPrefetchableWidthKnown else { return nil }
+            if let window = window(ofBridge: p, carrying: resource), window.index == .prefetchableWindow, window.is64Bit
+            {
+                continue
+            }
+            let name = resource.kind == .prefetchable ? "windows" : "memory window"
+            return "the \(name) of \(bridge.address) can only lie below 4 GiB"
+        }
+        return nil
     }
 
     /// The resources that in the end hold a window: BARs below it, and child windows that hold nothing.
@@ -138,5 +169,16 @@ extension Array where Element: Hashable {
     func uniqued() -> [Element] {
         var seen: Set<Element> = []
         return filter { seen.insert($0).inserted }
+    }
+}
+
+extension Aperture {
+    /// The part whose bus addresses lie below 4 GiB, or nil.
+    var lower4GiB: Aperture? {
+        guard let bus = busRange else { return nil }
+        guard let low = bus.intersection(AddressRange(first: 0, last: 0xffff_ffff) ?? bus),
+            let range = low.shifted(by: offset)
+        else { return nil }
+        return Aperture(range: range, flags: flags, offset: offset)
     }
 }

@@ -3,7 +3,7 @@
 extension Topology {
     /// Findings about functions of one bus: ranges or bus numbers that two of them share.
     ///
-    /// Fixed legacy ranges are left out, and so is what two resources of one function share: hardware does that.
+    /// Fixed legacy ranges are left out; what two resources of one function share is told with the function.
     func appendSiblingFindings(among siblings: [Int], to result: inout [Finding]) {
         guard siblings.count > 1 else { return }
         appendBusOverlaps(among: siblings, to: &result)
@@ -33,6 +33,37 @@ extension Topology {
                 }
                 if highest.map({ $0.range.last < entry.range.last }) ?? true { highest = entry }
             }
+        }
+    }
+
+    /// Findings about BARs of the function at index `i` that share addresses, held by the kernel or not: only one of them
+    /// can answer there, and the kernel claims at most one.
+    ///
+    /// Left out: fixed ranges, ROMs, windows (a bridge may leave two open over the same range), VF BARs, and BARs whose
+    /// size is not known.
+    func appendOwnOverlaps(of i: Int, to result: inout [Finding]) {
+        let function = functions[i]
+        guard !function.isVirtual else { return }
+        var taken: [(index: ResourceIndex, range: AddressRange)] = []
+        for resource in function.resources
+        where resource.index.isBAR && !resource.isFixed && resource.size != nil && resource.size != .zero {
+            guard let range = resource.shownRange else { continue }
+            let isIO = resource.flags.contains(.io)
+            if let other = taken.first(where: {
+                $0.range.overlaps(range) && function.resource($0.index)?.flags.contains(.io) == isIO
+            }) {
+                result.append(
+                    Finding(
+                        .overlap,
+                        .problem,
+                        at: function.address,
+                        resource: resource.index,
+                        "\(resource.index) \(range) overlaps \(other.index) \(other.range) of the same function: "
+                            + "only one of them can answer there"
+                    )
+                )
+            }
+            taken.append((resource.index, range))
         }
     }
 

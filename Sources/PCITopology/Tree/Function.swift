@@ -24,6 +24,8 @@ public struct Function: Hashable, Sendable {
     public var use: Use
     /// The position in the kernel's device list (/proc/bus/pci/devices); nil when not known. Orders the list of a bus.
     public var discoveryOrder: Int?
+    /// How much of the function was told, and by which sources.
+    public var knowledge = FunctionKnowledge.whole
 
     /// Creates a function.
     public init(

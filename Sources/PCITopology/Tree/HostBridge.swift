@@ -10,6 +10,11 @@ public struct HostBridge: Hashable, Sendable {
     public var apertures: [Aperture]
     /// Where the apertures come from.
     public var source: Source
+    /// Whether a source names the root bus. When not, the bus merely has no bridge above it in what was told: it may lie
+    /// below a bridge that nobody told.
+    public var isTold = true
+    /// Whether a source tells where the bus range ends; else it is taken to end at the last bus in use.
+    public var isBusRangeTold = true
 
     /// Creates a host bridge.
     public init(segment: UInt32, busRange: BusRange, apertures: [Aperture], source: Source) {

@@ -203,6 +203,7 @@ public struct Applier {
             ApplyReport(.done, reason: "nothing-to-do", sentence: "There is nothing to do.", exitStatus: 0)
         case .refused: untouched(plan.verdict.reason, plan.verdict.sentence, 4)
         case .impossible: untouched(plan.verdict.reason, plan.verdict.sentence, 2)
+        case .unknown: untouched(plan.verdict.reason, plan.verdict.sentence, 8)
         }
     }
 

@@ -229,6 +229,7 @@ public struct EventRun {
         case .act, .none: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 0)
         case .refused: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 4)
         case .impossible: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 2)
+        case .unknown: return EventReport(line: plan.verdict.line, sentence: plan.verdict.sentence, exitStatus: 8)
         }
         if let excess = judgement.excesses(in: plan.after).first {
             return held("share-exceeded", "The plan is not carried out: \(excess).", 4)

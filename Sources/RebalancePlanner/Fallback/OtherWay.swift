@@ -98,10 +98,37 @@ extension Planner {
         }
         guard ways.isEmpty, plan?.verdict.answer != .refused else { return ways }
         let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
-        guard !memory.isEmpty else { return [] }
+        guard !memory.isEmpty, lacksMemory else { return [] }
         if let kind = topology.kernel.hardwareDescription, kind != .acpi { return [.firmware(.deviceTree)] }
         let isHigh = memory.contains { $0.range.last > UInt64(UInt32.max) }
         return [.firmware(isHigh ? .largerAperture : .above4G)]
+    }
+}
+
+extension Planner {
+    /// Whether some memory BAR lacks an address that no aperture within its reach has room for: else firmware's setup is
+    /// not what stands in the way.
+    private var lacksMemory: Bool {
+        let problems = topology.findings().filter { $0.severity == .problem }
+        let lacking = problems.compactMap { finding -> (Int, Resource)? in
+            guard let i = topology.position(of: finding.address), let index = finding.resource, index.isBAR,
+                let resource = topology.functions[i].resource(index), resource.lacksAddress
+            else { return nil }
+            return (i, resource)
+        }
+        // Wishes for room name no BAR that lacks an address.
+        guard !lacking.isEmpty else { return !problems.contains { $0.resource.map(\.isBAR) == true } }
+        return lacking.contains { i, resource in
+            guard resource.kind != .io, let size = resource.size?.rawValue else { return false }
+            let h = topology.host(of: i)
+            guard h >= 0 else { return false }
+            let reachesHigh = topology.narrowness(of: resource, at: i) == nil
+            return !topology.hostBridges[h].apertures.contains { aperture in
+                !aperture.isIO && (reachesHigh || (aperture.busRange ?? aperture.range).first <= 0xffff_ffff)
+                    && topology.occupancy(of: aperture, host: h)
+                        .fits(size: size, alignment: resource.alignment?.rawValue ?? size)
+            }
+        }
     }
 }
 

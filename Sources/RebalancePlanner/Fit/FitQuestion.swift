@@ -47,6 +47,11 @@ public struct FitQuestion: Sendable {
             isReplaced: attempt.isReplaced
         )
         if !attempt.missing.isEmpty { answer.verdict = try verdict(after: attempt.plugged) }
+        answer.unknowns = unknowns(card, answer.verdict)
+        if !answer.unknowns.isEmpty {
+            answer.verdict = .cannotTell
+            return answer
+        }
         guard measuresLargest, let size = card.largestMemoryBAR else { return answer }
         answer.largestNow = try largest(from: size) { (size) throws(FitError) in
             try self.attempt(card.resized(to: size)).missing.isEmpty
@@ -59,6 +64,17 @@ public struct FitQuestion: Sendable {
             return false
         }
         return answer
+    }
+
+    /// What the answer would need and nobody told. That a card fits into the windows of a port that was read needs no
+    /// more than the port.
+    private func unknowns(_ card: CardProfile, _ verdict: FitAnswer.Verdict) -> [Unknown] {
+        guard let i = topology.position(of: port) else { return [] }
+        let all = topology.unknowns(about: i, prefetchable: card.wantsPrefetchable)
+        if case .now = verdict, topology.functions[i].knowledge.extent == .seen {
+            return all.filter { $0.code == .windowsNotTold && $0.addresses.contains(port) }
+        }
+        return all
     }
 
     private struct Attempt {
@@ -99,9 +115,11 @@ public struct FitQuestion: Sendable {
             let plan = try Planner(topology: plugged, behaviour: behaviour)
                 .plan(goals: [.everythingRequired], constraints: constraints)
             switch plan.verdict.answer {
-            case .act, .none: return .afterPlan(plan)
+            // A plan that reaches a part places this card only in part.
+            case .act, .none: return plan.isWhole ? .afterPlan(plan) : .never(plan)
             case .refused: return .refused(plan)
             case .impossible: return .never(plan)
+            case .unknown: return .cannotTell
             }
         } catch {
             throw FitError(error.description)
@@ -159,6 +177,8 @@ public struct FitAnswer: Sendable {
         case refused(Plan)
         /// It does not fit.
         case never(Plan)
+        /// What the tree tells does not suffice to say.
+        case cannotTell
     }
 
     /// The answer.
@@ -173,6 +193,8 @@ public struct FitAnswer: Sendable {
     public var largestNow: ByteCount?
     /// The largest size that fits after a plan; nil when none does, or not asked.
     public var largestAfterPlan: ByteCount?
+    /// What the answer would need and nobody told; empty unless the verdict is `cannotTell`.
+    public var unknowns: [Unknown] = []
 }
 
 /// Why a question about a port makes no sense.
@@ -186,6 +208,9 @@ public struct FitError: Error, Hashable, Sendable, CustomStringConvertible {
 extension CardProfile {
     /// The size of the largest memory BAR of the functions at the card's edge and below, or nil without one.
     public var largestMemoryBAR: UInt64? { functions.compactMap(\.largestMemoryBAR).max() }
+
+    /// Whether any function of the card has a 64-bit prefetchable BAR.
+    var wantsPrefetchable: Bool { functions.contains(where: \.wantsPrefetchable) }
 
     /// The card with its largest memory BAR made `size` bytes.
     public func resized(to size: UInt64) -> CardProfile {
@@ -201,6 +226,10 @@ extension CardFunction {
         let own = bars.filter { !$0.isIO }.map(\.size).max()
         let below = bridge?.children.compactMap(\.largestMemoryBAR).max()
         return [own, below].compactMap { $0 }.max()
+    }
+
+    fileprivate var wantsPrefetchable: Bool {
+        bars.contains { $0.isPrefetchable } || bridge?.children.contains(where: \.wantsPrefetchable) == true
     }
 
     /// Changes the first memory BAR of `old` bytes; false when there is none.

@@ -91,28 +91,21 @@ struct DemandCatalogue {
                 continue
             }
             switch finding.code {
-            case .barUnassigned, .barWiped, .barLost, .barUnclaimed:
+            case .barUnassigned, .barWiped, .barLost:
                 if let index = finding.resource { add(.address(i, index)) }
             case .busMissing: add(.bus(i))
-            case .outsideWindow, .overlap, .busOutsideParent, .busOverlap, .busMismatch, .registersDiffer:
+            case .outsideWindow, .overlap, .busOutsideParent, .busOverlap, .busMismatch, .registersDiffer,
+                .barUnclaimed:
                 add(.cleared(i, finding.code, finding.resource))
-            // A closed window follows from what is below it; who does not answer cannot be helped by addresses.
-            case .windowClosed, .notAnswering, .romUnassigned, .vfBARUnassigned: continue
+            // A closed window follows from what is below it; who does not answer cannot be helped by addresses; of what
+            // only a log reports the tree shows nothing.
+            case .windowClosed, .notAnswering, .romUnassigned, .vfBARUnassigned, .kernelReport, .resizeRefused: continue
             }
         }
-        let harmless = topology.harmlessResources(among: findings)
+        guard !tiers.required.isEmpty else { return result }
         for i in 0..<ground.count where isIncluded(i) && !ground.isVirtual(i) {
-            let function = ground.function(i)
-            for resource in function.resources {
-                if resource.index.isBAR, resource.lacksAddress {
-                    let isHarmless = harmless[i]?.contains(resource.index) == true
-                    if !isHarmless { add(.address(i, resource.index)) }
-                    if isHarmless, resource.kind == .io, tiers.required.contains(.io) {
-                        add(.address(i, resource.index))
-                    }
-                } else if resource.index.isBAR, let range = resource.range, let kind = resource.kind,
-                    !topology.isReachable(range, kind: kind, from: i)
-                {
+            for resource in ground.function(i).resources {
+                if resource.index.isBAR, resource.lacksAddress, resource.kind == .io, tiers.required.contains(.io) {
                     add(.address(i, resource.index))
                 }
                 guard resource.range == nil, resource.size?.rawValue ?? 0 > 0 else { continue }
@@ -121,7 +114,6 @@ struct DemandCatalogue {
                     add(.address(i, resource.index))
                 }
             }
-            if let bridge = function.bridge, bridge.busRange == nil { add(.bus(i)) }
         }
         return result
     }

@@ -72,7 +72,7 @@ public struct Plan: Hashable, Sendable {
         switch verdict.answer {
         case .none: true
         case .act: verdict.reason != "partly"
-        case .refused, .impossible: false
+        case .refused, .impossible, .unknown: false
         }
     }
 
@@ -88,6 +88,8 @@ public struct Plan: Hashable, Sendable {
             case refused
             /// No way exists.
             case impossible
+            /// What the tree tells does not suffice to say.
+            case unknown
         }
 
         /// The answer.

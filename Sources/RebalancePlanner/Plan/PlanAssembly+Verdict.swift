@@ -66,7 +66,7 @@ extension PlanAssembly {
 
     /// Says that there is no way, for want of bus numbers or of addresses, and why where the solver proved it.
     mutating func note(impossible wanted: [Demand], _ conflict: Conflict?, isShortOfBuses: Bool) {
-        let reason = isShortOfBuses ? "bus-exhausted" : "mmio-window-too-small"
+        let reason = isShortOfBuses ? "bus-exhausted" : shortage(wanted)
         guard let conflict else {
             impossible.append(
                 (
@@ -79,6 +79,21 @@ extension PlanAssembly {
         impossible.append((reason, conflict.summary))
         for line in conflict.derivation { diagnosis.append(DiagnosisLine(code: "conflict", address: nil, text: line)) }
         for hint in conflict.hints { remarks.append(hint) }
+    }
+
+    /// What stands in the way of demands that cannot be met, a slug.
+    private func shortage(_ wanted: [Demand]) -> String {
+        var isIO = true
+        var codes: [String] = []
+        for demand in wanted {
+            switch demand {
+            case .cleared(_, let code, _): codes.append(code.rawValue)
+            case .address(let i, let index): isIO = isIO && ground.kind(i, index) == .io
+            default: isIO = false
+            }
+        }
+        if let code = codes.first, codes.count == wanted.count { return code }
+        return isIO && codes.isEmpty ? "io-window-too-small" : "mmio-window-too-small"
     }
 
     /// The plan as it stands.
@@ -127,12 +142,49 @@ extension PlanAssembly {
         var losses: [String] = []
     }
 
+    /// The plan that says what it would have to know.
+    mutating func unknown(_ unknowns: [Unknown]) -> Plan {
+        for one in unknowns { remarks.append("not told: \(one.sentence)") }
+        remarks.append("what would tell: \(unknowns.commands)")
+        return make(
+            .init(
+                .unknown,
+                reason: unknowns.first?.code.rawValue ?? Unknown.Code.noFunctions.rawValue,
+                sentence: "cannot tell: \(unknowns.first?.sentence ?? "nothing was read")"
+            )
+        )
+    }
+
+    /// The plan for problems that addresses do not mend.
+    mutating func hopeless(_ problems: [Finding]) -> Plan {
+        for finding in problems {
+            diagnosis.append(
+                DiagnosisLine(
+                    code: finding.code.rawValue,
+                    address: finding.address,
+                    text: "\(finding.address) \(finding.sentence)"
+                )
+            )
+            for cause in finding.causes {
+                diagnosis.append(DiagnosisLine(code: "cause", address: finding.address, text: cause))
+            }
+        }
+        return make(
+            .init(
+                .impossible,
+                reason: problems.first?.code.rawValue ?? "not-addresses",
+                sentence: "what is wrong here is not mended by giving addresses"
+            )
+        )
+    }
+
     private var reason: String {
         if diagnosis.contains(where: { $0.code == "bus-missing" }) { return "missing-bus" }
         let kinds = Set(
             asked.map { demand in
                 switch demand {
-                case .address, .bus, .cleared: "unassigned-bars"
+                case .address, .bus: "unassigned-bars"
+                case .cleared(_, let code, _): code.rawValue
                 case .size(_, let index, _): index.isVFBAR ? "room-for-vfs" : "resize"
                 case .room, .freeBuses: "reserve"
                 case .buses: "room-for-vfs"
@@ -143,7 +195,11 @@ extension PlanAssembly {
         for goal in goals {
             if case .restore = goal { return "restore" }
         }
-        return ["resize", "room-for-vfs", "reserve"].first { kinds.contains($0) } ?? "unassigned-bars"
+        if let one = ["resize", "room-for-vfs", "reserve", "unassigned-bars"].first(where: { kinds.contains($0) }) {
+            return one
+        }
+        // Only what findings tell was asked for: an overlap is no missing address.
+        return kinds.sorted().first ?? "unassigned-bars"
     }
 
     private func make(_ verdict: Plan.Verdict) -> Plan {

@@ -11,8 +11,10 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Say what is wrong with the tree, why, and who is in the way",
-        discussion:
-            "Exit status 0 when nothing is wrong, 3 when there are problems. Notes do not affect the exit status."
+        discussion: """
+            Exit status 0 when everything was seen and nothing is wrong, 3 when there are problems, 8 when what was read \
+            does not suffice to say. Notes do not affect the exit status.
+            """
     )
 
     @Option(
@@ -36,21 +38,21 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let policy = try policy.map { path throws(CommandEnd) in try PolicyFile.read(path) }
         let (record, topology) = try reading.read(output)
-        let findings = topology.findings()
+        let assessment = Assessment(record, topology)
         if let policy {
             try explain(policy, topology)
         } else if prometheus {
-            var metrics = Metrics(topology: topology, findings: findings)
+            var metrics = Metrics(topology: topology, findings: assessment.findings)
             if reading.from.isEmpty {
                 metrics.readMemory(DirectoryJournalDisk(), (try? PolicyFile.read(nil)) ?? EventPolicy())
             }
             try StandardOutput.write(metrics.render())
         } else if output.json {
-            try StandardOutput.write(checkJSON(topology, findings: findings, evidence: evidence(record, topology)))
+            try StandardOutput.write(checkJSON(topology, assessment, evidence: evidence(record, topology)))
         } else if !output.quiet {
             var text = CheckText(
                 topology: topology,
-                findings: findings,
+                assessment: assessment,
                 verbosity: output.verbose,
                 style: output.style,
                 columns: StandardOutput.columns
@@ -58,7 +60,11 @@ struct CheckCommand: ParsableCommand {
             if output.verbose > 1 { text.evidence = evidence(record, topology) }
             try StandardOutput.write(text.render())
         }
-        if findings.contains(where: { $0.severity == .problem }) { throw CommandEnd(.problems) }
+        switch assessment.verdict {
+        case .healthy: break
+        case .problems: throw CommandEnd(.problems)
+        case .cannotTell: throw CommandEnd(.cannotTell)
+        }
     }
 
     private func evidence(_ record: MachineRecord, _ topology: Topology) -> BehaviourEvidence {

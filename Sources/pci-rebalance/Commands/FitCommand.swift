@@ -11,7 +11,8 @@ struct FitCommand: ParsableCommand {
         commandName: "fit",
         abstract: "Say whether a card would fit at a port: now, after a plan, or never",
         discussion: """
-            Exit status 0 when it fits now, 3 after a plan, 4 when the only plan is refused for safety, 2 never. \
+            Exit status 0 when it fits now, 3 after a plan, 4 when the only plan is refused for safety, 2 never, \
+            8 when what was read does not suffice to say. \
             Profiles: \(CardWords.all). A card that is in the slot is assumed removed first. Nothing is written.
             """
     )
@@ -142,6 +143,7 @@ extension FitAnswer.Verdict {
         case .afterPlan: .problems
         case .refused: .refused
         case .never: .impossible
+        case .cannotTell: .cannotTell
         }
     }
 
@@ -152,6 +154,7 @@ extension FitAnswer.Verdict {
         case .afterPlan: "after-plan"
         case .refused: "refused"
         case .never: "never"
+        case .cannotTell: "cannot tell"
         }
     }
 }

@@ -15,7 +15,7 @@ struct PlanCommand: ParsableCommand {
         discussion: """
             Nothing is written. The plan names the steps, who is disturbed, and what the kernel will show after each \
             step. Exit status 0 with a plan or with nothing to do, 2 when there is no way, 4 when the only way is \
-            refused for safety.
+            refused for safety, 8 when what was read does not suffice to say.
             """
     )
 
@@ -57,6 +57,9 @@ struct PlanCommand: ParsableCommand {
             log: record.kernelLog,
             isQuiet: output.quiet
         )
+        if plan.verdict.answer == .none, try planning.goals().contains(.everythingRequired) {
+            reconcile(&plan, Assessment(record, topology))
+        }
         if record.origin != .live, plan.verdict.answer == .act, record.functions.allSatisfy(\.use.isEmpty) {
             plan.remarks.append(
                 "this input does not tell what is in use: no disk, network or console is protected in this plan"
@@ -64,7 +67,7 @@ struct PlanCommand: ParsableCommand {
         }
         if !output.quiet, let remark = wayBackRemark(plan, topology, record) { plan.remarks.append(remark) }
         // A brief text says the verdict alone.
-        if !plan.isWhole, output.json || script || file != nil || !output.quiet {
+        if !plan.isWhole, plan.verdict.answer != .unknown, output.json || script || file != nil || !output.quiet {
             plan.otherWays = try otherWays(plan, topology, record)
         }
         if let file { try PlanStore.write(plan, to: file) }
@@ -108,6 +111,27 @@ struct PlanCommand: ParsableCommand {
         }
         return "apply refuses this without --allow-unjudged (way-back-not-shown): if the kernel does as "
             + "\(gap.behaviour), going back from step \(gap.step) would leave something lost (\(gap.losses[0]))"
+    }
+
+    /// Nothing to do is no answer where the log reports a failure about what the tree does not show.
+    private func reconcile(_ plan: inout Plan, _ assessment: Assessment) {
+        guard let report = assessment.findings.first(where: { $0.code == .kernelReport }) else { return }
+        plan.verdict = Plan.Verdict(
+            .unknown,
+            reason: report.code.rawValue,
+            sentence: "cannot tell: the log reports a failure of \(report.address), of which the tree shows too little"
+        )
+        for finding in assessment.findings where finding.code == .kernelReport {
+            plan.diagnosis.append(
+                DiagnosisLine(
+                    code: finding.code.rawValue,
+                    address: finding.address,
+                    text: "\(finding.address) \(finding.sentence)"
+                )
+            )
+        }
+        let missing = [Unknown(.functionsNotRead, [report.address], "", [.listing, .log])]
+        plan.remarks.append("what would tell: \(missing.commands)")
     }
 
     private func otherWays(_ plan: Plan, _ topology: Topology, _ record: MachineRecord) throws -> [OtherWay] {

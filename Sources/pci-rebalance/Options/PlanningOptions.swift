@@ -203,6 +203,7 @@ extension Plan.Verdict.Answer {
         case .act, .none: .success
         case .refused: .refused
         case .impossible: .impossible
+        case .unknown: .cannotTell
         }
     }
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import AllocationPolicies
+import LibPCIBridge
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
 
 /// The findings as a document of schema `pci-rebalance.check/1`; keys in sorted order.
-func checkJSON(_ topology: Topology, findings: [Finding], evidence: BehaviourEvidence? = nil) -> [UInt8] {
+func checkJSON(_ topology: Topology, _ assessment: Assessment, evidence: BehaviourEvidence? = nil) -> [UInt8] {
+    let findings = assessment.findings
     var json = JSONWriter(.indented)
     let problems = findings.count { $0.severity == .problem }
     json.object { json in
@@ -34,6 +36,16 @@ func checkJSON(_ topology: Topology, findings: [Finding], evidence: BehaviourEvi
         json.field("notes", findings.count - problems)
         json.field("problems", problems)
         json.field("schema", "pci-rebalance.check/1")
+        json.array("signs") { json in
+            for sign in assessment.signs {
+                json.object { json in
+                    json.field("address", sign.address?.description)
+                    json.field("area", sign.area.rawValue)
+                    json.field("message", sign.message)
+                }
+            }
+        }
+        write(unknowns: assessment.unknowns, to: &json)
         if !topology.unseenBridges.isEmpty {
             json.array("unseen") { json in
                 for i in topology.unseenBridges {
@@ -44,9 +56,23 @@ func checkJSON(_ topology: Topology, findings: [Finding], evidence: BehaviourEvi
                 }
             }
         }
-        json.field("verdict", problems == 0 ? "healthy" : "problems")
+        json.field("verdict", assessment.verdict.rawValue)
     }
     return json.document
+}
+
+/// Writes the field `unknowns`.
+func write(unknowns: [Unknown], to json: inout JSONWriter) {
+    json.array("unknowns") { json in
+        for one in unknowns {
+            json.object { json in
+                json.field("addresses", one.addresses.map(\.description))
+                json.field("code", one.code.rawValue)
+                json.field("remedies", one.remedies.map(\.rawValue))
+                json.field("sentence", one.sentence)
+            }
+        }
+    }
 }
 
 /// Writes one finding as an object.

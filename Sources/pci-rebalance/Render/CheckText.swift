@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import AllocationPolicies
+import LibPCIBridge
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
@@ -8,7 +9,7 @@ import RebalancePlanner
 /// The findings as text: problems with their causes, then one line of verdict.
 struct CheckText {
     let topology: Topology
-    let findings: [Finding]
+    let assessment: Assessment
     var verbosity: Int
     var style: Style
     var columns: Int
@@ -18,12 +19,11 @@ struct CheckText {
     /// The text.
     func render() -> String {
         var page = TextPage(columns: columns)
+        let findings = assessment.findings
         let problems = findings.filter { $0.severity == .problem }
         let notes = findings.filter { $0.severity == .note }
         for finding in problems { write(finding, to: &page) }
-        if verbosity > 0 {
-            for finding in notes { write(finding, to: &page) }
-        }
+        for finding in notes where verbosity > 0 || finding.code == .resizeRefused { write(finding, to: &page) }
         for i in topology.unseenBridges {
             guard let reason = topology.unseenReason(behind: i) else { continue }
             page.line(
@@ -39,20 +39,37 @@ struct CheckText {
         let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
         let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"
         let functions = number(topology.functions.count, "function")
-        if problems.isEmpty {
-            page.line(
-                [Piece("healthy:", style: style.good), Piece("\(functions), \(counts)", gap: 1)],
-                indent: 0,
-                hanging: 4
-            )
+        let head =
+            switch assessment.verdict {
+            case .healthy: Piece("healthy:", style: style.good)
+            case .problems: Piece("not healthy:", style: style.problem)
+            case .cannotTell: Piece("cannot tell:", style: style.change)
+            }
+        page.line([head, Piece("\(functions), \(counts)", gap: 1)], indent: 0, hanging: 4)
+        pci_rebalance.write(assessment.unknowns, to: &page)
+        otherCauses(&page)
+        return page.text
+    }
+
+    /// Whether it is PCI space at all: what the log says of links, power and drivers, and ports behind which nothing is.
+    private func otherCauses(_ page: inout TextPage) {
+        guard !assessment.signs.isEmpty || !assessment.emptyPorts.isEmpty else { return }
+        if assessment.verdict != .problems {
+            page.paragraph("If something does not work, what was seen of the address space is not why:", indent: 0)
         } else {
-            page.line(
-                [Piece("not healthy:", style: style.problem), Piece("\(functions), \(counts)", gap: 1)],
-                indent: 0,
-                hanging: 4
+            page.paragraph("Not a matter of addresses:", indent: 0)
+        }
+        for port in assessment.emptyPorts {
+            page.paragraph(
+                "- nothing answers behind \(port): if something is plugged in there, look at its link, clock, reset and "
+                    + "power",
+                indent: 4,
+                hanging: 6
             )
         }
-        return page.text
+        for sign in assessment.signs {
+            page.paragraph("- look at \(sign.area.advice): \(sign.message)", indent: 4, hanging: 6)
+        }
     }
 
     private func write(_ evidence: BehaviourEvidence, to page: inout TextPage) {

@@ -27,11 +27,14 @@ struct FitText {
                 page.paragraph("The plan would stop:", indent: 0)
                 for one in stopped { page.paragraph("- \(one.address) \(one.what)", indent: 2, hanging: 4) }
             }
+        case .cannotTell:
+            page.paragraph("Whether \(answer.card.name) fits at \(port) cannot be told from this input.", indent: 0)
+            write(answer.unknowns, to: &page)
         case .refused(let plan), .never(let plan):
             page.paragraph("\(answer.card.name) does not fit at \(port): \(plan.verdict.sentence)", indent: 0)
             missing(&page)
         }
-        if let bar = answer.card.largestMemoryBAR {
+        if !answer.isUnknown, let bar = answer.card.largestMemoryBAR {
             page.paragraph(
                 "Its largest BAR is \(ByteCount(bar)); the largest that fits now: "
                     + "\(answer.largestNow?.description ?? "none"), after a plan: "
@@ -57,6 +60,17 @@ struct FitText {
     }
 }
 
+extension FitAnswer {
+    var isUnknown: Bool { if case .cannotTell = verdict { true } else { false } }
+}
+
+/// Writes what was not told, and the commands that would tell.
+func write(_ unknowns: [Unknown], to page: inout TextPage) {
+    guard !unknowns.isEmpty else { return }
+    for one in unknowns { page.paragraph("not told: \(one.sentence)", indent: 4, hanging: 8) }
+    page.paragraph("what would tell: \(unknowns.commands)", indent: 4, hanging: 8)
+}
+
 /// The answer as a document of schema `pci-rebalance.fit/1`; keys in sorted order.
 func fitJSON(_ answer: FitAnswer, port: FunctionAddress) -> [UInt8] {
     var json = JSONWriter(.indented)
@@ -70,12 +84,13 @@ func fitJSON(_ answer: FitAnswer, port: FunctionAddress) -> [UInt8] {
         }
         json.key("plan")
         switch answer.verdict {
-        case .now: json.null()
+        case .now, .cannotTell: json.null()
         case .afterPlan(let plan), .refused(let plan), .never(let plan): PlanDocument.encode(plan, into: &json)
         }
         json.field("port", port.description)
         json.field("schema", "pci-rebalance.fit/1")
-        json.field("verdict", answer.verdict.word)
+        write(unknowns: answer.unknowns, to: &json)
+        json.field("verdict", answer.isUnknown ? TreeVerdict.cannotTell.rawValue : answer.verdict.word)
     }
     return json.document
 }

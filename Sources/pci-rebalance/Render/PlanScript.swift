@@ -24,7 +24,7 @@ struct PlanScript {
         guard plan.verdict.answer == .act else {
             lines += ["set -eu", "echo \(quoted(plan.verdict.line))"]
             if plan.verdict.answer != .none {
-                let status = plan.verdict.answer == .refused ? ExitStatus.refused : .impossible
+                let status = plan.verdict.answer.exitStatus
                 lines.append("exit \(status.rawValue)")
             }
             return lines.joined(separator: "\n") + "\n"

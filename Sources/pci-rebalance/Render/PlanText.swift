@@ -61,7 +61,7 @@ struct PlanText {
         switch plan.verdict.answer {
         case .none: style.good
         case .act: style.change
-        case .refused, .impossible: style.problem
+        case .refused, .impossible, .unknown: style.problem
         }
     }
 

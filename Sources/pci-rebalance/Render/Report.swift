@@ -13,7 +13,8 @@ struct Report {
 
     /// The report.
     func render() throws -> [UInt8] {
-        let findings = topology.findings()
+        let assessment = Assessment(record, topology)
+        let findings = assessment.findings
         var text = ReportFile.title + "\n"
         func section(_ name: String, _ body: String) {
             text += "\n== \(name) ==\n" + body
@@ -22,7 +23,7 @@ struct Report {
         section("versions", versions)
         section(
             "check",
-            CheckText(topology: topology, findings: findings, verbosity: 2, style: .plain, columns: 120).render()
+            CheckText(topology: topology, assessment: assessment, verbosity: 2, style: .plain, columns: 120).render()
         )
         var tree = TreeText(
             topology,

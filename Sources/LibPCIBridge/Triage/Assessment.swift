@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+public import PCITopology
+
+/// What check says of an input: the findings about its tree together with what its kernel log reports, what was not told,
+/// and what points to a cause outside the address space.
+///
+/// The rules are the ground floor's (`Topology.findings`, `Topology.unknowns`) and triage's; this joins them, so that no
+/// function is told one thing by its tree and another by its log.
+public struct Assessment: Sendable {
+    /// Everything that a person should know, that of the tree first, in its order.
+    public let findings: [Finding]
+    /// What a verdict of health would need and nobody told.
+    public let unknowns: [Unknown]
+    /// The verdict.
+    public let verdict: TreeVerdict
+    /// Messages that point to a cause outside the address space; empty where a BAR of the same function is a problem.
+    public let signs: [CauseSign]
+    /// Root ports behind which nothing answers, on host bridges that have nothing else: a link that is down looks so.
+    public let emptyPorts: [FunctionAddress]
+
+    /// Joins what a record and its tree tell.
+    /// - Complexity: that of `Topology.findings()` and of `Triage`.
+    public init(_ record: MachineRecord, _ topology: Topology) {
+        self.init(topology, log: record.kernelLog ?? [], isText: record.origin == .text)
+    }
+
+    /// Joins a tree with a log.
+    ///
+    /// - Parameters:
+    ///   - topology: the tree.
+    ///   - log: the kernel log's messages; empty without one.
+    ///   - isText: whether the tree was put together from texts, so that a report of the log may be all that there is.
+    package init(_ topology: Topology, log: [String] = [], isText: Bool = false) {
+        var findings = topology.findings()
+        if isText, !log.isEmpty {
+            Self.join(Triage(log.joined(separator: "\n")), to: &findings, topology)
+        }
+        self.findings = findings
+        unknowns = topology.unknowns()
+        verdict = topology.verdict(of: findings)
+        let troubled = Set(findings.filter { $0.severity == .problem }.map(\.address))
+        signs = CauseSign.signs(in: log).filter { sign in sign.address.map { !troubled.contains($0) } ?? true }
+        emptyPorts = Self.emptyPorts(topology)
+    }
+
+    /// Adds the kernel's own words to the findings about a resource, and its reports about functions of which the tree
+    /// shows nothing wrong although it does not show the contrary.
+    private static func join(_ triage: Triage, to findings: inout [Finding], _ topology: Topology) {
+        for i in findings.indices {
+            guard let index = findings[i].resource,
+                let group = triage.groups.first(where: {
+                    $0.address == findings[i].address && $0.resource == "\(index)" && $0.claim != nil
+                }), let claim = group.claim
+            else { continue }
+            findings[i].causes.insert("the kernel's own words: \(claim)", at: 0)
+        }
+        let told = Set(findings.filter { $0.severity == .problem }.map(\.address))
+        for group in triage.groups where group.consequenceFor == nil {
+            guard let address = group.address else { continue }
+            let causes = [group.cause].compactMap { $0 } + ["the kernel's own words: \(group.sample)"]
+            let sentence = "\(group.resource): \(group.summary)"
+            if group.code == "resize-refused" {
+                findings.append(Finding(.resizeRefused, .note, at: address, sentence, causes: causes))
+            } else if group.severity == .fatal, !told.contains(address), !isContradicted(group, topology),
+                // The tree knows more of a function than the log alone: what it calls a note is one.
+                !findings.contains(where: { $0.address == address && $0.resource.map { "\($0)" } == group.resource })
+            {
+                findings.append(Finding(.kernelReport, .problem, at: address, sentence, causes: causes))
+            }
+        }
+    }
+
+    /// Whether the tree shows the resource of a group, or all of its function, in place.
+    private static func isContradicted(_ group: Triage.Group, _ topology: Topology) -> Bool {
+        guard let address = group.address, let function = topology[address] else { return false }
+        let bars = function.resources.filter(\.index.isBAR)
+        if let one = bars.first(where: { "\($0.index)" == group.resource }) { return one.range != nil }
+        if group.resource == "bus numbers" { return function.bridge?.busRange != nil }
+        return !bars.isEmpty && bars.allSatisfy { $0.range != nil }
+    }
+
+    private static func emptyPorts(_ topology: Topology) -> [FunctionAddress] {
+        var result: [FunctionAddress] = []
+        for h in topology.hostBridges.indices {
+            let all = topology.roots(of: h).flatMap { topology.subtree(of: $0) }
+            guard !all.isEmpty, all.allSatisfy({ topology.functions[$0].capabilities.express?.portType == .rootPort })
+            else { continue }
+            result += all.map { topology.functions[$0] }.filter { $0.bridge?.busRange != nil }.map(\.address)
+        }
+        return result
+    }
+}
