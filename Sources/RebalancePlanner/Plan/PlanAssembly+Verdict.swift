@@ -55,6 +55,9 @@ extension PlanAssembly {
         return "the way leads over a function that must not be stopped: \(names.first ?? "one")\(more)"
     }
 
+    /// Says that there is no way, for a reason that needs no search.
+    mutating func note(impossible reason: String, _ sentence: String) { impossible.append((reason, sentence)) }
+
     /// Says that there is no way, and why where the solver proved it.
     mutating func note(impossible wanted: [Demand], _ conflict: Conflict?) {
         let reason = wanted.contains(where: \.wantsBuses) ? "bus-exhausted" : "mmio-window-too-small"
