@@ -10,7 +10,7 @@ import Testing
 struct MemoryUseTests {
     private func reasons(_ shape: SysfsShape, _ address: String) throws -> [String] {
         let topology = try TopologyAssembler(SmallMachine.read(shape)).topology()
-        let function = try #require(topology[try #require(FunctionAddress(parsing: address))])
+        let function = try #require(topology[at(address)])
         return function.use.evidence.filter(\.isProtected).map(\.detail)
     }
 

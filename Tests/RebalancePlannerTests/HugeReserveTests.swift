@@ -9,6 +9,8 @@ import Testing
 /// Wishes of every size get an answer.
 @Suite("Wishes beyond every aperture")
 struct HugeReserveTests {
+    private static let sizes: [UInt64] = [.max, 1 << 63, .max - 0xf_fffe, 1 << 40]
+
     private func topology() throws -> Topology {
         let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
         let path = "\(root)/Fixtures/first-light-6.12/failed-hot-add.snapshot.json"
@@ -18,7 +20,7 @@ struct HugeReserveTests {
     @Test(
         "room that no aperture could hold is impossible, at once and with the aperture's size",
         .timeLimit(.minutes(1)),
-        arguments: [UInt64.max, 1 << 63, .max - 0xf_fffe, 1 << 40]
+        arguments: sizes
     )
     func reserve(_ bytes: UInt64) throws {
         let topology = try topology()
