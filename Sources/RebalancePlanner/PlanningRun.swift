@@ -56,6 +56,9 @@ struct PlanningRun {
 
     /// Plans for a group: the first of its choices that can be met, then its wishes as far as they go.
     mutating func take(_ cluster: DemandCatalogue.Cluster) {
+        if let sentence = cluster.choices.last?.lazy.compactMap({ self.excess(of: $0) }).first {
+            return assembly.note(impossible: "mmio-window-too-small", sentence)
+        }
         var isSettled = false
         var hopeless: [[Demand]] = []
         var unproved = 0
@@ -94,6 +97,20 @@ struct PlanningRun {
         }
         guard let wanted = cluster.choices.last else { return }
         takeParts(wanted)
+    }
+
+    /// Why no sequence of operations can make room for `demand`, a sentence: it is larger than every aperture that could
+    /// hold it. Nil where it is not, and where the apertures are not known.
+    private func excess(of demand: Demand) -> String? {
+        guard case .room(let i, let kind, let bytes) = demand else { return nil }
+        let topology = start.ground.topology
+        let host = topology.hostBridges[start.ground.host[i]]
+        guard host.source != .unknown else { return nil }
+        let sizes = host.apertures.filter { $0.isIO == (kind == .io) }.map(\.range.clampedSize)
+        guard let largest = sizes.max(), bytes > largest else { return nil }
+        let what = kind == .io ? "I/O" : "memory"
+        return "\(ByteCount(bytes)) below \(start.ground.address(i)) fits nowhere: the largest \(what) aperture of its "
+            + "host bridge is \(ByteCount(largest))"
     }
 
     /// Where a group cannot be had as a whole: as many functions' demands as can be, the most telling first.

@@ -131,7 +131,7 @@ struct FixtureTests {
     func triage() throws {
         let snapshot = try SnapshotFile(path: Self.fixture("first-light-6.12/failed-hot-add.snapshot.json")).read()
         let log = (snapshot.kernelLog ?? []).joined(separator: "\n") + "\n"
-        let bad = try Command.run("triage", "-", input: log)
+        let bad = try Command.run("triage", "-", input: log, environment: ["COLUMNS": ""])
         #expect(bad.status == 3)
         #expect(bad.output.contains("FATAL    0000:04:00.0 BAR 2"))
         let good = try Command.run("triage", input: "hello\n")

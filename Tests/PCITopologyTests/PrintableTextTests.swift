@@ -26,6 +26,7 @@ struct PrintableTextTests {
     @Test("line ends and tabulators pass to a terminal, and are no part of one line")
     func lines() {
         #expect(shown("a\n\tb\n") == "a\n\tb\n")
+        #expect(shown("a,b\r\nc\rd\r") == "a,b\r\nc?d?")
         #expect("a\nPLAN: none".printable == "a?PLAN: none")
     }
 

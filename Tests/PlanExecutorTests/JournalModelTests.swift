@@ -153,7 +153,9 @@ struct JournalModelTests {
             bench.machine.state.devices[i].buses = nil
             let count = bench.machine.state.devices[i].lines.count
             bench.machine.state.devices[i].lines = Array(repeating: .zero, count: count)
-            bench.machine.state.set(i, 4, 0, bytes: 2)
+            // Firmware switches on what it switched on at the boot before.
+            let first = bench.original.index(bench.machine.state.devices[i].hops)
+            bench.machine.state.devices[i].config[4] = first.map { bench.original.devices[$0].config[4] } ?? 0
             bench.machine.state.set(i, 0x10, 0, bytes: 8)
             bench.machine.state.set(i, 0x18, 0, bytes: 4)
             if bench.machine.state.devices[i].isBridge { bench.machine.state.set(i, 0x20, 0xfff0, bytes: 4) }

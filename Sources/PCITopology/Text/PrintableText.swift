@@ -46,7 +46,9 @@ public func printableBytes(_ bytes: [UInt8], passing passes: [UInt8] = []) -> [U
             result.append(byte)
             at += 1 + passes.count
         } else if byte < 0x80 {
-            let isPlain = byte >= 0x20 && byte != 0x7f || byte == 0x0a || byte == 0x09
+            // Lines of comma-separated values end in CR LF (RFC 4180); a CR elsewhere writes over its line.
+            let isLineEnd = byte == 0x0d && at + 1 < bytes.count && bytes[at + 1] == 0x0a
+            let isPlain = byte >= 0x20 && byte != 0x7f || byte == 0x0a || byte == 0x09 || isLineEnd
             result.append(isPlain ? byte : UInt8(ascii: "?"))
             at += 1
         } else {

@@ -64,6 +64,9 @@ extension PlanAssembly {
         return "the way leads over a function that must not be stopped: \(names.first ?? "one")\(more)"
     }
 
+    /// Says that there is no way, for a reason that needs no search.
+    mutating func note(impossible reason: String, _ sentence: String) { impossible.append((reason, sentence)) }
+
     /// Says that there is no way, for want of bus numbers or of addresses, and why where the solver proved it.
     mutating func note(impossible wanted: [Demand], _ conflict: Conflict?, isShortOfBuses: Bool) {
         let reason = isShortOfBuses ? "bus-exhausted" : shortage(wanted)

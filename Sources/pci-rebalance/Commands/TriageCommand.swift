@@ -45,7 +45,7 @@ struct TriageCommand: ParsableCommand {
             try StandardOutput.write(triageJSON(triage))
         } else if !output.quiet {
             // On a terminal, or where somebody says how wide it is; a file and a pipe keep whole lines for grep.
-            let isWrapped = StandardOutput.isTerminal || StandardOutput.environment("COLUMNS") != nil
+            let isWrapped = StandardOutput.isTerminal || StandardOutput.environment("COLUMNS")?.isEmpty == false
             var page = TextPage(columns: isWrapped ? StandardOutput.columns : .max)
             for line in triage.lines(isVerbose: output.verbose > 0) {
                 let indent = line.prefix { $0 == " " }.count

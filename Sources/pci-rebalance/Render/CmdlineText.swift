@@ -35,9 +35,13 @@ struct CmdlineText {
     // MARK: Words
 
     private func words(_ words: BootWords, _ page: inout TextPage) {
-        for word in words.words {
+        let known = Dictionary(grouping: words.findings, by: \.word)
+        var written: Set<BootWords.Word> = []
+        // A word that stands there several times is judged once.
+        for word in words.words where written.insert(word).inserted {
             let name = (word.parameter == "pci" ? "pci=" : "") + word.text
-            let findings = words.findings.filter { $0.word == word }
+            var said: Set<BootWords.Finding> = []
+            let findings = (known[word] ?? []).filter { said.insert($0).inserted }
             if findings.isEmpty {
                 page.line([Piece(padded("ok", 12), style: style.good), Piece(name)], indent: 0, hanging: 14)
             }

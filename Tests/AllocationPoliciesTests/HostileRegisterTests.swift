@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import Testing
+
+@testable import AllocationPolicies
+
+/// Registers that no sum may trust.
+@Suite("Hostile registers")
+struct HostileRegisterTests {
+    private func machine(total: UInt16, offset: UInt16, stride: UInt16, _ behaviour: KernelBehaviour) throws -> Q35 {
+        let card = CardFunction(
+            identity: Function.Identity(vendor: 0x1b36, device: 0x0010, classCode: 0x010802),
+            bars: [.memory(0, 0x4000, is64Bit: true)],
+            sriov: CardSRIOV(
+                total: total,
+                offset: offset,
+                stride: stride,
+                device: 0x0010,
+                bars: [.memory(0, 0x4000, is64Bit: true)]
+            )
+        )
+        var m = try Q35(behaviour, cards: [.rootPort(1, [card])])
+        m.program([0x08], bars: [0: 0xfea1_2000], buses: (0, 1, 1), mem: 0xfe80_0000...0xfe9f_ffff, command: 7)
+        m.program([0x08, 0], bars: [0: 0xfe80_0000], command: 7)
+        try m.boot()
+        return m
+    }
+
+    @Test(
+        "an SR-IOV capability of any numbers neither traps nor keeps the others from their places",
+        arguments: [
+            (UInt16.max, UInt16.max, UInt16.max), (1, .max, 0), (.max, 0, .max), (2, 0x8000, 0x8000), (.max, 0, 0),
+        ],
+        KernelBehaviour.presets
+    )
+    func virtualFunctions(_ numbers: (UInt16, UInt16, UInt16), _ behaviour: KernelBehaviour) throws {
+        let m = try machine(total: numbers.0, offset: numbers.1, stride: numbers.2, behaviour)
+        var twin = m.twin
+        let card = try m.at("01:00.0")
+        #expect(twin.resourceLines(of: card)?[0].start ?? 0 != 0, "its own BAR has its place")
+        _ = try? twin.perform(.setVFs(card, Int(numbers.0)))
+        _ = try? twin.perform(.setVFs(card, 1))
+        try twin.perform(.rescan)
+        _ = try twin.topology()
+    }
+
+    @Test("within the buses of a segment the highest bus of VFs is where the last one is")
+    func highestBus() throws {
+        for (total, offset, stride, bus) in [(8, 1, 1, 1), (255, 1, 1, 1), (256, 1, 1, 2), (4, 256, 256, 5)] {
+            let m = try machine(total: UInt16(total), offset: UInt16(offset), stride: UInt16(stride), .linux6_12)
+            let i = Int32(try #require(m.twin.topology().position(of: try m.at("01:00.0"))))
+            #expect(m.twin.state.highestVFBus(i) == Int32(bus), "\(total) \(offset) \(stride)")
+        }
+    }
+}

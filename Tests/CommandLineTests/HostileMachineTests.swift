@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import Foundation
+import PCITopology
+import Testing
+
+@testable import pci_rebalance
+
+/// The command against records of machines that lie: ../shared/cases, where they are present.
+@Suite("Hostile machines")
+struct HostileMachineTests {
+    private static let cases = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("shared/cases").path
+
+    private func path(_ name: String) -> String? {
+        let path = "\(Self.cases)/\(name)"
+        if FileManager.default.fileExists(atPath: path) { return path }
+        print("\(name) is not present: skipped")
+        return nil
+    }
+
+    static let commands: [[String]] = [
+        ["check"], ["check", "--prometheus"], ["tree", "-v"], ["plan"], ["plan", "--script"], ["cmdline"], ["report"],
+        ["map", "--after"], ["simulate", "--op", "boot"], ["compare", "--policies", "today,linux-6.12"],
+        ["fit", "02:00.0", "--profile", "nvme"],
+    ]
+
+    @Test("a card whose SR-IOV capability is all ones blocks nobody's rescue", arguments: commands)
+    func allOnes(_ command: [String]) throws {
+        guard let file = path("33-damaged-records/sriov-65535.json") else { return }
+        let result = try Command.run(command + ["--from", file])
+        #expect([0, 2, 3, 4].contains(result.status), "\(command): \(result.status)")
+        if command == ["plan"] { #expect(result.output.contains("PLAN: act")) }
+    }
+
+    @Test("no byte that a terminal obeys comes out", arguments: commands + [["check", "--json"], ["snapshot"]])
+    func controls(_ command: [String]) throws {
+        guard let file = path("33-damaged-records/escape-sequences.json") else { return }
+        let result = try Command.run(command + ["--from", file])
+        for text in [result.output, result.errors] {
+            let found = text.unicodeScalars.filter { $0.isControl && $0 != "\n" && $0 != "\t" }
+            #expect(found.isEmpty, "\(command): \(found.count)")
+        }
+    }
+
+    @Test("a colour of a name is not one of the program's")
+    func colours() throws {
+        guard let file = path("33-damaged-records/escape-sequences.json") else { return }
+        let result = try Command.run("tree", "-v", "--color", "always", "--from", file)
+        let own = result.output.replacing(/\u{1b}\[(0|1|2|31|32|33)m/, with: "")
+        #expect(own != result.output)
+        #expect(!own.contains("\u{1b}"))
+    }
+
+    @Test("CXL memory that is System RAM is protected, with the reason")
+    func memoryInUse() throws {
+        guard let file = path("31-cxl-memory-in-use/cxl.json") else { return }
+        let result = try Command.run("plan", "--from", file, environment: ["COLUMNS": "120"])
+        #expect(result.status == 4)
+        #expect(result.output.contains("of CXL memory is in use as System RAM"))
+        #expect(result.output.contains("PLAN: refused reason=protected"))
+    }
+
+    @Test("an untrusted port that claims the number of a trusted slot is not trusted")
+    func slotNumber() throws {
+        guard let file = path("34-slot-number-spoofed/slot.json"),
+            let policy = path("34-slot-number-spoofed/slotpol.json")
+        else { return }
+        let result = try Command.run("check", "--policy", policy, "--from", file)
+        #expect(result.output.contains("missing below the untrusted port 0000:02:01.0: 0000:04:00.0"))
+        #expect(result.output.contains("what the rule allows is not heeded"))
+    }
+
+    @Test("two thousand words are judged in the time of two thousand words", .timeLimit(.minutes(1)))
+    func manyWords() throws {
+        let words = "pci=" + Array(repeating: "a", count: 2000).joined(separator: ",")
+        let fixture = FixtureTests.fixture("first-light-6.12/boot.snapshot.json")
+        let result = try Command.run("cmdline", words, "--from", fixture)
+        #expect(result.status == 3)
+        #expect(result.output.utf8.count < 10_000)
+    }
+
+    @Test("without a command, and with one that does not exist, the status is that of usage")
+    func usage() throws {
+        #expect(try Command.run([]).status == 64)
+        let typo = try Command.run("chekc")
+        #expect(typo.status == 64)
+        #expect(typo.errors.contains("Did you mean 'check'?"))
+        #expect(try Command.run("compare", "--policies", "linux-6.13").errors.contains("did you mean linux-6.1"))
+    }
+
+    @Test("arguments come from the C library, not from /proc")
+    func arguments() {
+        #expect(!ProcessArguments.given.isEmpty || CommandLine.arguments.count == 1)
+    }
+}
