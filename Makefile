@@ -31,6 +31,7 @@ FIRST ?= 1
 LAST ?= 1
 TREES ?= 8
 MORE_TREES ?= 36
+MUTANTS ?= 200
 SEED ?= 1
 COUNT ?= 1000000
 
@@ -43,7 +44,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # Tests that compute much, optimised.
 OPTIMISED_TESTS = .build/optimised-tests
@@ -194,6 +195,10 @@ policy-survey:
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
 	POLICY_SURVEY=check $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
 	    --filter PolicyTests.PolicySurveyTests
+
+## mutants        MUTANTS small faults, one at a time, drawn by SEED over all modules: do the unit tests see them? (hours)
+mutants:
+	Tests/Mutants/run --count $(MUTANTS) --seed $(SEED) --build '$(SWIFT) build --build-tests -j $(JOBS)'
 
 ## lint           the format that CI insists on
 lint:

@@ -23,6 +23,10 @@ public struct LayoutChecker: Sendable {
         guard layout.placements.count == problem.requests.count, layout.windows.count == problem.bridges.count else {
             return ["the layout has \(layout.placements.count) placements and \(layout.windows.count) bridges"]
         }
+        for (b, bridge) in problem.bridges.enumerated() where layout.windows[b].count != bridge.windows.count {
+            found.append("\(bridge.label) has \(layout.windows[b].count) windows, expected \(bridge.windows.count)")
+        }
+        guard found.isEmpty else { return found }
         checkPlacements(layout, sizes ?? problem.requests.map(\.size), &found)
         checkWindows(layout, &found)
         for host in problem.hosts.indices { checkBuses(layout, host, &found) }
@@ -62,10 +66,6 @@ public struct LayoutChecker: Sendable {
 
     private func checkWindows(_ layout: Layout, _ found: inout [String]) {
         for (b, bridge) in problem.bridges.enumerated() {
-            guard layout.windows[b].count == bridge.windows.count else {
-                found.append("\(bridge.label) has \(layout.windows[b].count) windows, expected \(bridge.windows.count)")
-                continue
-            }
             for (w, window) in bridge.windows.enumerated() {
                 let name = "\(bridge.label) \(window.kind.word)"
                 if window.isFrozen, layout.windows[b][w] != window.current {
