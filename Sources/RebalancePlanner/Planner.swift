@@ -29,10 +29,7 @@ public struct Planner: Sendable {
     ///   - constraints: what may not be touched, and how long to search.
     /// - Returns: a plan whose verdict is `act`, `none`, `refused` or `impossible`.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
-    /// - Complexity: host bridges that share nothing are planned apart, so that the cost grows with their number, and
-    ///   with the square of what is below one of them.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
-        if let plan = try planByParts(goals, constraints) { return plan }
         let (run, catalogue) = try run(goals: goals, constraints: constraints)
         var whole = run
         whole.assembly.remarks = catalogue.remarks(for: goals)
