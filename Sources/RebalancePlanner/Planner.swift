@@ -35,19 +35,8 @@ public struct Planner: Sendable {
     /// - Returns: a plan whose verdict is `act`, `none`, `refused`, `impossible` or `unknown`: what was not told is not
     ///   taken for the usual case.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
-    /// - Complexity: host bridges that share nothing are planned apart, so that the cost grows with their number, and
-    ///   with the square of what is below one of them.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
-        // Under several behaviours, and where something was not told, the whole is planned together, so that outlook and
-        // verdict are those of the whole.
-        var plan: Plan
-        if others.isEmpty, topology.unknowns().isEmpty, let parts = try planByParts(goals, constraints),
-            parts.verdict.answer == .act
-        {
-            plan = parts
-        } else {
-            plan = try planWhole(goals, constraints)
-        }
+        var plan = try planWhole(goals, constraints)
         plan.ruledOut = ruledOut
         return plan
     }

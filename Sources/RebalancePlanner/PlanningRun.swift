@@ -56,7 +56,8 @@ struct PlanningRun {
 
     /// Plans for a group: the first of its choices that can be met, then its wishes as far as they go.
     mutating func take(_ cluster: DemandCatalogue.Cluster) {
-        if let sentence = cluster.choices.last?.lazy.compactMap({ self.excess(of: $0) }).first {
+        for demand in cluster.choices.last ?? [] {
+            guard let sentence = excess(of: demand) else { continue }
             return assembly.note(impossible: "mmio-window-too-small", sentence)
         }
         var isSettled = false

@@ -36,24 +36,6 @@ struct PlanAssembly {
         latest = before
     }
 
-    /// Appends what was planned for a part of the tree that shares nothing with the rest.
-    ///
-    /// Diagnosis and remarks are appended as well. The steps expect registers of the part only.
-    mutating func append(part: PlanAssembly) {
-        let segments = Set(part.ground.topology.hostBridges.map(\.segment))
-        for step in part.steps {
-            var step = step
-            latest = latest.replacing(segments: segments, with: step.after)
-            step.after = latest
-            steps.append(step)
-        }
-        diagnosis += part.diagnosis
-        remarks += part.remarks
-        asked += part.asked
-        refusals += part.refusals
-        impossible += part.impossible
-    }
-
     // MARK: - Steps
 
     /// Appends the steps of stages that begin in `situation`.
