@@ -153,7 +153,7 @@ rescue-rate:
 oracle:
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path $(OPTIMISED_TESTS) -j $(JOBS)
 	PCI_REBALANCE_ORACLE=$(ORACLE) $(SWIFT) test -c release --skip-build --disable-xctest --scratch-path $(OPTIMISED_TESTS) \
-	    --filter 'RebalancePlannerTests.ExhaustiveTests'
+	    --filter 'RebalancePlannerTests.(ExhaustiveTests|SlackTests)'
 
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:
