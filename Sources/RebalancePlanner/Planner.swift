@@ -57,15 +57,17 @@ public struct Planner: Sendable {
         let wanted = Set(clusters.flatMap { ($0.choices.first ?? []).map(\.function) }).sorted()
         var untold: [Unknown] = []
         for i in wanted { for one in topology.unknowns(about: i) where !untold.contains(one) { untold.append(one) } }
-        // Apertures that nobody told bar the word impossible, and no way that is found without them.
-        let barring = untold.filter { $0.code != .aperturesNotTold }
+        // What lies above bars the word impossible, and no way that is found without touching it.
+        let barring = untold.filter { $0.code != .aperturesNotTold && $0.code != .bridgesNotTold }
+        let edge = Set(untold.filter { $0.code == .bridgesNotTold }.flatMap(\.addresses))
         if !barring.isEmpty { return whole.assembly.unknown(barring) }
         for cluster in clusters { whole.take(cluster) }
         let plan = whole.finish()
         switch plan.verdict.answer {
         case .impossible where !untold.isEmpty: return whole.assembly.unknown(untold)
-        case .none where goals.contains(.everythingRequired):
-            return judged(plan, topology.findings(), &whole.assembly)
+        case .act where plan.disturbed.contains(where: { edge.contains($0.address) }):
+            return whole.assembly.unknown(untold)
+        case .none where goals.contains(.everythingRequired): return judged(plan, topology.findings(), &whole.assembly)
         default: return plan
         }
     }

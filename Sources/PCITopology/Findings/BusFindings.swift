@@ -41,7 +41,7 @@ extension Topology {
             result.append(
                 Finding(
                     .busMissing,
-                    function.lines.isEmpty || isPutTogetherFromText ? .note : .problem,
+                    function.lines.isEmpty || function.knowledge.windows != .seen ? .note : .problem,
                     at: function.address,
                     "the \(function.roleText) has no bus number, devices behind it are unusable",
                     causes: missingBusCauses(of: i, outer: outer)

@@ -12,6 +12,8 @@ extension Topology {
             for i in siblings where !functions[i].isVirtual {
                 for resource in functions[i].resources
                 where resource.flags.contains(.io) == isIO && !resource.isFixed && !resource.index.isROM {
+                    // VFs that a text does not call VFs lie inside the VF BARs of their physical function.
+                    if resource.index.isVFBAR, resource.size == nil { continue }
                     if let range = resource.range { ranges.append((range, i, resource.index)) }
                 }
             }
