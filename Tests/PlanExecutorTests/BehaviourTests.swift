@@ -218,7 +218,9 @@ struct BehaviourTests {
         let plan = try Planner(topology: failed, behaviour: set.first).plan(goals: [.everythingRequired])
         let foresight = TwinForesight(initial: failed, behaviours: set, readTopology: { failed })
         let answer = try #require(foresight.wayBack(of: plan))
-        print("case 50:", plan.steps.count, "steps;", answer.behaviours.joined(separator: " "))
-        for gap in answer.gaps { print("  \(gap.behaviour) step \(gap.step): \(gap.losses.joined(separator: "; "))") }
+        #expect(answer.behaviours == set.behaviours.map(\.name))
+        #expect(answer.isJudged == set.isJudged)
+        #expect(answer.gaps.allSatisfy { answer.behaviours.contains($0.behaviour) && !$0.losses.isEmpty })
+        #expect(answer.gaps.allSatisfy { (1...plan.steps.count).contains($0.step) })
     }
 }
