@@ -26,6 +26,8 @@ PLATFORM ?= arm64-dt
 FIRST ?= 1
 LAST ?= 1
 TREES ?= 36
+# The kernels that differential runs on; also 5.10 6.16 6.17 6.18 6.19 7.0 7.1 7.3.
+KERNELS ?= 6.1 6.12 7
 SEED ?= 1
 COUNT ?= 1000000
 
@@ -77,18 +79,18 @@ vm-test: fetch-kernels deb
 	$(SWIFT) build --build-tests -j $(JOBS)
 	$(IN_GUESTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel --filter VMTests
 
-## differential   twin against kernels: kept cases, oracles, then TREES random trees from SEED; the same every time
+## differential   twin against KERNELS: kept cases, oracles, then TREES random trees from SEED; the same every time
 differential: fetch-kernels
 	$(SWIFT) build --product vm-lab -j $(JOBS)
 	.build/debug/vm-lab replay Fixtures/differential/*
 	.build/debug/vm-lab oracles Fixtures/oracles.json
 	@mkdir -p .build/differential; \
-	for kernel in 6.1 6.12 7; do \
+	for kernel in $(KERNELS); do \
 	    .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(TREES) \
 	        >.build/differential/$$kernel.txt 2>&1 & pids="$$pids $$!"; \
 	done; \
 	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
-	cat .build/differential/6.1.txt .build/differential/6.12.txt .build/differential/7.txt; exit $$status
+	for kernel in $(KERNELS); do cat .build/differential/$$kernel.txt; done; exit $$status
 
 ## scenarios      every scenario of the planner on three real kernels: plan, apply, use; the usual tests run a few of them
 scenarios: fetch-kernels build
