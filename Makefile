@@ -32,6 +32,8 @@ LAST ?= 1
 TREES ?= 8
 MORE_TREES ?= 36
 MUTANTS ?= 200
+# The kernels that differential-all runs on; also 5.10 6.16 6.17 6.18 6.19 7.0 7.1 7.3.
+KERNELS ?= 6.1 6.12 7
 SEED ?= 1
 COUNT ?= 1000000
 
@@ -104,8 +106,10 @@ differential: fetch-kernels
 ## differential-all  every kept case, every oracle on every kernel, then MORE_TREES random trees from SEED on each
 differential-all: fetch-kernels
 	$(SWIFT) build --product vm-lab -j $(JOBS)
-	{ for kernel in 6.1 6.12 7; do \
+	{ for kernel in $(KERNELS); do \
 	    echo "trees-$$kernel .build/debug/vm-lab differential -k $$kernel --seed $(SEED) --trees $(MORE_TREES)"; \
+	done; \
+	for kernel in 6.1 6.12 7; do \
 	    echo "oracles-$$kernel .build/debug/vm-lab oracles -k $$kernel Fixtures/oracles.json"; \
 	done; \
 	echo "kept-cases .build/debug/vm-lab replay $$(echo Fixtures/differential/*)"; \

@@ -41,11 +41,11 @@ extension Attempt {
                 let found = end.functions.first(where: { $0.path == wanted.path }),
                 found.busRange?.count ?? 0 >= wanted.busRange?.count ?? 0
             else { return false }
-            for index in 13...15 where index < wanted.lines.count && wanted.lines[index].isPlaced {
-                guard index < found.lines.count, found.lines[index].isPlaced,
-                    found.lines[index].end - found.lines[index].start
-                        >= wanted.lines[index].end - wanted.lines[index].start
-                else { return false }
+            for (index, wantedLine, foundLine) in wanted.lines.pairs(with: found.lines) where index.isWindow {
+                guard let room = wantedLine.range(of: index) else { continue }
+                guard let had = foundLine.range(of: index), had.last - had.first >= room.last - room.first else {
+                    return false
+                }
             }
         }
         return true
