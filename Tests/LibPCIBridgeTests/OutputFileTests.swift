@@ -146,6 +146,7 @@ struct HostileInputTests {
         let shape = SmallMachine.shape()
         defer { shape.remove() }
         let attribute = shape.path + "/sys/bus/pci/devices/0000:00:02.0/numa_node"
+        unlink(attribute)
         #expect(mkfifo(attribute, 0o600) == 0)
         #expect(try RecordedInput(paths: [shape.path + "/sys"]).record.functions.count == 4)
     }

@@ -48,7 +48,7 @@ struct LossTests {
             switch loss {
             case .function: "function"
             case .bus: "bus"
-            case .resource(_, let index, _, _): "resource \(index)"
+            case .resource(_, let index, _, _): "resource \(index.rawValue)"
             case .unreachable, .driver, .decode, .payload: "other"
             }
         }

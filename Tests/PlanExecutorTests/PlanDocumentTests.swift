@@ -115,7 +115,7 @@ import Testing
         ("\"effect\": \"renumbered\"", "\"effect\": \"eaten\""),
         ("\"answer\": \"act\"", "\"answer\": \"none\""),
         ("\"reason\": \"unassigned-bars\"", "\"reason\": \"Two words\""),
-        ("\"resourceLines\": 17", "\"resourceLines\": 18"),
+        ("\"resourceLines\": 17", "\"resourceLines\": 19"),
         ("\"resourceLines\": 13", "\"resourceLines\": 0"),
         ("\"buses\": \"01-05\"", "\"buses\": \"05-01\""),
         ("\"path\": \"0000:00:02.0/00.0\"", "\"path\": \"0000:00:02.0/01.0\""),

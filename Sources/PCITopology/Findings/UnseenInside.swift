@@ -35,8 +35,8 @@ extension Topology {
         let function = functions[i]
         guard let bridge = function.bridge, !function.isCardBus else { return nil }
         guard let own = bridge.busRange else {
-            // 17 or 11 lines: the kernel gave it a bus whose number the source does not tell.
-            let isTold = !function.lines.isEmpty && ![17, 11].contains(function.lines.count)
+            // With window lines the kernel gave it a bus whose number the source does not tell.
+            let isTold = !function.lines.isEmpty && !ResourceNumbering.showsWindows(lineCount: function.lines.count)
             return isTold && !isPutTogetherFromText ? .noBus : nil
         }
         let bus = own.first

@@ -96,8 +96,10 @@ struct BusNumbering {
     /// The numbers that bridge `i` needs: its secondary bus, VF buses there, everything below, and what is asked for.
     private func need(_ i: Int, _ style: Style) -> Int {
         // What is behind a bridge that nobody could see is anybody's guess; a switch has ports inside.
-        let unseen = ground.isUnseenInside[i] && ground.wired[i].isEmpty ? style.unseen : 0
         let present = situation.glance.buses[i]
+        let isSwitch = ground.function(i).capabilities.express?.portType == .upstreamPort
+        let isUnseen = ground.isUnseenInside[i] || (present == nil && isSwitch)
+        let unseen = isUnseen && ground.wired[i].isEmpty ? style.unseen : 0
         if present == nil, ground.wired[i].isEmpty { return max(1 + unseen, least[i] ?? 0) }
         var sum = 1 + ground.virtualBuses[i]
         for child in ground.wired[i] where ground.isBridge(child) { sum += need(child, style) }

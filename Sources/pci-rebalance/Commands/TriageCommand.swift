@@ -44,10 +44,15 @@ struct TriageCommand: ParsableCommand {
         if output.json {
             try StandardOutput.write(triageJSON(triage))
         } else if !output.quiet {
+            let lines = triage.lines(isVerbose: output.verbose > 0)
             // On a terminal, or where somebody says how wide it is; a file and a pipe keep whole lines for grep.
-            let isWrapped = StandardOutput.isTerminal || StandardOutput.environment("COLUMNS")?.isEmpty == false
-            var page = TextPage(columns: isWrapped ? StandardOutput.columns : .max)
-            for line in triage.lines(isVerbose: output.verbose > 0) {
+            guard StandardOutput.isTerminal || StandardOutput.environment("COLUMNS")?.isEmpty == false else {
+                try StandardOutput.write(lines.map { $0 + "\n" }.joined())
+                if triage.hasProblems { throw CommandEnd(.problems) }
+                return
+            }
+            var page = TextPage(columns: StandardOutput.columns)
+            for line in lines {
                 let indent = line.prefix { $0 == " " }.count
                 page.paragraph(
                     String(line.dropFirst(indent)),
