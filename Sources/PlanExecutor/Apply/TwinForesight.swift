@@ -9,6 +9,9 @@ public final class TwinForesight: Foresight {
     private(set) var initial: Topology?
     /// The behaviours that this kernel may have, as far as was known before the first write.
     public let behaviours: BehaviourSet
+    /// Whether `wayBack(of:)` tries the ways back in thought, which takes minutes on a machine of some dozen functions;
+    /// without it the answer is that it cannot be told.
+    public var triesWaysBack = false
     private let readTopology: () throws -> Topology
     private let wish: (goals: [Goal], constraints: Constraints)?
     private var behaviour: KernelBehaviour
@@ -93,6 +96,7 @@ public final class TwinForesight: Foresight {
 
     /// Tries each step's way back on machines in thought, one for each behaviour.
     public func wayBack(of plan: Plan) -> WayBackAnswer? {
+        guard triesWaysBack else { return nil }
         guard let initial, TreeState(initial) == plan.before else { return nil }
         return WayBackProof(initial, behaviours).answer(for: plan)
     }

@@ -193,7 +193,7 @@ struct DemandCatalogue {
 
     // MARK: - Groups
 
-    private func group(_ collected: Collection) -> [Cluster] {
+    private func group(_ collected: Collection, isApart: Bool = false) -> [Cluster] {
         var groups: [Int: Collection] = [:]
         func top(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
         // Sizes are chosen together over all root ports of a host bridge.
@@ -214,6 +214,7 @@ struct DemandCatalogue {
         }
         func root(_ demand: Demand) -> Int {
             let own = top(demand)
+            if isApart { return own }
             if let leader = together[own] { return leader }
             return sharers.contains(own) ? firsts[ground.host[demand.function]] ?? own : own
         }
@@ -233,7 +234,7 @@ struct DemandCatalogue {
                 return Cluster(
                     choices: combinations(part.ladders).map { part.fixed + $0 },
                     wishes: part.wishes,
-                    apart: tops.count > 1 ? group(part) : []
+                    apart: tops.count > 1 && !isApart ? group(part, isApart: true) : []
                 )
             }
         }

@@ -102,15 +102,8 @@ struct PlanCommand: ParsableCommand {
             isQuiet: true
         )
         guard !evidence.left.isJudged else { return nil }
-        let foresight = TwinForesight(initial: topology, behaviours: evidence.left, readTopology: { topology })
-        guard let answer = foresight.wayBack(of: plan) else { return nil }
-        guard let gap = answer.gaps.first else {
-            let count = answer.behaviours.count
-            return "the way back from every step loses nothing under "
-                + (count == 1 ? "the one behaviour" : "each of the \(count) behaviours") + " that this kernel may have"
-        }
-        return "apply refuses this without --allow-unjudged (way-back-not-shown): if the kernel does as "
-            + "\(gap.behaviour), going back from step \(gap.step) would leave something lost (\(gap.losses[0]))"
+        return "how \(plan.kernelRelease) assigns addresses was not judged on that kernel itself: apply writes nothing "
+            + "without --allow-unjudged"
     }
 
     /// Nothing to do is no answer where the log reports a failure about what the tree does not show.
