@@ -381,10 +381,9 @@ struct EvidenceTests {
             pci_bus 0000:00: root bus resource [mem 0xc0000000-0xcfffffff window]
             pci 0000:00:02.0: [1234:0003] type 00 class 0x020000
             pci 0000:00:02.0: BAR 0 [mem 0xc0000000-0xc000ffff]
-            pci 0000:0003.0: [1234:0004] type 00 class 0x020000
-            pci 0000:00:02.0: BAR 1 [mem 0xc01000-00fff]
-            pci 000:00:04.0: [1234:0005] tpe 00 class 0x020000
-            pci 0000:0:05.0: [1234:0006] type 00 class 0x020000
+            pci 0000:00:3: [1234:0004] type 00 class 0x020000
+            pci 0000:00:02.0: BAR 1 [mem 0xc01-
+            pci 000000.04.0: [1234:0005] tpe 00 class 0x020000
 
             """
         let (status, output) = try check(log)
