@@ -46,6 +46,18 @@ struct BehaviourTests {
         #expect(try left(bench) == [["low", "high", "rigid"], ["high"]])
     }
 
+    @Test("a plan that says something else than the behaviour it was made for does is not carried on")
+    func wrongPlan() throws {
+        let bench = Bench()
+        bench.machine.state.placesHigh = true
+        var plan = Fake.grow(bench.original)
+        plan.behaviour = "high"
+        let report = try bench.applier.apply(plan, foresight: foresight(bench))
+        #expect(report.reason == "prediction-differs", "\(report)")
+        #expect(report.verdict != .done)
+        #expect(bench.broken.isEmpty)
+    }
+
     @Test("what the plan foretold rules out the others")
     func asPlanned() throws {
         let bench = Bench()

@@ -22,7 +22,10 @@ extension Attempt {
     ) -> (step: PlanStep, behaviours: [String])? {
         let left = foreseen.filter { $0.tree == tree }
         var step = plan.steps[index]
-        guard let first = left.first, let foresight, Self.namesSameFunctions(step.after, tree) else { return nil }
+        // Where the behaviour that the plan was made for leads elsewhere than the plan says, the plan is wrong.
+        guard let first = left.first, !left.contains(where: { $0.behaviour == plan.behaviour }), let foresight,
+            Self.namesSameFunctions(step.after, tree)
+        else { return nil }
         let seen = run.seen + [Observation(writes: step.writes, tree: tree)]
         let rest = plan.steps[(index + 1)...].flatMap(\.writes)
         let ends = foresight.foresee(rest, after: seen)
