@@ -85,11 +85,11 @@ public struct Planner: Sendable {
     /// A run over the whole tree, with nothing taken yet, and the catalogue of what could be asked of it.
     func run(goals: [Goal], constraints: Constraints) throws(PlanningError) -> (PlanningRun, DemandCatalogue) {
         let weights = DisturbanceWeights(topology, constraints: constraints)
-        let ground = Ground(topology, weights: weights)
-        let start = Situation(ground, try TwinSimulation(topology, behaviour: behaviour))
+        let context = SearchContext(topology, weights: weights)
+        let start = SearchState(context, try TwinSimulation(topology, behaviour: behaviour))
         let findings = topology.findings()
-        let catalogue = DemandCatalogue(ground, findings: findings, tiers: constraints.tiers)
-        let original = Standing(ground: ground, glance: start.glance, tiers: constraints.tiers)
+        let catalogue = DemandCatalogue(context, findings: findings, tiers: constraints.tiers)
+        let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)
         let run = PlanningRun(
             planner: self,
             goals: goals,

@@ -58,9 +58,9 @@ extension PlanningRun {
     /// The same as if nothing were protected.
     private func unrestrictedConflict(_ wanted: [Demand]) -> Conflict? {
         let free = unrestrictedWeights
-        let situation = Situation(Ground(planner.topology, weights: free), current.simulation)
-        let bound = DisturbanceBound(situation, wanted: wanted, already: disturbed)
-        return answer(bound, situation, free, explains: true).conflict
+        let searchState = SearchState(SearchContext(planner.topology, weights: free), current.simulation)
+        let bound = DisturbanceBound(searchState, wanted: wanted, already: disturbed)
+        return answer(bound, searchState, free, explains: true).conflict
     }
 
     private var unrestrictedWeights: DisturbanceWeights {
@@ -87,7 +87,7 @@ extension PlanningRun {
             let needed = solution.disturbed.members.filter { weights.protection($0) != nil }
             guard !needed.isEmpty else { return constraints.maxMoves.map { .tooManyMoves($0) } ?? .none(nil) }
             let (least, found) = leastPermission(wanted, needed, solution)
-            return .protected(least, stopped: found.disturbed.members.count { start.ground.weight[$0] > 0 })
+            return .protected(least, stopped: found.disturbed.members.count { start.context.weight[$0] > 0 })
         case .conflict: return .none(unrestrictedConflict(wanted))
         case .nothing: return .none(nil)
         }
@@ -99,8 +99,8 @@ extension PlanningRun {
     private func leastPermission(
         _ wanted: [Demand],
         _ needed: [Int],
-        _ solution: ManeuverSearch.Solution
-    ) -> ([Int], ManeuverSearch.Solution) {
+        _ solution: StageSearch.Solution
+    ) -> ([Int], StageSearch.Solution) {
         guard 2...Self.mostProtected ~= needed.count else { return (needed, solution) }
         var least = needed
         var best = solution
@@ -122,14 +122,18 @@ extension PlanningRun {
     }
 
     private func search(_ wanted: [Demand], _ free: DisturbanceWeights, budget: Int) -> Result {
-        let ground = Ground(planner.topology, weights: free)
-        let standing = Standing(ground: ground, glance: acceptance.original.glance, tiers: acceptance.original.tiers)
-        var relaxed = Acceptance(standing, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
+        let context = SearchContext(planner.topology, weights: free)
+        let baseline = Baseline(
+            context: context,
+            summary: acceptance.original.summary,
+            tiers: acceptance.original.tiers
+        )
+        var relaxed = Acceptance(baseline, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
         relaxed.reached = acceptance.reached
         var pool = budget
         return search(
             wanted,
-            from: Situation(ground, current.simulation),
+            from: SearchState(context, current.simulation),
             relaxed,
             free,
             already: disturbed,

@@ -10,13 +10,13 @@ struct PlanningRun {
     let constraints: Constraints
     let weights: DisturbanceWeights
     var acceptance: Acceptance
-    var current: Situation
+    var current: SearchState
     var assembly: PlanAssembly
     /// Everything that the plan disturbs so far.
     var disturbed = FunctionSet()
     /// What the bound is about: everything that the plan provides.
     private var provided: [Demand] = []
-    let start: Situation
+    let start: SearchState
     /// The machine under the other behaviours, as far as the plan has come.
     private var rivals: RivalBehaviours
 
@@ -41,7 +41,7 @@ struct PlanningRun {
         constraints: Constraints,
         weights: DisturbanceWeights,
         acceptance: Acceptance,
-        start: Situation,
+        start: SearchState,
         rivals: RivalBehaviours = RivalBehaviours()
     ) {
         self.planner = planner
@@ -104,13 +104,14 @@ struct PlanningRun {
     /// hold it. Nil where it is not, and where the apertures are not known.
     private func excess(of demand: Demand) -> String? {
         guard case .room(let i, let kind, let bytes) = demand else { return nil }
-        let topology = start.ground.topology
-        let host = topology.hostBridges[start.ground.host[i]]
+        let topology = start.context.topology
+        let host = topology.hostBridges[start.context.host[i]]
         guard host.source != .unknown else { return nil }
         let sizes = host.apertures.filter { $0.isIO == (kind == .io) }.map(\.range.clampedSize)
         guard let largest = sizes.max(), bytes > largest else { return nil }
         let what = kind == .io ? "I/O" : "memory"
-        return "\(ByteCount(bytes)) below \(start.ground.address(i)) fits nowhere: the largest \(what) aperture of its "
+        return
+            "\(ByteCount(bytes)) below \(start.context.address(i)) fits nowhere: the largest \(what) aperture of its "
             + "host bridge is \(ByteCount(largest))"
     }
 
@@ -131,7 +132,7 @@ struct PlanningRun {
         }
         guard parts.count > 1 else { return explain(wanted) }
         var taken: [Demand] = []
-        var best: ManeuverSearch.Solution?
+        var best: StageSearch.Solution?
         var left: [Demand] = []
         var pool = Self.allParts
         for part in parts.prefix(Self.mostParts) {
@@ -155,7 +156,7 @@ struct PlanningRun {
             accept(best, taken)
         } else if !taken.isEmpty {
             for i in FunctionSet(taken.map(\.function)).members {
-                let address = start.ground.address(i)
+                let address = start.context.address(i)
                 assembly.remarks.append("\(address) by itself can be helped: --place \(address)")
             }
             left = wanted
@@ -172,7 +173,7 @@ struct PlanningRun {
         switch demand {
         case .bus, .buses, .freeBuses: return (0, 0, i)
         case .address(_, let index), .size(_, let index, _):
-            let size = start.ground.function(i).resource(index)?.size?.rawValue ?? 0
+            let size = start.context.function(i).resource(index)?.size?.rawValue ?? 0
             return (isIO(demand) ? 2 : 1, .max - size, i)
         case .window, .room, .cleared: return (3, 0, i)
         }
@@ -180,7 +181,7 @@ struct PlanningRun {
 
     private func isIO(_ demand: Demand) -> Bool {
         guard case .address(let i, let index) = demand else { return false }
-        return start.ground.kind(i, index) == .io
+        return start.context.kind(i, index) == .io
     }
 
     func isOpen(_ wanted: [Demand]) -> Bool {
@@ -188,7 +189,7 @@ struct PlanningRun {
         // What only findings tell is met when the tree no longer shows it.
         let cleared = wanted.filter(\.needsFindings)
         guard !cleared.isEmpty, let topology = try? current.simulation.topology() else { return false }
-        let problems = Set(Acceptance.problems(topology.findings(explains: false), in: topology, current.ground))
+        let problems = Set(Acceptance.problems(topology.findings(explains: false), in: topology, current.context))
         return cleared.contains { demand in
             guard case .cleared(let i, let code, let resource) = demand else { return false }
             return problems.contains(Acceptance.Problem(function: i, code: code, resource: resource))
@@ -205,7 +206,7 @@ struct PlanningRun {
     // MARK: - Searching
 
     enum Result {
-        case solved(ManeuverSearch.Solution)
+        case solved(StageSearch.Solution)
         /// The solver proved that no layout has it.
         case conflict
         case nothing
@@ -235,7 +236,7 @@ struct PlanningRun {
 
     func search(
         _ wanted: [Demand],
-        from situation: Situation,
+        from searchState: SearchState,
         _ acceptance: Acceptance,
         _ weights: DisturbanceWeights,
         already: FunctionSet,
@@ -244,11 +245,11 @@ struct PlanningRun {
         rivals: RivalBehaviours = RivalBehaviours(),
         _ pool: inout Int
     ) -> Result {
-        let bound = DisturbanceBound(situation, wanted: wanted, already: already)
-        let answer = answer(bound, situation, weights)
+        let bound = DisturbanceBound(searchState, wanted: wanted, already: already)
+        let answer = answer(bound, searchState, weights)
         // What the solver proves impossible is tried a little all the same: the proof is about the solver's model.
         let budget = answer.conflict != nil ? min(budget, Self.doubt) : budget
-        var search = ManeuverSearch(
+        var search = StageSearch(
             acceptance,
             wanted: wanted,
             already: already,
@@ -259,20 +260,20 @@ struct PlanningRun {
             budget: min(budget, constraints.simulationBudget)
         )
         search.rivals = rivals
-        let solution = search.solve(from: situation)
+        let solution = search.solve(from: searchState)
         pool -= search.simulations
         if let solution { return .solved(solution) }
         return answer.conflict == nil ? .nothing : .conflict
     }
 
-    /// What the solver says of a situation.
+    /// What the solver says of a searchState.
     func answer(
         _ bound: DisturbanceBound,
-        _ situation: Situation,
+        _ searchState: SearchState,
         _ weights: DisturbanceWeights,
         explains: Bool = false
     ) -> DisturbanceBound.Answer {
-        guard let topology = try? situation.simulation.topology() else {
+        guard let topology = try? searchState.simulation.topology() else {
             return DisturbanceBound.Answer(bound: bound.certainWeight, isUndecided: true)
         }
         return bound.answer(
@@ -284,12 +285,12 @@ struct PlanningRun {
         )
     }
 
-    private mutating func accept(_ solution: ManeuverSearch.Solution, _ wanted: [Demand]) {
+    private mutating func accept(_ solution: StageSearch.Solution, _ wanted: [Demand]) {
         let first = assembly.steps.count
-        assembly.append(solution.maneuvers, from: current)
+        assembly.append(solution.stages, from: current)
         if !rivals.isEmpty { rivals.perform(assembly.steps[first...].flatMap(\.writes)) }
         disturbed.formUnion(solution.disturbed)
-        current = solution.situation
+        current = solution.searchState
         acceptance.reached += wanted
         provided += wanted
         assembly.asked += wanted
@@ -308,7 +309,7 @@ struct PlanningRun {
 
     /// What the steps come to.
     func result() -> PlanAssembly.Result {
-        let cost = disturbed.members.reduce(0) { $0 + start.ground.weight[$1] }
+        let cost = disturbed.members.reduce(0) { $0 + start.context.weight[$1] }
         var bound = 0
         if !assembly.steps.isEmpty {
             let joint = DisturbanceBound(start, wanted: provided, already: FunctionSet())
@@ -323,7 +324,7 @@ struct PlanningRun {
                 if answer.conflict == nil { bound = max(bound, answer.bound) }
             }
         }
-        let losses = acceptance.original.losses(in: current.glance, asked: provided).filter { $0.grade == .remark }
+        let losses = acceptance.original.losses(in: current.summary, asked: provided).filter { $0.grade == .remark }
         return PlanAssembly.Result(
             disturbed: assembly.disturbances(disturbed, current),
             cost: cost,
@@ -351,7 +352,7 @@ struct PlanningRun {
             if tree != step.after { outlook.differsAfterStep = n + 1 }
         }
         guard outlook.differsAfterStep != nil else { return outlook }
-        outlook.outcome = acceptance.outlook(Situation(start.ground, simulation), wanted: provided)
+        outlook.outcome = acceptance.outlook(SearchState(start.context, simulation), wanted: provided)
         return outlook
     }
 }

@@ -34,7 +34,7 @@ import Testing
     }
 
     /// Compares bus numbers, windows and capabilities; gives how many values were compared.
-    private static func compare(_ ours: FunctionFacts, _ theirs: FunctionFacts, _ file: String) -> Int {
+    private static func compare(_ ours: TextFunction, _ theirs: TextFunction, _ file: String) -> Int {
         var values = 0
         let place = Comment(rawValue: "\(file) \(ours.address)")
         if let mine = BridgeRegisters(ours.config), let bridge = theirs.bridge, theirs.headerLayout == 1 {

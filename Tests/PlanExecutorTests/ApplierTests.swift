@@ -36,7 +36,7 @@ final class Bench {
             disk: disk,
             lockPath: lockPath,
             audit: SilentAuditLog(),
-            pacing: fakePacing()
+            clock: fakeClock()
         )
     }
 
@@ -210,7 +210,7 @@ final class Bench {
         #expect(bench.machine.trace.isEmpty)
     }
 
-    @Test func plansWithoutDeedsWriteNothing() throws {
+    @Test func plansWithoutWritesWriteNothing() throws {
         let bench = Bench()
         var plan = Fake.plan(bench.original, [])
         for (answer, status): (Plan.Verdict.Answer, Int32) in [(.none, 0), (.act, 0), (.refused, 4), (.impossible, 2)] {
@@ -244,7 +244,7 @@ final class Bench {
         #expect(inner?.exitStatus == 75)
     }
 
-    @Test func aFullDiskIsNoticedBeforeTheFirstDeed() throws {
+    @Test func aFullDiskIsNoticedBeforeTheFirstWrite() throws {
         let bench = Bench()
         bench.disk.capacity = 4096
         let report = try bench.applier.apply(Fake.grow(bench.original))
@@ -314,12 +314,12 @@ final class Bench {
             state.devices[i].lines[0] = .zero
         }
         bench.machine.failures[3] = .refused
-        let foresight = FakeForesight(bench.machine)
-        foresight.back = { _ in
+        let predictor = FakePredictor(bench.machine)
+        predictor.back = { _ in
             let target = Fake.at(Fake.otherEndpoint, bench.machine.state)
             return [([.remove(target)], []), ([.rescanBus(segment: 0, bus: target.bus)], [])]
         }
-        let report = try bench.applier.apply(plan, foresight: foresight)
+        let report = try bench.applier.apply(plan, predictor: predictor)
         #expect(report.verdict == .rolledBack, "\(report)")
         #expect(bench.broken.isEmpty)
     }
@@ -446,14 +446,14 @@ final class Bench {
             guard let i = state.index(Fake.otherEndpoint) else { return }
             state.devices[i].lines[0] = .zero
         }
-        let foresight = FakeForesight(bench.machine)
-        foresight.back = { addresses in
+        let predictor = FakePredictor(bench.machine)
+        predictor.back = { addresses in
             let target = Fake.at(Fake.otherEndpoint, bench.machine.state)
             #expect(addresses == [target])
             return [([.remove(target), .rescanBus(segment: 0, bus: target.bus)], [])]
         }
-        let report = try bench.applier.apply(plan, foresight: foresight)
-        #expect(foresight.askedBack == 1)
+        let report = try bench.applier.apply(plan, predictor: predictor)
+        #expect(predictor.askedBack == 1)
         #expect(report.line == "APPLY: rolled-back reason=prediction-differs", "\(report)")
         #expect(bench.broken.isEmpty)
     }
@@ -467,9 +467,9 @@ final class Bench {
         plan.steps[0].wayBack = [.rescanDevice(Fake.at(Fake.rootPort, bench.original))]
         plan.steps[1].wayBack = [.remove(upstream)]
         bench.machine.failures[1] = .refused
-        let foresight = FakeForesight(bench.machine)
-        foresight.explanation = "fake"
-        let report = try bench.applier.apply(plan, foresight: foresight)
+        let predictor = FakePredictor(bench.machine)
+        predictor.explanation = "fake"
+        let report = try bench.applier.apply(plan, predictor: predictor)
         #expect(report.verdict == .rolledBack, "\(report)")
         #expect(report.remarks.contains("the recorded way back would leave something lost; going another one"))
         #expect(bench.machine.trace.last == .rescanBus(segment: 0, bus: BusNumber(1)))
@@ -481,14 +481,14 @@ final class Bench {
         var plan = Fake.grow(bench.original)
         plan.disturbed = [Self.disturbance(Fake.upstream, bench)]
         Self.spoil(&plan)
-        let foresight = FakeForesight(bench.machine)
-        foresight.explanation = "another kernel"
-        foresight.anew = {
+        let predictor = FakePredictor(bench.machine)
+        predictor.explanation = "another kernel"
+        predictor.anew = {
             var other = Fake.grow(bench.machine.state)
             other.disturbed = [Self.disturbance(Fake.upstream, bench)]
             return other
         }
-        let report = try bench.applier.apply(plan, foresight: foresight)
+        let report = try bench.applier.apply(plan, predictor: predictor)
         #expect(report.line == "APPLY: done reason=goal-reached", "\(report)")
         #expect(report.remarks.contains("this is what the kernel does as another kernel; the plan took it for fake"))
         #expect(report.writes == 4)
@@ -501,19 +501,19 @@ final class Bench {
         var plan = Fake.grow(bench.original)
         plan.disturbed = [Self.disturbance(Fake.upstream, bench)]
         Self.spoil(&plan)
-        let foresight = FakeForesight(bench.machine)
-        foresight.explanation = "another kernel"
-        foresight.anew = {
+        let predictor = FakePredictor(bench.machine)
+        predictor.explanation = "another kernel"
+        predictor.anew = {
             var other = Fake.resize(bench.machine.state)
             other.disturbed = [Self.disturbance(Fake.otherEndpoint, bench)]
             return other
         }
-        let report = try bench.applier.apply(plan, foresight: foresight)
+        let report = try bench.applier.apply(plan, predictor: predictor)
         #expect(report.line == "APPLY: rolled-back reason=prediction-differs", "\(report)")
         // The behaviour as planned explains what is seen: the plan itself is wrong, and another one is not asked for.
-        foresight.explanation = "fake"
-        #expect(try bench.applier.apply(plan, foresight: foresight).reason == "stale")
-        #expect(foresight.askedAnew == 1)
+        predictor.explanation = "fake"
+        #expect(try bench.applier.apply(plan, predictor: predictor).reason == "stale")
+        #expect(predictor.askedAnew == 1)
     }
 
     private static func disturbance(_ hops: [UInt8], _ bench: Bench) -> Disturbance {

@@ -12,15 +12,15 @@ import Testing
 @Suite("Several behaviours")
 struct BehaviourTests {
     /// Kernels that contradict each other: low addresses, high ones, and one that never lets a window grow.
-    private func foresight(_ bench: Bench, _ names: [String] = ["low", "high", "rigid"]) -> FakeForesight {
-        let foresight = FakeForesight(bench.machine)
+    private func predictor(_ bench: Bench, _ names: [String] = ["low", "high", "rigid"]) -> FakePredictor {
+        let predictor = FakePredictor(bench.machine)
         for name in names {
             var state = bench.original
             state.placesHigh = name == "high"
             state.neverGrows = name == "rigid"
-            foresight.variants.append((name, state))
+            predictor.variants.append((name, state))
         }
-        return foresight
+        return predictor
     }
 
     private func left(_ bench: Bench) throws -> [[String]] {
@@ -34,7 +34,7 @@ struct BehaviourTests {
         let bench = Bench()
         bench.machine.state.placesHigh = true
         let plan = Fake.grow(bench.original)
-        let report = try bench.applier.apply(plan, foresight: foresight(bench))
+        let report = try bench.applier.apply(plan, predictor: predictor(bench))
         #expect(report.line == "APPLY: done reason=goal-reached", "\(report)")
         #expect(report.sentence.contains("as high"))
         #expect(report.after == bench.machine.state.tree)
@@ -52,7 +52,7 @@ struct BehaviourTests {
         bench.machine.state.placesHigh = true
         var plan = Fake.grow(bench.original)
         plan.behaviour = "high"
-        let report = try bench.applier.apply(plan, foresight: foresight(bench))
+        let report = try bench.applier.apply(plan, predictor: predictor(bench))
         #expect(report.reason == "prediction-differs", "\(report)")
         #expect(report.verdict != .done)
         #expect(bench.broken.isEmpty)
@@ -61,7 +61,7 @@ struct BehaviourTests {
     @Test("what the plan foretold rules out the others")
     func asPlanned() throws {
         let bench = Bench()
-        let report = try bench.applier.apply(Fake.grow(bench.original), foresight: foresight(bench))
+        let report = try bench.applier.apply(Fake.grow(bench.original), predictor: predictor(bench))
         #expect(report.verdict == .done)
         #expect(report.after == bench.machine.state.tree)
         #expect(try left(bench) == [["low", "high", "rigid"], ["low"]])
@@ -71,7 +71,7 @@ struct BehaviourTests {
     func missed() throws {
         let bench = Bench()
         bench.machine.state.neverGrows = true
-        let report = try bench.applier.apply(Fake.grow(bench.original), foresight: foresight(bench))
+        let report = try bench.applier.apply(Fake.grow(bench.original), predictor: predictor(bench))
         // This kernel does not let anybody back either: what the way back in thought is there to find out before.
         #expect(report.verdict != .done)
         #expect(report.reason == "prediction-differs")
@@ -83,7 +83,7 @@ struct BehaviourTests {
         bench.machine.state.placesHigh = true
         let report = try bench.applier.apply(
             Fake.grow(bench.original),
-            foresight: foresight(bench, ["low", "rigid"])
+            predictor: predictor(bench, ["low", "rigid"])
         )
         #expect(report.verdict == .rolledBack)
         #expect(report.reason == "prediction-differs")
@@ -95,7 +95,7 @@ struct BehaviourTests {
         let bench = Bench()
         bench.machine.state.placesHigh = true
         bench.machine.state.bridgeWithStuckRegisters = Fake.secondPort
-        let report = try bench.applier.apply(Fake.grow(bench.original), foresight: foresight(bench))
+        let report = try bench.applier.apply(Fake.grow(bench.original), predictor: predictor(bench))
         #expect(report.verdict != .done, "\(report)")
     }
 
@@ -112,22 +112,22 @@ struct BehaviourTests {
     func shown() throws {
         let bench = Bench()
         let plan = unjudged(bench)
-        let foresight = foresight(bench)
-        foresight.answer = WayBackAnswer(behaviours: ["low", "high"], gaps: [], isJudged: false)
-        #expect(try bench.applier.apply(plan, foresight: foresight).verdict == .done)
+        let predictor = predictor(bench)
+        predictor.answer = WayBackAnswer(behaviours: ["low", "high"], gaps: [], isJudged: false)
+        #expect(try bench.applier.apply(plan, predictor: predictor).verdict == .done)
     }
 
     @Test("one that could lose something on the way back is refused unless it is allowed")
     func notShown() throws {
         let bench = Bench()
         let plan = unjudged(bench)
-        let foresight = foresight(bench)
-        foresight.answer = WayBackAnswer(
+        let predictor = predictor(bench)
+        predictor.answer = WayBackAnswer(
             behaviours: ["low", "high"],
             gaps: [.init(behaviour: "high", step: 2, losses: ["03:00.0 BAR 0 was there, is gone"])],
             isJudged: false
         )
-        let report = try bench.applier.apply(plan, foresight: foresight)
+        let report = try bench.applier.apply(plan, predictor: predictor)
         #expect(report.line == "APPLY: failed reason=way-back-not-shown")
         #expect(report.exitStatus == 4)
         #expect(report.sentence.contains("as high, going back from step 2"))
@@ -136,7 +136,7 @@ struct BehaviourTests {
         #expect(bench.disk.files.isEmpty)
         var applier = bench.applier
         applier.allowsUnjudgedKernel = true
-        #expect(try applier.apply(plan, foresight: foresight).verdict == .done)
+        #expect(try applier.apply(plan, predictor: predictor).verdict == .done)
     }
 
     // MARK: What is known beforehand
@@ -153,13 +153,13 @@ struct BehaviourTests {
     func journals() throws {
         let bench = Bench()
         bench.machine.state.placesHigh = true
-        let foresight = FakeForesight(bench.machine)
+        let predictor = FakePredictor(bench.machine)
         for (name, isHigh) in [("linux-7.2", false), ("linux-6.12", true)] {
             var state = bench.original
             state.placesHigh = isHigh
-            foresight.variants.append((name, state))
+            predictor.variants.append((name, state))
         }
-        #expect(try bench.applier.apply(Fake.grow(bench.original), foresight: foresight).verdict == .done)
+        #expect(try bench.applier.apply(Fake.grow(bench.original), predictor: predictor).verdict == .done)
         let record = try #require(try Journal.last(on: bench.disk))
         var evidence = BehaviourEvidence(three)
         evidence.learn(from: record, release: "6.18.15")
@@ -211,17 +211,17 @@ struct BehaviourTests {
         try #require(plan.verdict.answer == .act)
         let others = KernelBehaviour.linux7_2.alternatives.map { BehaviourSet.Candidate($0, reason: "test") }
         let set = BehaviourSet(.init(.linux7_2, reason: "test"), others: others, isJudged: false)
-        let foresight = TwinForesight(initial: failed, behaviours: set, readTopology: { failed })
-        let names = foresight.foresee([], after: []).map(\.behaviour)
+        let predictor = TwinPredictor(initial: failed, behaviours: set, readTopology: { failed })
+        let names = predictor.foresee([], after: []).map(\.behaviour)
         #expect(names == set.behaviours.map(\.name))
         // What the planned behaviour shows keeps it and drops those that would have done otherwise.
         let seen = plan.steps.map { Observation(writes: $0.writes, tree: $0.after) }
-        let left = foresight.foresee([], after: seen).map(\.behaviour)
+        let left = predictor.foresee([], after: seen).map(\.behaviour)
         #expect(left.first == "linux-7.2")
         #expect(left.count < names.count)
-        #expect(foresight.foresee([], after: []).count == names.count, "another beginning is followed anew")
-        foresight.triesWaysBack = true
-        let answer = try #require(foresight.wayBack(of: plan))
+        #expect(predictor.foresee([], after: []).count == names.count, "another beginning is followed anew")
+        predictor.triesWaysBack = true
+        let answer = try #require(predictor.wayBack(of: plan))
         #expect(answer.behaviours == names)
         #expect(answer.gaps.allSatisfy { !$0.losses.isEmpty && $0.step <= plan.steps.count })
     }
@@ -236,9 +236,9 @@ struct BehaviourTests {
         let release = try #require(failed.kernel.release)
         let set = KernelCatalogue.behaviours(forRelease: release)
         let plan = try Planner(topology: failed, behaviour: set.first).plan(goals: [.everythingRequired])
-        let foresight = TwinForesight(initial: failed, behaviours: set, readTopology: { failed })
-        foresight.triesWaysBack = true
-        let answer = try #require(foresight.wayBack(of: plan))
+        let predictor = TwinPredictor(initial: failed, behaviours: set, readTopology: { failed })
+        predictor.triesWaysBack = true
+        let answer = try #require(predictor.wayBack(of: plan))
         #expect(answer.behaviours == set.behaviours.map(\.name))
         #expect(answer.isJudged == set.isJudged)
         #expect(answer.gaps.allSatisfy { answer.behaviours.contains($0.behaviour) && !$0.losses.isEmpty })

@@ -28,14 +28,14 @@ struct DiscoveryTests {
             disk: disk,
             lockPath: NSTemporaryDirectory() + "pci-rebalance-lock-\(UUID().uuidString)",
             audit: SilentAuditLog(),
-            pacing: fakePacing()
+            clock: fakeClock()
         )
     }
 
-    private static func foresight(_ machine: TwinMachine, _ topology: Topology, _ behaviour: KernelBehaviour)
-        -> TwinForesight
+    private static func predictor(_ machine: TwinMachine, _ topology: Topology, _ behaviour: KernelBehaviour)
+        -> TwinPredictor
     {
-        TwinForesight(
+        TwinPredictor(
             initial: topology,
             behaviour: behaviour,
             readTopology: { try machine.topology() },
@@ -93,7 +93,7 @@ struct DiscoveryTests {
                 continue
             }
             let report = try Self.applier(machine, CrashingDisk())
-                .apply(plan, foresight: Self.foresight(machine, before, behaviour))
+                .apply(plan, predictor: Self.predictor(machine, before, behaviour))
             let after = try machine.topology()
             let lost = Self.lost(before, after)
             #expect(lost.isEmpty, "\(behaviour.name) seed \(seed): \(lost) \(report.sentence) \(report.differences)")

@@ -211,7 +211,7 @@ struct EventRunTests {
     func echo() throws {
         let stage = try Stage()
         let bench = stage.bench
-        let now = fakePacing().wallClock()
+        let now = fakeClock().wallClock()
         func isEcho(_ hops: [UInt8], at time: Int64) throws -> Bool {
             try EventEcho.isEcho(
                 Fake.at(hops, bench.machine.state),
@@ -268,23 +268,23 @@ struct EventRunTests {
     func quiet() throws {
         func watch(changesUntil end: Duration) throws -> QuietWatch.Result {
             let bench = Bench()
-            let pacing = fakePacing()
+            let clock = fakeClock()
             let card = Fake.at(Fake.endpoint, bench.machine.state)
             let rescan = SystemWrite.rescanBus(segment: 0, bus: card.bus)
             var isThere = true
-            let restless = Pacing(
-                now: pacing.now,
+            let restless = ExecutionClock(
+                now: clock.now,
                 sleep: { time in
-                    pacing.sleep(time)
-                    guard pacing.now() < end else { return }
+                    clock.sleep(time)
+                    guard clock.now() < end else { return }
                     _ = bench.machine.state.perform(isThere ? .remove(card) : rescan)
                     isThere.toggle()
                 },
-                wallClock: pacing.wallClock
+                wallClock: clock.wallClock
             )
             return try QuietWatch(
                 observer: bench.machine,
-                pacing: restless,
+                clock: restless,
                 quiet: .milliseconds(500),
                 limit: .seconds(3)
             ).wait()

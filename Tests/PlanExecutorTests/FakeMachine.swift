@@ -74,10 +74,10 @@ final class FakeMachine: SystemWriter, MachineObserver {
 
     func tree() throws -> TreeState { state.tree }
 
-    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] {
+    func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth] {
         addresses.compactMap { address in
             state.known(address).map {
-                FunctionSigns(
+                FunctionHealth(
                     address: address,
                     driver: state.devices[$0].driver,
                     driverOverride: state.devices[$0].driverOverride,
@@ -115,8 +115,8 @@ final class FakeMachine: SystemWriter, MachineObserver {
 }
 
 /// A clock that runs only while somebody sleeps.
-func fakePacing() -> Pacing {
+func fakeClock() -> ExecutionClock {
     final class Time { var now = Duration.zero }
     let time = Time()
-    return Pacing(now: { time.now }, sleep: { time.now += $0 }, wallClock: { 1_790_000_000 })
+    return ExecutionClock(now: { time.now }, sleep: { time.now += $0 }, wallClock: { 1_790_000_000 })
 }

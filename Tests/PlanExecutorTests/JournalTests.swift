@@ -13,8 +13,8 @@ import Testing
             time: 1_790_000_000,
             kernel: "6.12.0-test",
             bootID: "first",
-            signs: [
-                SignRecord(
+            health: [
+                HealthRecord(
                     address: Fake.at(Fake.endpoint, state),
                     driver: "edu",
                     decode: [.memorySpace],
@@ -67,8 +67,8 @@ import Testing
         #expect(record.reachedSteps == 1)
         #expect(record.isGoingBack)
         #expect(record.end?.verdict == "rolled-back")
-        #expect(record.deeds.map(\.isDone) == [true, false])
-        #expect(record.deeds[1].saved == .number(0xffff_ffff))
+        #expect(record.journaledWrites.map(\.isDone) == [true, false])
+        #expect(record.journaledWrites[1].saved == .number(0xffff_ffff))
     }
 
     @Test func aJournalCutAtAnyByteGivesItsWholeRecords() throws {

@@ -170,11 +170,11 @@ import Testing
     }
 
     @Test func signsAndRegistersAreRead() throws {
-        let signs = try observer.signs(of: [endpoint, FunctionAddress(bus: BusNumber(7), devfn: 0)])
-        #expect(signs.map(\.address) == [endpoint])
-        #expect(signs.first?.driver == "edu")
-        #expect(signs.first?.decode == [.ioSpace, .memorySpace])
-        #expect(signs.first?.maxPayloadSize == 128)
+        let health = try observer.health(of: [endpoint, FunctionAddress(bus: BusNumber(7), devfn: 0)])
+        #expect(health.map(\.address) == [endpoint])
+        #expect(health.first?.driver == "edu")
+        #expect(health.first?.decode == [.ioSpace, .memorySpace])
+        #expect(health.first?.maxPayloadSize == 128)
         #expect(try observer.register(endpoint, offset: 4, width: 2) == 0x0407)
         #expect(try observer.register(endpoint, offset: 0x108, width: 4) == 0x0000_0420)
         #expect(throws: ObservationError.self) {
@@ -220,7 +220,7 @@ import Testing
         let tree = try live.tree()
         let names = try FileManager.default.contentsOfDirectory(atPath: "/sys/bus/pci/devices")
         #expect(tree.functions.count == names.count)
-        #expect(try live.signs(of: tree.functions.map(\.address)).count == names.count)
+        #expect(try live.health(of: tree.functions.map(\.address)).count == names.count)
         #expect(try !live.bootID().isEmpty)
         #expect(try !live.kernelRelease().isEmpty)
     }

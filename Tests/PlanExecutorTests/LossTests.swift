@@ -102,18 +102,18 @@ struct LossTests {
     }
 
     /// Signs of the port and of the card.
-    private func signLosses(
-        _ change: (inout [SignRecord], inout [FunctionSigns]) -> Void
+    private func healthLosses(
+        _ change: (inout [HealthRecord], inout [FunctionHealth]) -> Void
     ) throws -> [Loss] {
         let tree = try tree()
         var records = tree.functions.map {
-            SignRecord(address: $0.address, driver: "driver", decode: [.ioSpace, .memorySpace], maxPayloadSize: 256)
+            HealthRecord(address: $0.address, driver: "driver", decode: [.ioSpace, .memorySpace], maxPayloadSize: 256)
         }
-        var signs = tree.functions.map {
-            FunctionSigns(address: $0.address, driver: "driver", config: Self.config(payload: 1, command: 3))
+        var health = tree.functions.map {
+            FunctionHealth(address: $0.address, driver: "driver", config: Self.config(payload: 1, command: 3))
         }
-        change(&records, &signs)
-        return tree.signLosses(records, in: tree, signs)
+        change(&records, &health)
+        return tree.healthLosses(records, in: tree, health)
     }
 
     /// Registers with a PCIe capability whose Max_Payload_Size is 128 << payload bytes.
@@ -130,35 +130,37 @@ struct LossTests {
     }
 
     @Test("drivers, decode bits that an address calls for, payloads that the bridge above does not take")
-    func signs() throws {
-        #expect(try signLosses { _, _ in } == [])
+    func health() throws {
+        #expect(try healthLosses { _, _ in } == [])
         let card = try tree().functions[1]
-        #expect(try signLosses { $1[1].driver = nil } == [.driver(card, was: "driver")])
+        #expect(try healthLosses { $1[1].driver = nil } == [.driver(card, was: "driver")])
         #expect(
-            try signLosses {
+            try healthLosses {
                 $0[1].driver = nil
                 $1[1].driver = nil
             } == []
         )
         #expect(
-            try signLosses { $1[1].config = Self.config(payload: 1, command: 1) } == [
+            try healthLosses { $1[1].config = Self.config(payload: 1, command: 1) } == [
                 .decode(card, missing: .memorySpace)
             ]
         )
         #expect(
-            try signLosses { $1[1].config = Self.config(payload: 1, command: 2) } == [.decode(card, missing: .ioSpace)]
+            try healthLosses { $1[1].config = Self.config(payload: 1, command: 2) } == [
+                .decode(card, missing: .ioSpace)
+            ]
         )
         // A port whose only window is a memory window does not need to decode I/O.
-        #expect(try signLosses { $1[0].config = Self.config(payload: 1, command: 2) } == [])
+        #expect(try healthLosses { $1[0].config = Self.config(payload: 1, command: 2) } == [])
         #expect(
-            try signLosses { $1[1].config = Self.config(payload: 2, command: 3) } == [
+            try healthLosses { $1[1].config = Self.config(payload: 2, command: 3) } == [
                 .payload(card, size: 512, above: 256)
             ]
         )
-        #expect(try signLosses { $1[1].config = Self.config(payload: 0, command: 3) } == [])
+        #expect(try healthLosses { $1[1].config = Self.config(payload: 0, command: 3) } == [])
         // It was so before.
         #expect(
-            try signLosses {
+            try healthLosses {
                 $0[1].maxPayloadSize = 512
                 $1[1].config = Self.config(payload: 2, command: 3)
             } == []
@@ -257,15 +259,15 @@ struct RegisterDifferenceTests {
         let tree = Self.tree()
         var endpoint = Self.endpointConfig()
         var bridge = Self.bridgeConfig()
-        func signs() -> [FunctionSigns] {
+        func health() -> [FunctionHealth] {
             [
-                FunctionSigns(address: Self.bridge, driver: nil, config: bridge),
-                FunctionSigns(address: Self.endpoint, driver: nil, config: endpoint),
+                FunctionHealth(address: Self.bridge, driver: nil, config: bridge),
+                FunctionHealth(address: Self.endpoint, driver: nil, config: endpoint),
             ]
         }
-        let check = RegisterCheck(tree, signs())
+        let check = RegisterCheck(tree, health())
         change(&endpoint, &bridge)
-        return check.differences(tree, signs()).map(\.sentence)
+        return check.differences(tree, health()).map(\.sentence)
     }
 
     @Test("registers that agree, behind a host bridge that shifts addresses, are no difference")
@@ -334,8 +336,8 @@ struct RegisterDifferenceTests {
             return RegisterCheck.pathFaults(
                 tree,
                 [
-                    FunctionSigns(address: Self.bridge, driver: nil, config: bridge),
-                    FunctionSigns(address: Self.endpoint, driver: nil, config: endpoint),
+                    FunctionHealth(address: Self.bridge, driver: nil, config: bridge),
+                    FunctionHealth(address: Self.endpoint, driver: nil, config: endpoint),
                 ],
                 of: [Self.endpoint]
             )

@@ -14,8 +14,8 @@ struct RegisterCheckTests {
         state.functions[i].lines = Array(repeating: .zero, count: 13)
         let address = state.functions[i].address
         func sentences(_ config: ConfigSpace) -> [String] {
-            let signs = [FunctionSigns(address: address, driver: nil, config: config)]
-            return RegisterCheck(state, signs).differences(state, signs).map(\.sentence)
+            let health = [FunctionHealth(address: address, driver: nil, config: config)]
+            return RegisterCheck(state, health).differences(state, health).map(\.sentence)
         }
         var virtual = ConfigSpace(Array(repeating: 0, count: 256))
         virtual.write(0xffff_ffff, at: 0, width: 4)

@@ -73,10 +73,10 @@ final class TwinMachine: SystemWriter, MachineObserver {
 
     func tree() throws -> TreeState { TreeState(try twin.topology()) }
 
-    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] {
+    func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth] {
         let topology = try twin.topology()
         return addresses.compactMap { address in
-            topology[address].map { FunctionSigns(address: address, driver: $0.use.driver, config: $0.config) }
+            topology[address].map { FunctionHealth(address: address, driver: $0.use.driver, config: $0.config) }
         }
     }
 

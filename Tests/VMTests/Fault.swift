@@ -4,16 +4,16 @@
 enum Fault: Hashable, CustomStringConvertible {
     /// Nothing.
     case none
-    /// SIGKILL at a moment: around every write to the journal, around every deed.
+    /// SIGKILL at a moment: around every write to the journal, around every journaled.
     case kill(moment: Int)
     /// SIGKILL at a moment, and then the power is cut before anybody can recover.
     case powerCut(moment: Int)
     /// SIGKILL at a moment of the apply, then at a moment of the recovery.
     case killTwice(moment: Int, second: Int)
     /// The kernel refuses a write.
-    case refuse(deed: Int)
+    case refuse(journaled: Int)
     /// A write takes longer than the tool waits, and ends later.
-    case late(deed: Int)
+    case late(journaled: Int)
     /// A driver does not let go: a program holds the device through vfio-pci for so many seconds.
     case held(seconds: Int)
     /// The plan predicts something else than the kernel does.
@@ -50,7 +50,7 @@ enum Fault: Hashable, CustomStringConvertible {
         case .kill(let moment), .powerCut(let moment), .vanish(let moment), .appear(let moment):
             "\(kind) at moment \(moment)"
         case .killTwice(let moment, let second): "\(kind) at moments \(moment), \(second)"
-        case .refuse(let deed), .late(let deed): "\(kind): \(deed)"
+        case .refuse(let journaled), .late(let journaled): "\(kind): \(journaled)"
         case .held(let seconds): "\(kind) for \(seconds) s"
         case .wrongPrediction(let step): "\(kind) after step \(step)"
         case .none, .two, .fullDisk: kind

@@ -78,8 +78,8 @@ final class FaultCampaign {
 
     // MARK: One apply
 
-    /// The number of moments and deeds of an apply that nothing disturbs; the apply is done.
-    func measure(_ plan: Plan) throws -> (moments: Int, deeds: Int, problems: [String]) {
+    /// The number of moments and journaledWrites of an apply that nothing disturbs; the apply is done.
+    func measure(_ plan: Plan) throws -> (moments: Int, journaledWrites: Int, problems: [String]) {
         let problems = try apply(plan, .none)
         let words = try machine.guest.run("cat /tmp/count").output.split(whereSeparator: \.isWhitespace)
             .compactMap { Int($0) }
@@ -131,10 +131,11 @@ final class FaultCampaign {
             _ = try run("FAULT_KILL=\(moment)")
             try machine.cutPower()
             expect(try recover(), [0: "APPLY: "])
-        case .refuse(let deed): expect(try run("FAULT_REFUSE=\(deed)"), [5: "APPLY: rolled-back reason=write-refused"])
-        case .late(let deed):
+        case .refuse(let journaled):
+            expect(try run("FAULT_REFUSE=\(journaled)"), [5: "APPLY: rolled-back reason=write-refused"])
+        case .late(let journaled):
             expect(
-                try run("FAULT_HANG=\(deed):3 FAULT_PATIENCE=500"),
+                try run("FAULT_HANG=\(journaled):3 FAULT_PATIENCE=500"),
                 [5: "APPLY: rolled-back reason=write-timed-out"]
             )
         case .wrongPrediction: expect(try run(""), [5: "APPLY: rolled-back reason=prediction-differs"])
@@ -268,10 +269,10 @@ final class FaultCampaign {
         problems += before.tree.losses(in: now.tree, ignoringSizes: true).filter { !isPulled($0.function.path) }.map(
             \.description
         )
-        let signs = now.topology.functions.map {
-            FunctionSigns(address: $0.address, driver: $0.use.driver, config: $0.config)
+        let health = now.topology.functions.map {
+            FunctionHealth(address: $0.address, driver: $0.use.driver, config: $0.config)
         }
-        problems += before.tree.signLosses(before.signs, in: now.tree, signs).map(\.description)
+        problems += before.tree.healthLosses(before.health, in: now.tree, health).map(\.description)
         for (key, answer) in before.answers.sorted(by: { $0.key < $1.key }) where now.answers[key] != answer {
             if ["bad", "silent"].contains(answer) || pulled.contains(where: { key.hasPrefix("\($0) ") }) { continue }
             problems.append("\(key) answered \(answer), answers \(now.answers[key] ?? "not at all")")

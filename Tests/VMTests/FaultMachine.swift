@@ -18,7 +18,7 @@ final class FaultMachine {
     struct Moment {
         var topology: Topology
         var tree: TreeState
-        var signs: [SignRecord]
+        var health: [HealthRecord]
         /// What each memory BAR and disk answers, as `device-check` prints it, by place and what it is.
         var answers: [String: String]
     }
@@ -78,8 +78,8 @@ final class FaultMachine {
     func moment() throws -> Moment {
         let snapshot = try guest.run("pci-rebalance snapshot -q", timeout: .seconds(120)).checked().standardOutput
         let topology = try TopologyAssembler(SnapshotFile.decode(snapshot)).topology()
-        let signs = topology.functions.map {
-            SignRecord(FunctionSigns(address: $0.address, driver: $0.use.driver, config: $0.config))
+        let health = topology.functions.map {
+            HealthRecord(FunctionHealth(address: $0.address, driver: $0.use.driver, config: $0.config))
         }
         var answers: [String: String] = [:]
         for line in try guest.run("device-check", timeout: .seconds(60)).checked().lines {
@@ -87,7 +87,7 @@ final class FaultMachine {
             guard words.count == 3 else { throw CampaignError(description: "expected an answer, found '\(line)'") }
             answers["\(words[0]) \(words[1])"] = words[2]
         }
-        return Moment(topology: topology, tree: TreeState(topology), signs: signs, answers: answers)
+        return Moment(topology: topology, tree: TreeState(topology), health: health, answers: answers)
     }
 
     /// Starts a command in the background that makes `NAME.paused` and waits for `NAME.go`; returns when it waits there or

@@ -31,9 +31,9 @@ struct FaultTests {
             // Where the kernel would leave something without room there is no such plan.
             guard let plan = try campaign.plan(scenario, round: 0) else { continue }
             scenarios += 1
-            let (moments, deeds, problems) = try campaign.measure(plan)
+            let (moments, journaledWrites, problems) = try campaign.measure(plan)
             #expect(problems.isEmpty, "\(kernel), \(scenario), undisturbed: \(problems)")
-            faults += Self.faults(scenario.name, plan, moments, deeds, kernel).map { (scenario, $0) }
+            faults += Self.faults(scenario.name, plan, moments, journaledWrites, kernel).map { (scenario, $0) }
         }
         try #require(scenarios >= 5)
 
@@ -61,7 +61,13 @@ struct FaultTests {
     }
 
     /// Every way to disturb a plan. A power cut costs a boot: each kernel takes every third moment, together all.
-    private static func faults(_ scenario: String, _ plan: Plan, _ moments: Int, _ deeds: Int, _ kernel: Kernel)
+    private static func faults(
+        _ scenario: String,
+        _ plan: Plan,
+        _ moments: Int,
+        _ journaledWrites: Int,
+        _ kernel: Kernel
+    )
         -> [Fault]
     {
         let turn = Kernel.allCases.firstIndex(of: kernel) ?? 0
@@ -73,7 +79,9 @@ struct FaultTests {
             if moment % 12 == 7 { result.append(.vanish(moment: moment)) }
             if moment % 12 == 1 { result.append(.appear(moment: moment)) }
         }
-        for deed in 1...max(1, deeds) { result += [.refuse(deed: deed), .late(deed: deed)] }
+        for journaled in 1...max(1, journaledWrites) {
+            result += [.refuse(journaled: journaled), .late(journaled: journaled)]
+        }
         result += plan.steps.indices.map { .wrongPrediction(step: $0) }
         result += [.two, .fullDisk]
         if scenario == "device beside found again" { result += [.held(seconds: 5), .held(seconds: 70)] }

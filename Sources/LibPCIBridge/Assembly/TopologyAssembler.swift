@@ -38,7 +38,7 @@ public struct TopologyAssembler {
         let apertures = HostBridgeAssembly(tree: tree, log: log, memory: memory, io: io)
         let hosts = apertures.hostBridges(of: record)
         gaps += apertures.gaps(of: hosts, record: record)
-        let blockers = BlockerAssembly(
+        let blockers = BlockerCollection(
             tree: tree,
             hosts: hosts,
             functions: functions,

@@ -10,7 +10,7 @@ struct KernelLogFacts {
     /// The host bridges by segment and root bus, in the order of the log.
     private(set) var hosts: [Host] = []
     /// What the log says about functions.
-    private(set) var functions: [FunctionAddress: FunctionFacts] = [:]
+    private(set) var functions: [FunctionAddress: LoggedFunction] = [:]
     /// The firmware's memory map.
     private(set) var firmwareMap: [FirmwareMapEntry] = []
     /// Whether the allocator avoids E820 entries, or nil when the log does not say.
@@ -27,7 +27,7 @@ struct KernelLogFacts {
     }
 
     /// A function as the log describes it.
-    struct FunctionFacts {
+    struct LoggedFunction {
         /// Whether the discovery line was seen: then every BAR that the function has was listed after it.
         var isDiscovered = false
         /// Bits of resource indexes that the log names.
@@ -166,7 +166,7 @@ struct KernelLogFacts {
 
     private mutating func readFunction(_ address: FunctionAddress, _ message: TextBytes) {
         if message.starts("["), message.has("] type ") {
-            functions[address] = FunctionFacts(isDiscovered: true)
+            functions[address] = LoggedFunction(isDiscovered: true)
             return
         }
         var rest = message
@@ -189,13 +189,13 @@ struct KernelLogFacts {
         } else if rest.take("BAR ") {
             guard let number = rest.takeDecimal(), number <= 16, let index = ResourceIndex(Int(number)) else { return }
             if rest.has("invalid") {
-                functions[address, default: FunctionFacts()].invalid |= 1 << UInt32(index.rawValue)
+                functions[address, default: LoggedFunction()].invalid |= 1 << UInt32(index.rawValue)
                 return
             }
             // Before 6.9 windows were called BAR 13 to 15, and BAR 7 to 9 without CONFIG_PCI_IOV; a word tells.
             if index.isBAR || index.isROM || index.isVFBAR && number < 13 { learn(address, index, rest) }
             if index.isBAR, rest.has("not claimed"), let range = ResourceText(rest)?.range, range.first != 0 {
-                functions[address, default: FunctionFacts()].refused[index] = range
+                functions[address, default: LoggedFunction()].refused[index] = range
             } else if index.isBAR, rest.has("assigned") || rest.has("releasing") {
                 functions[address]?.refused[index] = nil
             }
@@ -221,23 +221,23 @@ struct KernelLogFacts {
             }
         guard let index else { return }
         if rest.has("invalid") {
-            functions[address, default: FunctionFacts()].invalid |= 1 << UInt32(index.rawValue)
+            functions[address, default: LoggedFunction()].invalid |= 1 << UInt32(index.rawValue)
         } else {
             learn(address, index, rest)
         }
     }
 
     private mutating func note(_ address: FunctionAddress, _ index: ResourceIndex) {
-        functions[address, default: FunctionFacts()].implemented |= 1 << UInt32(index.rawValue)
+        functions[address, default: LoggedFunction()].implemented |= 1 << UInt32(index.rawValue)
     }
 
     private mutating func learnWindow(_ address: FunctionAddress, _ window: ResourceIndex, _ text: ResourceText) {
         guard let size = text.size, size > 0 else { return }
-        functions[address, default: FunctionFacts()].windows[window] = ByteCount(size)
+        functions[address, default: LoggedFunction()].windows[window] = ByteCount(size)
     }
 
     private mutating func learn(_ address: FunctionAddress, _ index: ResourceIndex, _ text: TextBytes) {
         guard let parsed = ResourceText(text) else { return }
-        functions[address, default: FunctionFacts()].learn(index, parsed)
+        functions[address, default: LoggedFunction()].learn(index, parsed)
     }
 }

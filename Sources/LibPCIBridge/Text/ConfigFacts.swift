@@ -2,7 +2,7 @@
 
 internal import PCITopology
 
-extension FunctionFacts {
+extension TextFunction {
     /// Fills in what the header registers say and no text has said yet. Addresses stay in `config`: they are bus addresses.
     mutating func takeFacts(from config: ConfigSpace) {
         guard config.count >= 16 else { return }

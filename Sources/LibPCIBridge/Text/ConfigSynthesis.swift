@@ -9,7 +9,7 @@ internal import PCITopology
 /// end rather than as empty.
 struct ConfigSynthesis {
     private var bytes: [UInt8]
-    private let facts: FunctionFacts
+    private let facts: TextFunction
     /// CPU address minus bus address of an address, by kind of space.
     private let offset: (UInt64, Bool) -> Int64
 
@@ -19,7 +19,7 @@ struct ConfigSynthesis {
     ///   - facts: what the text tells.
     ///   - prefetchableWidth: the width of the prefetchable window where the text does not tell it, or nil.
     ///   - offset: CPU address minus bus address of an address, by kind of space.
-    init(_ facts: FunctionFacts, prefetchableWidth: Int? = nil, offset: @escaping (UInt64, Bool) -> Int64) {
+    init(_ facts: TextFunction, prefetchableWidth: Int? = nil, offset: @escaping (UInt64, Bool) -> Int64) {
         self.facts = facts
         self.prefetchableWidth = prefetchableWidth
         self.offset = offset

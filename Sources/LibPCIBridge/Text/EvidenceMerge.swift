@@ -45,7 +45,7 @@ extension TextEvidence {
                 )
             )
         }
-        var merged: [FunctionFacts] = []
+        var merged: [TextFunction] = []
         merged.reserveCapacity(max(functions.count, other.functions.count))
         var a = 0
         var b = 0
@@ -135,9 +135,9 @@ extension TextEvidence {
     }
 }
 
-extension FunctionFacts {
+extension TextFunction {
     mutating func merge(
-        _ other: FunctionFacts,
+        _ other: TextFunction,
         roots: [RootFacts],
         agreement: inout TextEvidence.Agreement,
         findings: inout [TextFinding]
@@ -266,7 +266,7 @@ extension FunctionFacts {
         return mine
     }
 
-    private mutating func mergeExpress(_ other: FunctionFacts) {
+    private mutating func mergeExpress(_ other: TextFunction) {
         guard let theirs = other.express else { return }
         guard var mine = express else {
             express = theirs
@@ -286,7 +286,7 @@ extension FunctionFacts {
         express = mine
     }
 
-    private mutating func mergeSRIOV(_ other: FunctionFacts) {
+    private mutating func mergeSRIOV(_ other: TextFunction) {
         guard let theirs = other.sriov else { return }
         guard var mine = sriov else {
             sriov = theirs

@@ -31,7 +31,7 @@ extension LogTextReader {
             rest.take(" class "), let number = rest.takePrefixedHex(), number <= 0xff_ffff
         else { return }
         // A function that is found again starts from nothing.
-        var function = FunctionFacts(address: address)
+        var function = TextFunction(address: address)
         function.isDiscovered = true
         function.vendor = UInt16(vendor)
         function.device = UInt16(device)

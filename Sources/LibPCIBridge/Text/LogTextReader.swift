@@ -8,7 +8,7 @@ internal import PCITopology
 /// or 7-9 without CONFIG_PCI_IOV) and `bridge window [mem size 0x200000]: can't assign; no space` (from 6.9).
 struct LogTextReader {
     /// The functions that exist at the end of the log, in no order.
-    private(set) var functions: [FunctionAddress: FunctionFacts] = [:]
+    private(set) var functions: [FunctionAddress: TextFunction] = [:]
     /// The root buses in the order of the log.
     private(set) var roots: [RootFacts] = []
     /// The messages that matter.
@@ -389,12 +389,12 @@ struct LogTextReader {
         return 0
     }
 
-    mutating func change(_ address: FunctionAddress, _ body: (inout FunctionFacts) -> Void) {
+    mutating func change(_ address: FunctionAddress, _ body: (inout TextFunction) -> Void) {
         noteBus(of: address)
-        body(&functions[address, default: FunctionFacts(address: address)])
+        body(&functions[address, default: TextFunction(address: address)])
     }
 
-    mutating func replace(_ address: FunctionAddress, with function: FunctionFacts) {
+    mutating func replace(_ address: FunctionAddress, with function: TextFunction) {
         noteBus(of: address)
         functions[address] = function
     }

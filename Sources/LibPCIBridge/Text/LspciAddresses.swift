@@ -7,7 +7,7 @@ extension LspciReader {
 
     /// Reads lines of `Region N:`, `Memory at`, `I/O ports at`, `Expansion ROM at`, `… behind bridge:` and the SR-IOV block's
     /// lines that begin with the same letters.
-    mutating func readAddresses(_ text: TextBytes, of function: inout FunctionFacts) {
+    mutating func readAddresses(_ text: TextBytes, of function: inout TextFunction) {
         var rest = text
         if rest.take("Region ") {
             guard let number = rest.takeDecimal(), number < 6, rest.take(": ") else { return }
@@ -43,7 +43,7 @@ extension LspciReader {
         }
     }
 
-    private func readVFCounts(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readVFCounts(_ text: TextBytes, of function: inout TextFunction) {
         guard part == .sriov else { return }
         func number(_ word: StaticString) -> Int? {
             guard var rest = text.after(word) else { return nil }
@@ -55,7 +55,7 @@ extension LspciReader {
     }
 
     /// Reads `Memory at fe000000 (64-bit, prefetchable) [disabled] [size=16M]` and `I/O ports at e000 [size=128]`.
-    private func readBAR(_ text: TextBytes, number: Int, of function: inout FunctionFacts) {
+    private func readBAR(_ text: TextBytes, number: Int, of function: inout TextFunction) {
         let isVF = part == .sriov
         guard let index = isVF ? ResourceIndex.vfBAR(number) : ResourceIndex.bar(number) else { return }
         var rest = text
@@ -81,7 +81,7 @@ extension LspciReader {
         )
     }
 
-    private func readROM(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readROM(_ text: TextBytes, of function: inout TextFunction) {
         var rest = text
         var state = ResourceFacts.State.placed
         if rest.take("[virtual] ") { state = .virtual }
@@ -133,7 +133,7 @@ extension LspciReader {
 
     /// Reads a window in every wording: `f000-0fff`, `None`, `[disabled] [16-bit]`, `fe000000-fe0fffff [size=1M] [32-bit]`,
     /// `[empty]`, limit below base.
-    private func setWindow(_ kind: ResourceKind, _ text: TextBytes, of function: inout FunctionFacts) {
+    private func setWindow(_ kind: ResourceKind, _ text: TextBytes, of function: inout TextFunction) {
         var bridge = function.bridge ?? BridgeFacts()
         let width: Int? = text.has("[16-bit]") ? 16 : text.has("[32-bit]") ? 32 : text.has("[64-bit]") ? 64 : nil
         var rest = text
@@ -155,7 +155,7 @@ extension LspciReader {
     // MARK: Capabilities
 
     /// Reads `[100 v1] Physical Resizable BAR` and `<access denied>`.
-    mutating func readCapability(_ text: TextBytes, of function: inout FunctionFacts) {
+    mutating func readCapability(_ text: TextBytes, of function: inout TextFunction) {
         part = .otherCapability
         var rest = text
         guard rest.take("[") else {

@@ -8,11 +8,11 @@ internal import PCITopology
 /// A function begins with its address at the start of a line and ends where a line belongs to nothing of lspci's.
 struct LspciReader {
     /// The functions in the order of the text; a repeated address stands once, with its last description.
-    private(set) var functions: [FunctionFacts] = []
+    private(set) var functions: [TextFunction] = []
     /// Damage.
     private(set) var findings: [TextFinding] = []
 
-    private var current: FunctionFacts?
+    private var current: TextFunction?
     private var bytes: [UInt8] = []
     var part = Part.head
     var nextCountedBAR = 0
@@ -88,7 +88,7 @@ struct LspciReader {
         }
     }
 
-    private mutating func takeConfig(into function: inout FunctionFacts) {
+    private mutating func takeConfig(into function: inout TextFunction) {
         function.config = ConfigSpace(bytes)
         guard !function.config.isAllOnes else {
             findings.append(
@@ -161,7 +161,7 @@ struct LspciReader {
     }
 
     private mutating func begin(_ address: FunctionAddress, rest: TextBytes) {
-        current = FunctionFacts(address: address)
+        current = TextFunction(address: address)
         part = .head
         nextCountedBAR = 0
         titleLines = 1
@@ -338,7 +338,7 @@ extension LspciReader {
         current = function
     }
 
-    private func readS(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readS(_ text: TextBytes, of function: inout TextFunction) {
         var rest = text
         if rest.take("Subsystem: ") {
             if let ids = Self.lastIDs(rest) ?? Self.plainIDs(rest) {
@@ -371,7 +371,7 @@ extension LspciReader {
         return mark == 0x2b ? true : mark == 0x2d ? false : nil
     }
 
-    private func readARI(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readARI(_ text: TextBytes, of function: inout TextFunction) {
         guard part == .express, let value = Self.sign(text, after: "ARIFwd") else { return }
         // Capabilities print it before control; both may stand on continuation lines.
         if text.starts("DevCap2:") || (text.starts("FRS") && function.express?.supportsARIForwarding == nil) {
@@ -381,7 +381,7 @@ extension LspciReader {
         }
     }
 
-    private func readB(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readB(_ text: TextBytes, of function: inout TextFunction) {
         var rest = text
         if rest.take("Bus: primary=") {
             var bridge = function.bridge ?? BridgeFacts()
@@ -401,7 +401,7 @@ extension LspciReader {
     }
 
     /// Reads `0: current size: 8GB, supported: 256MB 512MB`.
-    private func readResizable(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readResizable(_ text: TextBytes, of function: inout TextFunction) {
         var rest = text
         guard let bar = rest.takeDecimal(), bar < 6, rest.take(": current size: "),
             let current = Self.exponent(&rest)
@@ -441,7 +441,7 @@ extension LspciReader {
         return base + number.trailingZeroBitCount
     }
 
-    private func readVF(_ text: TextBytes, of function: inout FunctionFacts) {
+    private func readVF(_ text: TextBytes, of function: inout TextFunction) {
         guard part == .sriov else { return }
         var rest = text
         if rest.take("VF offset: ") {

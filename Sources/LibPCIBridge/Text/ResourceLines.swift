@@ -4,7 +4,7 @@ internal import PCITopology
 
 /// The lines of the sysfs file `resource` that a kernel would print for what text tells of a function.
 struct ResourceLines {
-    private let facts: FunctionFacts
+    private let facts: TextFunction
     private let evidence: TextEvidence
     private let config: ConfigSpace
     private let translation: TextEvidence.Translation
@@ -12,7 +12,7 @@ struct ResourceLines {
     private let held: [HeldKey: ByteCount]
 
     init(
-        _ facts: FunctionFacts,
+        _ facts: TextFunction,
         evidence: TextEvidence,
         config: ConfigSpace,
         translation: TextEvidence.Translation,

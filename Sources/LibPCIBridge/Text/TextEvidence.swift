@@ -12,7 +12,7 @@ public struct TextEvidence: Hashable, Sendable {
     /// The machine's name by DMI or device tree, or nil.
     public var machine: String?
     /// The functions in ascending address order.
-    public var functions: [FunctionFacts] = []
+    public var functions: [TextFunction] = []
     /// The root buses in the order of the log.
     public var roots: [RootFacts] = []
     /// The nodes of /proc/iomem; empty when there was none.
@@ -63,7 +63,7 @@ public struct TextEvidence: Hashable, Sendable {
 
     /// The function at `address`, or nil.
     /// - Complexity: O(log n).
-    public subscript(_ address: FunctionAddress) -> FunctionFacts? {
+    public subscript(_ address: FunctionAddress) -> TextFunction? {
         position(of: address).map { functions[$0] }
     }
 

@@ -104,7 +104,7 @@ extension TextEvidence {
         }
         functions = logged
         for address in log.firmwareDumps.keys.sorted() where self[address] == nil {
-            var function = FunctionFacts(address: address)
+            var function = TextFunction(address: address)
             function.config = ConfigSpace(log.firmwareDumps[address] ?? [])
             function.takeFacts(from: function.config)
             functions.append(function)

@@ -101,7 +101,7 @@ extension TextEvidence {
     }
 
     /// How much the texts told of a function.
-    private func knowledge(of facts: FunctionFacts, isWhole: Bool, _ widths: PrefetchableWidths) -> FunctionKnowledge {
+    private func knowledge(of facts: TextFunction, isWhole: Bool, _ widths: PrefetchableWidths) -> FunctionKnowledge {
         let hasDump = facts.config.count >= 64 && !facts.config.isAllOnes
         var result = FunctionKnowledge()
         if hasDump { result.sources.append(.registers) }
@@ -228,7 +228,7 @@ extension TextEvidence {
         private var byVendor: [UInt16: Int] = [:]
         private var hasNarrowPort = false
 
-        init(_ functions: [FunctionFacts]) {
+        init(_ functions: [TextFunction]) {
             for facts in functions {
                 guard let width = facts.bridge?.prefetchable?.width else { continue }
                 if facts.express != nil, width == 32 { hasNarrowPort = true }
@@ -241,7 +241,7 @@ extension TextEvidence {
         }
 
         /// The width in bits, or nil when nothing tells.
-        func width(of facts: FunctionFacts) -> Int? {
+        func width(of facts: TextFunction) -> Int? {
             if let width = facts.bridge?.prefetchable?.width { return width }
             if let vendor = facts.vendor, let device = facts.device,
                 let width = byDevice[UInt32(vendor) << 16 | UInt32(device)]

@@ -41,7 +41,7 @@ struct TriageJudge {
     }
 
     /// What it means that a function goes without a resource: the rule that the verdict on a tree asks, too.
-    private static func need(of index: ResourceIndex, kind: ResourceKind?, _ facts: FunctionFacts?) -> ResourceNeed {
+    private static func need(of index: ResourceIndex, kind: ResourceKind?, _ facts: TextFunction?) -> ResourceNeed {
         ResourceNeed(
             index,
             kind: kind,
@@ -73,10 +73,10 @@ struct TriageJudge {
 
     // MARK: The machine
 
-    private func function(_ entry: TriageCourse.Entry) -> FunctionFacts? { entry.key.address.flatMap { evidence[$0] } }
+    private func function(_ entry: TriageCourse.Entry) -> TextFunction? { entry.key.address.flatMap { evidence[$0] } }
 
     /// The bridge directly above the bus of `address`.
-    private func parent(of address: FunctionAddress) -> FunctionFacts? {
+    private func parent(of address: FunctionAddress) -> TextFunction? {
         bridges[UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)].map { evidence.functions[$0] }
     }
 

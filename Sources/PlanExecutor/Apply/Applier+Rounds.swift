@@ -16,17 +16,17 @@ extension Applier {
     func goOn(
         after plan: Plan,
         _ first: ApplyReport,
-        _ foresight: (any Foresight)?,
+        _ predictor: (any Predictor)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> ApplyReport {
-        guard first.verdict == .done, !first.found.isEmpty, let foresight else { return first }
+        guard first.verdict == .done, !first.found.isEmpty, let predictor else { return first }
         var report = first
         var rounds = 1
         var isWhole = false
         while true {
             let tree = try machine.observer.tree()
-            guard let next = foresight.planOn(after: plan, from: tree) else {
+            guard let next = predictor.planOn(after: plan, from: tree) else {
                 remark("what has appeared could not be planned for", &report, progress)
                 break
             }
@@ -48,7 +48,7 @@ extension Applier {
             rounds += 1
             let words = "round \(rounds): a plan of \(next.steps.count) steps for what has appeared"
             progress(.remark(words))
-            let (later, _) = try lockedApply(next, foresight, isCancelled, progress)
+            let (later, _) = try lockedApply(next, predictor, isCancelled, progress)
             let found = report.found + later.found
             if later.verdict == .failed, later.writes > 0 { return later.following(report, words) }
             report = later.following(report, words)

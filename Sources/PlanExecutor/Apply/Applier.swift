@@ -9,7 +9,7 @@ public import RebalancePlanner
 ///
 /// Every step: its preconditions are checked against the machine; every write is in the journal, on the disk, before it
 /// is done; the tree is left to settle, read again and compared with the prediction, registers included. On any
-/// difference it stops and goes back (`Retreat`). Whatever happens to the tool meanwhile, `Recovery` can take over.
+/// difference it stops and goes back (`Rollback`). Whatever happens to the tool meanwhile, `Recovery` can take over.
 ///
 /// Not `Sendable`; an apply blocks its thread until it has ended.
 public struct Applier {
@@ -22,7 +22,7 @@ public struct Applier {
     /// The log of the system.
     public var audit: any AuditLog
     /// The clock.
-    public var pacing: Pacing
+    public var clock: ExecutionClock
     /// How long to wait for what.
     public var limits: ApplyLimits
     /// Whether plans whose way back cannot be shown are carried out on kernels whose behaviour was never judged by a real
@@ -35,14 +35,14 @@ public struct Applier {
         disk: any JournalDisk = DirectoryJournalDisk(),
         lockPath: String = ApplyLock.defaultPath,
         audit: any AuditLog = SystemAuditLog(),
-        pacing: Pacing = .system,
+        clock: ExecutionClock = .system,
         limits: ApplyLimits = ApplyLimits()
     ) {
         self.machine = machine
         self.disk = disk
         self.lockPath = lockPath
         self.audit = audit
-        self.pacing = pacing
+        self.clock = clock
         self.limits = limits
     }
 
@@ -51,7 +51,7 @@ public struct Applier {
     /// - Parameters:
     ///   - plan: the plan.
     ///   - progress: told what happens, in order; the last event is `ends`.
-    ///   - foresight: asked when the machine does not do as the plan says: for its explanation, for a way back where the
+    ///   - predictor: asked when the machine does not do as the plan says: for its explanation, for a way back where the
     ///     recorded one does not lead to everything, and, once brought back, for another plan that stops nobody else.
     ///   - isCancelled: asked before every write; true stops the apply and goes back.
     /// - Returns: how it ended.
@@ -59,12 +59,12 @@ public struct Applier {
     public func apply(
         _ plan: Plan,
         progress: @escaping (ApplyEvent) -> Void = { _ in },
-        foresight: (any Foresight)? = nil,
+        predictor: (any Predictor)? = nil,
         isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
         let report: ApplyReport
         do {
-            report = try checkedApply(plan, foresight, isCancelled, progress)
+            report = try checkedApply(plan, predictor, isCancelled, progress)
         } catch let error as ObservationError {
             report = ApplyReport(
                 .failed,
@@ -94,7 +94,7 @@ public struct Applier {
 
     private func checkedApply(
         _ plan: Plan,
-        _ foresight: (any Foresight)?,
+        _ predictor: (any Predictor)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> ApplyReport {
@@ -109,24 +109,24 @@ public struct Applier {
             return Self.untouched(error.isBusy ? "busy" : "no-lock", "\(error).", error.isBusy ? 75 : 1)
         }
         defer { withExtendedLifetime(lock) {} }
-        let report = try applyOnce(plan, foresight, isCancelled, progress)
-        return try goOn(after: plan, report, foresight, isCancelled, progress)
+        let report = try applyOnce(plan, predictor, isCancelled, progress)
+        return try goOn(after: plan, report, predictor, isCancelled, progress)
     }
 
     /// Carries a plan out, or another one where the machine turns out to behave otherwise; whoever calls holds the lock.
     private func applyOnce(
         _ plan: Plan,
-        _ foresight: (any Foresight)?,
+        _ predictor: (any Predictor)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> ApplyReport {
-        let (report, explanation) = try lockedApply(plan, foresight, isCancelled, progress)
+        let (report, explanation) = try lockedApply(plan, predictor, isCancelled, progress)
         guard report.verdict == .rolledBack, report.reason == "prediction-differs", !isCancelled(),
-            let explanation, explanation != plan.behaviour, let other = foresight?.planAnew(), agrees(other, to: plan)
+            let explanation, explanation != plan.behaviour, let other = predictor?.planAnew(), agrees(other, to: plan)
         else { return report }
         let remark = "trying another plan of \(other.steps.count) steps, made for \(explanation)"
         progress(.remark(remark))
-        let second = try lockedApply(other, foresight, isCancelled, progress).report
+        let second = try lockedApply(other, predictor, isCancelled, progress).report
         return second.following(report, remark)
     }
 
@@ -143,24 +143,24 @@ public struct Applier {
     /// Carries a plan out; whoever calls holds the lock.
     func lockedApply(
         _ plan: Plan,
-        _ foresight: (any Foresight)?,
+        _ predictor: (any Predictor)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> (report: ApplyReport, explanation: String?) {
         if let report = try obstacle(plan) { return (report, nil) }
         let tree = try machine.observer.tree()
-        if let report = try staleness(plan, tree) ?? protection(plan) ?? riskOfLoss(plan, foresight) {
+        if let report = try staleness(plan, tree) ?? protection(plan) ?? riskOfLoss(plan, predictor) {
             return (report, nil)
         }
 
-        let signs = try machine.observer.signs(of: tree.functions.map(\.address))
-        let time = pacing.wallClock()
+        let health = try machine.observer.health(of: tree.functions.map(\.address))
+        let time = clock.wallClock()
         let beginning = JournalBeginning(
             id: "\(String(time, radix: 36))-\(getpid())",
             time: max(0, time),
             kernel: plan.kernelRelease,
             bootID: try machine.observer.bootID(),
-            signs: signs.map(SignRecord.init)
+            health: health.map(HealthRecord.init)
         )
         let journal: Journal
         do {
@@ -174,7 +174,7 @@ public struct Applier {
             machine,
             journal: journal,
             audit: audit,
-            pacing: pacing,
+            clock: clock,
             limits: limits,
             id: beginning.id,
             progress: progress
@@ -183,15 +183,15 @@ public struct Applier {
         audit.mark("apply \(beginning.id) begins: \(plan.steps.count) steps, \(count) writes")
         progress(.begins(id: beginning.id, steps: plan.steps.count, writes: count))
         if disk.isVolatile { run.remark("the journal lives in memory and would not survive a power cut") }
-        let attempt = Attempt(
+        let execution = PlanExecution(
             run: run,
             plan: plan,
             journal: journal,
-            records: beginning.signs,
-            check: RegisterCheck(tree, signs),
-            foresight: foresight
+            records: beginning.health,
+            check: RegisterCheck(tree, health),
+            predictor: predictor
         )
-        let report = try attempt.carryOut(from: 0, deeds: [], isCancelled)
+        let report = try execution.carryOut(from: 0, journaledWrites: [], isCancelled)
         audit.mark("apply \(beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)")
         return (report, run.explanation)
     }
@@ -257,11 +257,11 @@ public struct Applier {
     }
 
     /// On a kernel that was not judged, the way back from every step must be known under all behaviours that it may have.
-    private func riskOfLoss(_ plan: Plan, _ foresight: (any Foresight)?) -> ApplyReport? {
+    private func riskOfLoss(_ plan: Plan, _ predictor: (any Predictor)?) -> ApplyReport? {
         guard !allowsUnjudgedKernel, !KernelCatalogue.behaviours(forRelease: plan.kernelRelease).isJudged else {
             return nil
         }
-        guard let answer = foresight?.wayBack(of: plan) else {
+        guard let answer = predictor?.wayBack(of: plan) else {
             return Self.untouched(
                 "unjudged-kernel",
                 "How \(plan.kernelRelease) assigns addresses was not judged on that kernel itself, and nobody could try the "

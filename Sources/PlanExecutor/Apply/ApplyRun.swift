@@ -18,11 +18,11 @@ public struct Machine {
     }
 }
 
-/// One apply or recovery under way: the deeds that both share.
+/// One apply or recovery under way: the journaledWrites that both share.
 final class ApplyRun {
     let machine: Machine
     let audit: any AuditLog
-    let pacing: Pacing
+    let clock: ExecutionClock
     let limits: ApplyLimits
     let progress: (ApplyEvent) -> Void
     let id: String
@@ -52,7 +52,7 @@ final class ApplyRun {
         _ machine: Machine,
         journal: Journal?,
         audit: any AuditLog,
-        pacing: Pacing,
+        clock: ExecutionClock,
         limits: ApplyLimits,
         id: String,
         progress: @escaping (ApplyEvent) -> Void
@@ -60,7 +60,7 @@ final class ApplyRun {
         self.machine = machine
         self.journal = journal
         self.audit = audit
-        self.pacing = pacing
+        self.clock = clock
         self.limits = limits
         self.id = id
         self.progress = progress
@@ -87,16 +87,22 @@ final class ApplyRun {
 
     // MARK: Writes
 
-    /// Does one write of a step; it is in the journal before. `deeds` gets it unless it certainly changed nothing.
-    func forward(_ write: SystemWrite, step: Int, index: Int, _ deeds: inout [JournalRecord.Deed]) throws {
+    /// Does one write of a step; it is in the journal before. `journaledWrites` gets it unless it certainly changed nothing.
+    func forward(_ write: SystemWrite, step: Int, index: Int, _ journaledWrites: inout [JournalRecord.JournaledWrite])
+        throws
+    {
         let position = WritePosition(step: step, index: index, direction: .forward)
         let saved = try savedValue(before: write)
         do {
             try perform(write, position, saved)
-            deeds.append(JournalRecord.Deed(position: position, write: write, saved: saved, isDone: true))
+            journaledWrites.append(
+                JournalRecord.JournaledWrite(position: position, write: write, saved: saved, isDone: true)
+            )
         } catch let error {
             if (error as? WriteError)?.code.leavesNoTrace != true {
-                deeds.append(JournalRecord.Deed(position: position, write: write, saved: saved, isDone: false))
+                journaledWrites.append(
+                    JournalRecord.JournaledWrite(position: position, write: write, saved: saved, isDone: false)
+                )
             }
             throw error
         }
@@ -136,11 +142,11 @@ final class ApplyRun {
         try record(.about(position, write, saved: saved), isForward: isForward)
         progress(.writeBegins(position, write))
         writes += 1
-        let start = pacing.now()
+        let start = clock.now()
         do {
             try machine.writer.perform(write, within: limit(of: write))
         } catch let error as WriteError {
-            let took = pacing.now() - start
+            let took = clock.now() - start
             timeInKernel += took
             audit.note(
                 AuditRecord(
@@ -160,7 +166,7 @@ final class ApplyRun {
             if error.code == .timedOut, !machine.writer.awaitLateWrite(within: limits.lateLimit) { isStuck = true }
             throw error
         }
-        let took = pacing.now() - start
+        let took = clock.now() - start
         timeInKernel += took
         audit.note(
             AuditRecord(apply: id, position: position, write: write, saved: saved, result: "done", took: took)
@@ -185,13 +191,13 @@ final class ApplyRun {
     /// devices: udev and drivers act on them. Neither can hold the apply for ever: a machine may raise events of other
     /// devices without end, and a card may never answer.
     func settle() throws -> (tree: TreeState, after: Duration, isQuiet: Bool) {
-        let start = pacing.now()
-        defer { timeSettling += pacing.now() - start }
+        let start = clock.now()
+        defer { timeSettling += clock.now() - start }
         var tree = try machine.observer.tree()
         var events = machine.observer.eventCount()
-        var unchangedSince = pacing.now()
+        var unchangedSince = clock.now()
         while true {
-            let now = pacing.now()
+            let now = clock.now()
             if now - unchangedSince >= limits.quietWindow {
                 guard now - start < limits.activityLimit, try isActive(tree) else {
                     return (tree, unchangedSince - start, true)
@@ -199,24 +205,24 @@ final class ApplyRun {
                 unchangedSince = now
             }
             if now - start >= limits.settleLimit { return (tree, now - start, false) }
-            pacing.sleep(limits.pollInterval)
+            clock.sleep(limits.pollInterval)
             let next = try machine.observer.tree()
             let count = machine.observer.eventCount()
             if next != tree || (count != events && now - start < limits.eventLimit) {
                 tree = next
                 events = count
-                unchangedSince = pacing.now()
+                unchangedSince = clock.now()
             }
         }
     }
 
     private func isActive(_ tree: TreeState) throws -> Bool {
-        let signs = try machine.observer.signs(of: SlotActivity.ports(of: tree))
-        return !SlotActivity.busyPorts(tree, signs, emptyCounts: true).isEmpty
+        let health = try machine.observer.health(of: SlotActivity.ports(of: tree))
+        return !SlotActivity.busyPorts(tree, health, emptyCounts: true).isEmpty
     }
 
     /// Driver and registers of every function of `tree`.
-    func signs(of tree: TreeState) throws -> [FunctionSigns] {
-        try machine.observer.signs(of: tree.functions.map(\.address))
+    func health(of tree: TreeState) throws -> [FunctionHealth] {
+        try machine.observer.health(of: tree.functions.map(\.address))
     }
 }

@@ -157,10 +157,10 @@ extension TreeState {
     }
 
     /// What the functions of this tree had beyond their resources, by the records, that those of `now` have not, by
-    /// their signs.
-    func signLosses(_ records: [SignRecord], in now: TreeState, _ signs: [FunctionSigns]) -> [Loss] {
+    /// their health.
+    func healthLosses(_ records: [HealthRecord], in now: TreeState, _ health: [FunctionHealth]) -> [Loss] {
         let recorded = Dictionary(records.map { ($0.address, $0) }) { a, _ in a }
-        let current = Dictionary(signs.map { ($0.address, $0) }) { a, _ in a }
+        let current = Dictionary(health.map { ($0.address, $0) }) { a, _ in a }
         let payloads = Dictionary(now.functions.map { ($0.path, current[$0.address]?.maxPayloadSize) }) { a, _ in a }
         let payloadsBefore = Dictionary(functions.map { ($0.path, recorded[$0.address]?.maxPayloadSize) }) { a, _ in a }
         var losses: [Loss] = []

@@ -65,7 +65,7 @@ public struct Recovery {
     /// - Throws: `JournalError` when its journal cannot be read.
     public func status() throws -> UnfinishedApply? {
         guard let (_, record) = try Journal.unfinished(on: applier.disk), record.end == nil else { return nil }
-        let last = record.deeds.last
+        let last = record.journaledWrites.last
         return UnfinishedApply(
             id: record.beginning.id,
             time: record.beginning.time,
@@ -86,12 +86,12 @@ public struct Recovery {
     public func run(
         _ direction: Direction = .undo,
         progress: @escaping (ApplyEvent) -> Void = { _ in },
-        foresight: (any Foresight)? = nil,
+        predictor: (any Predictor)? = nil,
         isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
         var report: ApplyReport
         do {
-            report = try lockedRun(direction, foresight, isCancelled, progress)
+            report = try lockedRun(direction, predictor, isCancelled, progress)
         } catch let error as ObservationError {
             report = Applier.untouched("unreadable", "The machine could not be read: \(error).", 69)
         } catch let error as JournalError {
@@ -120,7 +120,7 @@ public struct Recovery {
 
     private func lockedRun(
         _ direction: Direction,
-        _ foresight: (any Foresight)?,
+        _ predictor: (any Predictor)?,
         _ isCancelled: () -> Bool,
         _ progress: @escaping (ApplyEvent) -> Void
     ) throws -> ApplyReport {
@@ -151,7 +151,7 @@ public struct Recovery {
             applier.machine,
             journal: journal,
             audit: applier.audit,
-            pacing: applier.pacing,
+            clock: applier.clock,
             limits: applier.limits,
             id: record.beginning.id,
             progress: progress
@@ -159,7 +159,7 @@ public struct Recovery {
         let remaining = record.plan.steps.dropFirst(record.reachedSteps).reduce(0) { $0 + $1.writes.count }
         progress(.begins(id: record.beginning.id, steps: record.plan.steps.count, writes: remaining))
         applier.audit.mark("recovery of apply \(record.beginning.id) begins")
-        let report = try end(record, journal, run, direction, foresight, isCancelled)
+        let report = try end(record, journal, run, direction, predictor, isCancelled)
         applier.audit.mark(
             "recovery of apply \(record.beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)"
         )
@@ -168,13 +168,13 @@ public struct Recovery {
 
     /// A write of a tool that was killed may still be under way and keeps the lock until it has ended.
     private func waitForLock() throws(ApplyLockError) -> ApplyLock {
-        let start = applier.pacing.now()
+        let start = applier.clock.now()
         while true {
             do {
                 return try ApplyLock(path: applier.lockPath)
             } catch {
-                guard error.isBusy, applier.pacing.now() - start < applier.limits.lockWait else { throw error }
-                applier.pacing.sleep(applier.limits.pollInterval)
+                guard error.isBusy, applier.clock.now() - start < applier.limits.lockWait else { throw error }
+                applier.clock.sleep(applier.limits.pollInterval)
             }
         }
     }
@@ -184,35 +184,35 @@ public struct Recovery {
         _ journal: Journal,
         _ run: ApplyRun,
         _ direction: Direction,
-        _ foresight: (any Foresight)?,
+        _ predictor: (any Predictor)?,
         _ isCancelled: () -> Bool
     ) throws -> ApplyReport {
         let tree = try run.settle().tree
         let hasRebooted = try applier.machine.observer.bootID() != record.beginning.bootID
-        let attempt = Attempt(
+        let execution = PlanExecution(
             run: run,
             plan: record.plan,
             journal: journal,
-            records: record.beginning.signs,
-            check: RegisterCheck(tree, try run.signs(of: tree)),
-            foresight: foresight,
+            records: record.beginning.health,
+            check: RegisterCheck(tree, try run.health(of: tree)),
+            predictor: predictor,
             rebootedTo: hasRebooted ? tree : nil
         )
         if hasRebooted {
             // Registers and the alignment text are the new boot's own: nothing of them is to be undone. What remains
             // is to look for what is missing, and to end the journal.
-            return try attempt.undo([], reason: "rebooted", "the machine was booted anew")
+            return try execution.undo([], reason: "rebooted", "the machine was booted anew")
         }
-        let deeds = record.deeds
+        let journaledWrites = record.journaledWrites
         let stands = record.reachedSteps
         let isBetweenSteps =
-            !record.isGoingBack && deeds.allSatisfy { $0.position.step < stands } && stands > 0
+            !record.isGoingBack && journaledWrites.allSatisfy { $0.position.step < stands } && stands > 0
             && (record.plan.steps[stands - 1].after == tree
                 || (stands == record.plan.steps.count
-                    && attempt.discovery(stands - 1, tree)?.differences.isEmpty == true))
+                    && execution.discovery(stands - 1, tree)?.differences.isEmpty == true))
         if isBetweenSteps, stands == record.plan.steps.count || direction == .finish {
-            return try attempt.carryOut(from: stands, deeds: deeds, isCancelled)
+            return try execution.carryOut(from: stands, journaledWrites: journaledWrites, isCancelled)
         }
-        return try attempt.undo(deeds, reason: "interrupted", "the apply was interrupted")
+        return try execution.undo(journaledWrites, reason: "interrupted", "the apply was interrupted")
     }
 }

@@ -27,9 +27,9 @@ struct RegisterCheck {
     }
 
     /// Learns from the machine as it is before the first write.
-    init(_ tree: TreeState, _ signs: [FunctionSigns]) {
+    init(_ tree: TreeState, _ health: [FunctionHealth]) {
         let functions = Dictionary(tree.functions.map { ($0.address, $0) }) { a, _ in a }
-        for sign in signs {
+        for sign in health {
             guard let function = functions[sign.address] else { continue }
             for register in Self.registers(sign.config) where !register.isClosed {
                 guard let line = Self.line(register, function) else { continue }
@@ -41,11 +41,11 @@ struct RegisterCheck {
         }
     }
 
-    /// What the registers of the functions say otherwise than the kernel, a sentence each, in the order of `signs`.
-    func differences(_ tree: TreeState, _ signs: [FunctionSigns]) -> [(address: FunctionAddress, sentence: String)] {
+    /// What the registers of the functions say otherwise than the kernel, a sentence each, in the order of `health`.
+    func differences(_ tree: TreeState, _ health: [FunctionHealth]) -> [(address: FunctionAddress, sentence: String)] {
         let functions = Dictionary(tree.functions.map { ($0.address, $0) }) { a, _ in a }
         var result: [(address: FunctionAddress, sentence: String)] = []
-        for sign in signs {
+        for sign in health {
             guard let function = functions[sign.address] else { continue }
             func differs(_ sentence: String) { result.append((sign.address, "\(sign.address) \(sentence)")) }
             guard !sign.config.isSilent, sign.config.hasHeader else {
@@ -80,12 +80,12 @@ struct RegisterCheck {
     /// the function sends.
     static func pathFaults(
         _ tree: TreeState,
-        _ signs: [FunctionSigns],
+        _ health: [FunctionHealth],
         of addresses: Set<FunctionAddress>
     ) -> [String] {
         let places = Dictionary(tree.functions.map { ($0.address, $0.path) }) { a, _ in a }
-        var byPlace: [TopologyPath: FunctionSigns] = [:]
-        for sign in signs { places[sign.address].map { byPlace[$0] = sign } }
+        var byPlace: [TopologyPath: FunctionHealth] = [:]
+        for sign in health { places[sign.address].map { byPlace[$0] = sign } }
         var result: [String] = []
         for function in tree.functions where addresses.contains(function.address) {
             guard let sign = byPlace[function.path], sign.config.word(0) != 0xffff else { continue }

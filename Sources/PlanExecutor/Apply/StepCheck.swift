@@ -57,10 +57,10 @@ extension ApplyRun {
         let changed = Set(tree.changes(from: earlier).changed.map(\.path))
         // The bridges above the changed ones as well.
         let wanted = tree.functions.filter { function in changed.contains { function.path.isAncestorOrSelf(of: $0) } }
-        let signs = try machine.observer.signs(of: wanted.map(\.address))
+        let health = try machine.observer.health(of: wanted.map(\.address))
         let isChanged = Set(wanted.filter { changed.contains($0.path) }.map(\.address))
-        result += check.differences(tree, signs.filter { isChanged.contains($0.address) }).map(\.sentence)
-        result += RegisterCheck.pathFaults(TreeState(wanted), signs, of: isChanged)
+        result += check.differences(tree, health.filter { isChanged.contains($0.address) }).map(\.sentence)
+        result += RegisterCheck.pathFaults(TreeState(wanted), health, of: isChanged)
         for expectation in step.registersAfter {
             do {
                 let found = try machine.observer.register(

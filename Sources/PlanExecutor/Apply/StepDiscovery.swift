@@ -59,7 +59,7 @@ struct StepDiscovery {
     }
 }
 
-extension Attempt {
+extension PlanExecution {
     /// What the machine shows after step `index` otherwise than it may, and the functions that have appeared there.
     func judge(_ index: Int, _ tree: TreeState, from state: TreeState) throws -> (
         differences: [String], found: [FunctionState]

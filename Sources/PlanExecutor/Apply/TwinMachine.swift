@@ -63,11 +63,11 @@ final class TwinMachine: SystemWriter, MachineObserver {
 
     func tree() throws -> TreeState { try look().tree }
 
-    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] {
+    func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth] {
         let topology = try look().topology
         return addresses.compactMap { address in
             topology[address].map {
-                FunctionSigns(address: address, driver: $0.use.driver, config: $0.config)
+                FunctionHealth(address: address, driver: $0.use.driver, config: $0.config)
             }
         }
     }

@@ -63,29 +63,29 @@ struct WayBackProof {
                 Machine(writer: machine, observer: machine),
                 journal: nil,
                 audit: SilentAuditLog(),
-                pacing: Pacing(now: { .zero }, sleep: { _ in }, wallClock: { 0 }),
+                clock: ExecutionClock(now: { .zero }, sleep: { _ in }, wallClock: { 0 }),
                 limits: ApplyLimits(quietWindow: .zero),
                 id: "thought",
                 progress: { if case .stepReached = $0 { reached += 1 } }
             )
-            let signs = try run.signs(of: tree)
-            let foresight = TwinForesight(
+            let health = try run.health(of: tree)
+            let predictor = TwinPredictor(
                 initial: topology,
                 behaviours: behaviours,
                 readTopology: { try machine.topology() }
             )
             // What only a new plan could bring back counts as lost: a plan is a search, and this is tried many times.
-            foresight.plansBack = false
-            let attempt = Attempt(
+            predictor.plansBack = false
+            let execution = PlanExecution(
                 run: run,
                 plan: plan,
                 journal: .unwritten,
-                records: signs.map(SignRecord.init),
-                check: RegisterCheck(tree, signs),
-                foresight: foresight
+                records: health.map(HealthRecord.init),
+                check: RegisterCheck(tree, health),
+                predictor: predictor
             )
             let isWhole = last == plan.steps.count
-            let report = try attempt.carryOut(from: 0, deeds: []) { !isWhole && reached >= last }
+            let report = try execution.carryOut(from: 0, journaledWrites: []) { !isWhole && reached >= last }
             guard report.verdict == .failed else { return (reached, []) }
             // Drivers are started by user space, which no twin knows.
             let losses = run.losses.filter(\.needsRescan).map(\.description)

@@ -76,7 +76,7 @@ public struct EventRun {
     /// The minute of the day in local time, 0 to 1439.
     public var minuteOfDay: () -> Int
     /// The twin's knowledge of a machine before the first write of a plan, for applies; nil goes without.
-    public var foresight: ((Topology, [Goal], Constraints) -> any Foresight)?
+    public var predictor: ((Topology, [Goal], Constraints) -> any Predictor)?
     /// When the process began, on the applier's clock; nil takes the beginning of the run.
     public var began: Duration?
     /// How often a burst is looked at again before the run ends; what comes later starts a new one.
@@ -110,7 +110,7 @@ public struct EventRun {
         isCancelled: @escaping () -> Bool = { false },
         note: @escaping (EventNote) -> Void
     ) throws -> EventReport {
-        let began = began ?? applier.pacing.now()
+        let began = began ?? applier.clock.now()
         var waiting: Duration = .zero
         var kernel: Duration = .zero
         let count: (EventNote) -> Void = {
@@ -121,7 +121,7 @@ public struct EventRun {
             }
             note($0)
         }
-        defer { note(.spent(total: applier.pacing.now() - began, waiting: waiting, kernel: kernel)) }
+        defer { note(.spent(total: applier.clock.now() - began, waiting: waiting, kernel: kernel)) }
         var worst: EventReport?
         for _ in 0..<max(1, maximumRounds) {
             let report = try round(isCancelled, count)
@@ -137,7 +137,7 @@ public struct EventRun {
     {
         let watch = QuietWatch(
             observer: applier.machine.observer,
-            pacing: applier.pacing,
+            clock: applier.clock,
             quiet: policy.quiet,
             limit: policy.settleLimit
         )
@@ -155,14 +155,14 @@ public struct EventRun {
         var done: Set<String> = []
         // Each apply changes the tree, so that the next case is planned on what is there then.
         while true {
-            let start = applier.pacing.now()
+            let start = applier.clock.now()
             let judgement = EventJudgement(try readTopology(), policy, only: only)
             let cases = judgement.cases()
             note(
                 .looked(
                     missing: cases.reduce(0) { $0 + $1.missing.count },
                     cases: cases.count,
-                    took: applier.pacing.now() - start
+                    took: applier.clock.now() - start
                 )
             )
             guard let one = cases.first(where: { !done.contains("\($0.mode) \($0.key)") }) else {
@@ -182,16 +182,16 @@ public struct EventRun {
 
     /// Waits for an apply that is under way, whose tree is not what it will be; the report when it does not end.
     private func awaitApply() throws -> EventReport? {
-        let start = applier.pacing.now()
+        let start = applier.clock.now()
         while let report = applier.occupation() {
-            guard applier.pacing.now() - start < policy.settleLimit else {
+            guard applier.clock.now() - start < policy.settleLimit else {
                 return EventReport(
                     line: "PLAN: refused reason=\(report.reason)",
                     sentence: report.sentence,
                     exitStatus: report.exitStatus
                 )
             }
-            applier.pacing.sleep(applier.limits.pollInterval)
+            applier.clock.sleep(applier.limits.pollInterval)
         }
         return nil
     }
@@ -204,10 +204,10 @@ public struct EventRun {
         _ isCancelled: @escaping () -> Bool,
         _ note: @escaping (EventNote) -> Void
     ) throws -> EventReport {
-        let start = applier.pacing.now()
+        let start = applier.clock.now()
         let wish = (goals: judgement.goals(for: one), constraints: judgement.constraints(for: one))
         let plan = try plan(judgement.topology, wish.goals, wish.constraints)
-        note(.planned(one, plan, took: applier.pacing.now() - start))
+        note(.planned(one, plan, took: applier.clock.now() - start))
         return try decide(plan, wish, one.key, one.mode, judgement, isCancelled, note)
     }
 
@@ -250,7 +250,7 @@ public struct EventRun {
                 exitStatus: 3
             )
         }
-        let time = applier.pacing.wallClock()
+        let time = applier.clock.wallClock()
         var ledger = try EventLedger.read(applier.disk)
         guard ledger.failures(of: key) < policy.attempts else {
             return held(
@@ -271,7 +271,7 @@ public struct EventRun {
         let report = try applier.apply(
             plan,
             progress: { note(.applying($0)) },
-            foresight: foresight?(judgement.topology, wish.goals, wish.constraints),
+            predictor: predictor?(judgement.topology, wish.goals, wish.constraints),
             isCancelled: isCancelled
         )
         // A busy lock or a tree that has changed is no failed attempt of this plan.
@@ -291,7 +291,7 @@ public struct EventRun {
     ) throws -> [EventReport] {
         var reports: [EventReport] = []
         for one in judgement.reserveCases() {
-            let start = applier.pacing.now()
+            let start = applier.clock.now()
             let wish = (goals: judgement.goals(for: one), constraints: judgement.constraints(for: one))
             let plan: Plan
             do {
@@ -304,7 +304,7 @@ public struct EventRun {
                 if plan.verdict.answer != .none { note(.remark("a reserve is not kept: \(plan.verdict.sentence)")) }
                 continue
             }
-            note(.planned(one, plan, took: applier.pacing.now() - start))
+            note(.planned(one, plan, took: applier.clock.now() - start))
             reports.append(try decide(plan, wish, one.key, one.mode, judgement, isCancelled, note))
             // What was carried out has changed the tree that the other was to be planned on.
             if reports.last?.line.hasPrefix("APPLY") == true { break }

@@ -7,7 +7,7 @@ public struct QuietWatch {
     /// The machine.
     public var observer: any MachineObserver
     /// The clock.
-    public var pacing: Pacing
+    public var clock: ExecutionClock
     /// How long nothing may change.
     public var quiet: Duration
     /// How long it may take to become so.
@@ -18,9 +18,9 @@ public struct QuietWatch {
     public var interval: Duration = .milliseconds(50)
 
     /// Creates a watch.
-    public init(observer: any MachineObserver, pacing: Pacing, quiet: Duration, limit: Duration) {
+    public init(observer: any MachineObserver, clock: ExecutionClock, quiet: Duration, limit: Duration) {
         self.observer = observer
-        self.pacing = pacing
+        self.clock = clock
         self.quiet = quiet
         self.limit = limit
     }
@@ -49,15 +49,15 @@ public struct QuietWatch {
     ///
     /// - Throws: `ObservationError` when the tree cannot be read.
     public func wait() throws -> Result {
-        let start = pacing.now()
+        let start = clock.now()
         var last: UInt64?
         var since = start
         while true {
-            let moment = pacing.now()
+            let moment = clock.now()
             let tree = try observer.tree()
             let slots = SlotActivity.busyPorts(
                 tree,
-                try observer.signs(of: SlotActivity.ports(of: tree)),
+                try observer.health(of: SlotActivity.ports(of: tree)),
                 emptyCounts: moment - start < emptyLinkLimit
             )
             let fingerprint = tree.fingerprint
@@ -65,12 +65,12 @@ public struct QuietWatch {
                 last = fingerprint
                 since = moment
             }
-            let now = pacing.now()
+            let now = clock.now()
             let isQuiet = slots.isEmpty && now - since >= quiet
             if isQuiet || now - start >= limit {
                 return Result(tree: tree, waited: now - start, isQuiet: isQuiet, busySlots: slots)
             }
-            pacing.sleep(interval)
+            clock.sleep(interval)
         }
     }
 }

@@ -85,7 +85,7 @@ public struct JournalRecord: Hashable, Sendable {
     public var isTorn: Bool
 
     /// A forward write that was done or begun.
-    public struct Deed: Hashable, Sendable {
+    public struct JournaledWrite: Hashable, Sendable {
         /// Where it stands in the plan.
         public var position: WritePosition
         /// The write.
@@ -97,23 +97,23 @@ public struct JournalRecord: Hashable, Sendable {
     }
 
     /// The forward writes in order; one that certainly changed nothing is left out.
-    public var deeds: [Deed] {
-        var deeds: [Deed] = []
+    public var journaledWrites: [JournaledWrite] {
+        var journaledWrites: [JournaledWrite] = []
         for entry in entries {
             switch entry {
             case .about(let position, let write, let saved) where position.direction == .forward:
-                deeds.append(Deed(position: position, write: write, saved: saved, isDone: false))
-            case .done(let position) where position == deeds.last?.position:
-                deeds[deeds.count - 1].isDone = true
-            case .failed(let position, let code, _) where position == deeds.last?.position:
-                if WriteError.Code(rawValue: code)?.leavesNoTrace == true { deeds.removeLast() }
+                journaledWrites.append(JournaledWrite(position: position, write: write, saved: saved, isDone: false))
+            case .done(let position) where position == journaledWrites.last?.position:
+                journaledWrites[journaledWrites.count - 1].isDone = true
+            case .failed(let position, let code, _) where position == journaledWrites.last?.position:
+                if WriteError.Code(rawValue: code)?.leavesNoTrace == true { journaledWrites.removeLast() }
             case .about(let position, let write, _) where position.direction != .forward && write.changesTree:
                 // The way back has looked for functions: one that is there again may have been gone.
-                for i in deeds.indices { deeds[i].isDone = true }
+                for i in journaledWrites.indices { journaledWrites[i].isDone = true }
             default: break
             }
         }
-        return deeds
+        return journaledWrites
     }
 
     /// The steps whose predicted state was seen, as a count from the first.
@@ -152,7 +152,7 @@ public struct JournalRecord: Hashable, Sendable {
             for payload in payloads.dropFirst(2) { entries.append(try JournalEntry(payload: payload)) }
             let record = JournalRecord(beginning: beginning, plan: plan, entries: entries, isTorn: isTorn)
             guard record.reachedSteps <= plan.steps.count,
-                record.deeds.allSatisfy({ plan.steps.indices.contains($0.position.step) })
+                record.journaledWrites.allSatisfy({ plan.steps.indices.contains($0.position.step) })
             else {
                 throw JournalError(.damaged, "expected steps of the plan, found others")
             }

@@ -38,20 +38,20 @@ public struct JournalBeginning: Hashable, Sendable {
     /// The boot in which it happened.
     public var bootID: String
     /// How each function was, in address order.
-    public var signs: [SignRecord]
+    public var health: [HealthRecord]
 
     /// Creates a record.
-    public init(id: String, time: Int64, kernel: String, bootID: String, signs: [SignRecord]) {
+    public init(id: String, time: Int64, kernel: String, bootID: String, health: [HealthRecord]) {
         self.id = id
         self.time = time
         self.kernel = kernel
         self.bootID = bootID
-        self.signs = signs
+        self.health = health
     }
 }
 
 /// How a function was before an apply, beyond its resources.
-public struct SignRecord: Hashable, Sendable {
+public struct HealthRecord: Hashable, Sendable {
     /// The address.
     public var address: FunctionAddress
     /// The bound driver, or nil.
@@ -79,13 +79,13 @@ public struct SignRecord: Hashable, Sendable {
     }
 
     /// The record of what was read.
-    public init(_ signs: FunctionSigns) {
+    public init(_ health: FunctionHealth) {
         self.init(
-            address: signs.address,
-            driver: signs.driver,
-            driverOverride: signs.driverOverride,
-            decode: signs.decode,
-            maxPayloadSize: signs.maxPayloadSize
+            address: health.address,
+            driver: health.driver,
+            driverOverride: health.driverOverride,
+            decode: health.decode,
+            maxPayloadSize: health.maxPayloadSize
         )
     }
 }
@@ -138,7 +138,7 @@ extension JournalEntry {
             json.field("kernel", begin.kernel)
             json.field("bootID", begin.bootID)
             json.array("signs") { json in
-                for sign in begin.signs {
+                for sign in begin.health {
                     json.object {
                         $0.field("address", sign.address.description)
                         $0.field("driver", sign.driver)
@@ -247,7 +247,7 @@ extension JournalEntry {
         let time = Int64(try fields.integer("time", in: 0...0xff_ffff_ffff))
         let kernel = try fields.string("kernel", atMost: 128)
         let bootID = try fields.string("bootID", atMost: 64)
-        var signs: [SignRecord] = []
+        var health: [HealthRecord] = []
         for (i, tree) in try fields.array("signs", atMost: PlanDocument.mostFunctions).enumerated() {
             var inner = try JSONFields(tree, at: "signs[\(i)]")
             let address = try inner.address("address")
@@ -256,8 +256,8 @@ extension JournalEntry {
             let decode = Command(rawValue: UInt16(try inner.integer("decode", in: 0...3)))
             let payload = try inner.optionalInteger("maxPayloadSize", in: 0...65_536)
             try inner.finish()
-            signs.append(
-                SignRecord(
+            health.append(
+                HealthRecord(
                     address: address,
                     driver: driver,
                     driverOverride: override,
@@ -266,7 +266,7 @@ extension JournalEntry {
                 )
             )
         }
-        return JournalBeginning(id: id, time: time, kernel: kernel, bootID: bootID, signs: signs)
+        return JournalBeginning(id: id, time: time, kernel: kernel, bootID: bootID, health: health)
     }
 }
 

@@ -11,7 +11,7 @@ public protocol MachineObserver: AnyObject {
     func tree() throws -> TreeState
 
     /// Driver and configuration space of the functions at `addresses`; absent functions are left out.
-    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns]
+    func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth]
 
     /// The register at `offset`, `width` bytes.
     func register(_ address: FunctionAddress, offset: Int, width: Int) throws -> UInt32
@@ -62,7 +62,7 @@ public enum SavedValue: Hashable, Sendable {
 }
 
 /// What tells whether a function works, beyond its resources: its driver and its configuration space.
-public struct FunctionSigns: Hashable, Sendable {
+public struct FunctionHealth: Hashable, Sendable {
     /// The address.
     public var address: FunctionAddress
     /// The bound driver, or nil.

@@ -4,8 +4,8 @@ import PCITopology
 
 /// Tells from the registers of ports whether something is still on its way behind them.
 enum SlotActivity {
-    /// The ports of `tree`, of those whose signs are given, whose slot or link is between two states, in the order of
-    /// `signs`:
+    /// The ports of `tree`, of those whose health are given, whose slot or link is between two states, in the order of
+    /// `health`:
     ///
     /// - pciehp lets the power indicator blink (Slot Control, bits 9:8 = 10b; PCIe 6.0 §7.5.3.10) from the first event
     ///   until it is done with the slot;
@@ -18,11 +18,11 @@ enum SlotActivity {
     ///
     /// - Parameters:
     ///   - tree: the tree.
-    ///   - signs: the signs of the ports.
+    ///   - health: the health of the ports.
     ///   - emptyCounts: whether the last two of these count; a function that never answers leaves its slot so for ever.
     /// - Returns: the addresses of the ports.
-    static func busyPorts(_ tree: TreeState, _ signs: [FunctionSigns], emptyCounts: Bool) -> [FunctionAddress] {
-        signs.filter { sign in
+    static func busyPorts(_ tree: TreeState, _ health: [FunctionHealth], emptyCounts: Bool) -> [FunctionAddress] {
+        health.filter { sign in
             guard let express = Capabilities(sign.config).express, express.isSlotImplemented,
                 let control = sign.config.word(Int(express.offset) + 0x18)
             else { return false }
@@ -38,7 +38,7 @@ enum SlotActivity {
         }.map(\.address)
     }
 
-    /// The ports whose signs `busyPorts` wants to see.
+    /// The ports whose health `busyPorts` wants to see.
     static func ports(of tree: TreeState) -> [FunctionAddress] {
         tree.functions.filter { $0.busRange != nil }.map(\.address)
     }

@@ -131,15 +131,15 @@ public final class SysfsObserver: MachineObserver {
     // MARK: Functions
 
     /// Driver and configuration space; functions that vanish meanwhile are left out.
-    public func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] {
+    public func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth] {
         try observing {
             let root = try SysfsRoot(path: path, isReal: isReal)
-            var result: [FunctionSigns] = []
+            var result: [FunctionHealth] = []
             for address in addresses {
                 do {
                     let directory = try root.device(address)
                     result.append(
-                        FunctionSigns(
+                        FunctionHealth(
                             address: address,
                             driver: try root.driverName(in: directory),
                             driverOverride: driverOverride(directory, root),
@@ -225,11 +225,13 @@ public final class SysfsObserver: MachineObserver {
     /// Takes over what a reading of the machine that has just ended says of uses, as if it had been asked for here.
     ///
     /// - Parameter evidence: the reasons for which functions must not be stopped, by address.
-    public func remember(_ evidence: [FunctionAddress: [UseEvidence]]) { uses = (Pacing.system.now(), evidence) }
+    public func remember(_ evidence: [FunctionAddress: [UseEvidence]]) {
+        uses = (ExecutionClock.system.now(), evidence)
+    }
 
     /// What the reading given at creation says; at most a second old.
     public func protectedUse(of address: FunctionAddress) throws -> [UseEvidence] {
-        let now = Pacing.system.now()
+        let now = ExecutionClock.system.now()
         if let uses, now - uses.read < Self.useLifetime { return uses.byAddress[address] ?? [] }
         let fresh = try readUses()
         uses = (now, fresh)

@@ -13,7 +13,7 @@ struct BootTrial {
     let machine: LinuxTwin
     /// What the boot that is running did not reach, with its words; no trial with the same words says otherwise.
     var witnessed: (words: Set<String>, missing: [String])?
-    private let before: Standing
+    private let before: Baseline
 
     /// Prepares the machine as it will be when the kernel starts.
     ///
@@ -48,7 +48,7 @@ struct BootTrial {
             if !topology.children(of: i).isEmpty { try twin.perform(.unplug(port: address)) }
         }
         let weights = DisturbanceWeights(topology, constraints: Constraints(), ignoresProtection: true)
-        before = Standing(ground: Ground(topology, weights: weights), glance: twin.glance())
+        before = Baseline(context: SearchContext(topology, weights: weights), summary: twin.summary())
         if let firmware {
             for i in topology.functions.indices {
                 let function = topology.functions[i]
@@ -65,7 +65,7 @@ struct BootTrial {
     func outcome(_ platform: Platform, words: [String]) throws(TwinError) -> BootAdvice.Outcome {
         var twin = machine
         try twin.perform(.boot(platform))
-        var outcome = BootAdvice.Outcome(words: words, missing: [], lost: lost(in: twin.glance()))
+        var outcome = BootAdvice.Outcome(words: words, missing: [], lost: lost(in: twin.summary()))
         for goal in goals {
             switch goal {
             case .plan(.everythingRequired): outcome.missing += try unplaced(twin, below: nil)
@@ -85,7 +85,7 @@ struct BootTrial {
             case .card(let address, let card):
                 guard let now = place(of: address, twin, &outcome) else { break }
                 outcome.missing += try plug(card, now, &twin)
-                outcome.lost += lost(in: twin.glance()).filter { !outcome.lost.contains($0) }
+                outcome.lost += lost(in: twin.summary()).filter { !outcome.lost.contains($0) }
             }
         }
         if let witnessed, witnessed.words == Set(words) {
@@ -152,20 +152,20 @@ struct BootTrial {
     }
 
     /// What has an address, a bus or a place now and would not have it after the boot.
-    private func lost(in later: TwinGlance) -> [String] {
+    private func lost(in later: TwinSummary) -> [String] {
         guard before.isHarmed(in: later, asked: []) else { return [] }
         return before.losses(in: later, asked: []).filter { $0.grade == .harm }.map(\.text)
     }
 
     /// Everything required that has no address or bus, and is a problem; with `bridge`, at and below that function.
     private func unplaced(_ twin: LinuxTwin, below bridge: FunctionAddress?) throws(TwinError) -> [String] {
-        let glance = twin.glance()
-        let isWhole = (0..<glance.count).allSatisfy { i in
-            let lacksBus = i < topology.functions.count && topology.functions[i].isBridge && glance.buses[i] == nil
-            return !glance.isKnown[i] || glance.isVirtual[i]
-                || glance.lacking[i] == 0 && glance.unreachable[i] == 0 && !lacksBus
+        let summary = twin.summary()
+        let isWhole = (0..<summary.count).allSatisfy { i in
+            let lacksBus = i < topology.functions.count && topology.functions[i].isBridge && summary.buses[i] == nil
+            return !summary.isKnown[i] || summary.isVirtual[i]
+                || summary.lacking[i] == 0 && summary.unreachable[i] == 0 && !lacksBus
         }
-        if isWhole, glance.count == topology.functions.count { return [] }
+        if isWhole, summary.count == topology.functions.count { return [] }
         let booted = try twin.topology()
         let path = bridge.flatMap { booted.position(of: $0) }.map { booted.path(of: $0) }
         return Self.shortfalls(of: booted) { path?.isAncestorOrSelf(of: $0) ?? true }
@@ -231,7 +231,7 @@ struct BootTrial {
                     + offered.joined(separator: ", ")
             )
         }
-        func held() -> UInt64 { twin.number(of: now).map { twin.glance().size($0, index) } ?? 0 }
+        func held() -> UInt64 { twin.number(of: now).map { twin.summary().size($0, index) } ?? 0 }
         if held() == wanted.rawValue { return [] }
         try twin.perform(.unbind(now))
         try twin.perform(.resizeBAR(now, bar: bar, exponent: exponent))

@@ -77,14 +77,14 @@ public struct FitQuestion: Sendable {
         return all
     }
 
-    private struct Attempt {
+    private struct PlanExecution {
         var plugged: Topology
         var missing: [Finding]
         var isReplaced: Bool
     }
 
     /// The tree with the card in the port, as the kernel would leave it.
-    private func attempt(_ card: CardProfile) throws(FitError) -> Attempt {
+    private func attempt(_ card: CardProfile) throws(FitError) -> PlanExecution {
         guard let i = topology.position(of: port) else { throw FitError("no function at \(port)") }
         guard topology.functions[i].isBridge else { throw FitError("\(port) is no port: expected a bridge") }
         do {
@@ -93,7 +93,7 @@ public struct FitQuestion: Sendable {
             if isReplaced { _ = try twin.perform(.unplug(port: port)) }
             _ = try twin.perform(.hotAdd(port: port, card: card, method: .pciehp))
             let plugged = try twin.topology()
-            return Attempt(plugged: plugged, missing: newProblems(in: plugged), isReplaced: isReplaced)
+            return PlanExecution(plugged: plugged, missing: newProblems(in: plugged), isReplaced: isReplaced)
         } catch {
             throw FitError(error.description)
         }

@@ -3,7 +3,7 @@
 internal import AllocationPolicies
 internal import PCITopology
 
-/// One thing that must hold after a plan; functions are named by number (`Ground`).
+/// One thing that must hold after a plan; functions are named by number (`SearchContext`).
 enum Demand: Hashable {
     /// The BAR, ROM or VF BAR block has an address, and a BAR's is forwarded by every bridge above.
     case address(Int, ResourceIndex)
@@ -52,25 +52,25 @@ enum Demand: Hashable {
     var needsFindings: Bool { if case .cleared = self { true } else { false } }
 
     /// Whether the demand is met; what only findings tell counts as met.
-    func isMet(in glance: TwinGlance, _ ground: Ground) -> Bool {
+    func isMet(in summary: TwinSummary, _ context: SearchContext) -> Bool {
         let i = function
-        guard i < glance.count, glance.isKnown[i] else { return false }
+        guard i < summary.count, summary.isKnown[i] else { return false }
         switch self {
         case .address(_, let index):
-            return glance.size(i, index) > 0 && glance.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
-        case .bus: return glance.buses[i] != nil
+            return summary.size(i, index) > 0 && summary.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
+        case .bus: return summary.buses[i] != nil
         case .size(_, let index, let size):
-            return glance.size(i, index) == size && glance.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
-        case .buses(_, let count): return glance.buses[i].map { $0.count >= count } ?? false
-        case .window(_, let index, let size): return glance.size(i, index) >= size
-        case .room(_, let kind, let size): return FreeRoom(below: i, kind, glance, ground).holds(size)
-        case .freeBuses(_, let count): return FreeRoom.busNumbers(below: i, glance, ground) >= count
+            return summary.size(i, index) == size && summary.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
+        case .buses(_, let count): return summary.buses[i].map { $0.count >= count } ?? false
+        case .window(_, let index, let size): return summary.size(i, index) >= size
+        case .room(_, let kind, let size): return FreeRoom(below: i, kind, summary, context).holds(size)
+        case .freeBuses(_, let count): return FreeRoom.busNumbers(below: i, summary, context) >= count
         case .cleared: return true
         }
     }
 }
 
-extension TwinGlance {
+extension TwinSummary {
     /// The bytes that the kernel holds for a resource, 0 without an address.
     func size(_ i: Int, _ index: ResourceIndex) -> UInt64 { sizes[i * Self.width + Int(index.rawValue)] }
 
@@ -82,19 +82,19 @@ extension TwinGlance {
 }
 
 extension FreeRoom {
-    /// What is free in the window of bridge `i` for a kind, as a glance shows it.
-    init(below i: Int, _ kind: ResourceKind, _ glance: TwinGlance, _ ground: Ground) {
+    /// What is free in the window of bridge `i` for a kind, as a summary shows it.
+    init(below i: Int, _ kind: ResourceKind, _ summary: TwinSummary, _ context: SearchContext) {
         var index = kind == .io ? 13 : kind == .memory ? 14 : 15
-        if kind == .prefetchable, ground.function(i).resource(.prefetchableWindow) == nil { index = 14 }
-        guard let window = glance.range(i, index) else {
+        if kind == .prefetchable, context.function(i).resource(.prefetchableWindow) == nil { index = 14 }
+        guard let window = summary.range(i, index) else {
             self.init(in: nil, taken: [])
             return
         }
         var taken: [AddressRange] = []
-        for child in ground.children[i] where child < glance.count && glance.isKnown[child] && !glance.isVirtual[child]
-        {
-            for resource in 0..<TwinGlance.width {
-                if let range = glance.range(child, resource), window.contains(range),
+        for child in context.children[i]
+        where child < summary.count && summary.isKnown[child] && !summary.isVirtual[child] {
+            for resource in 0..<TwinSummary.width {
+                if let range = summary.range(child, resource), window.contains(range),
                     (resource == 13) == (index == 13) || resource < 13
                 {
                     taken.append(range)
@@ -104,9 +104,9 @@ extension FreeRoom {
         self.init(in: window, taken: taken)
     }
 
-    /// The bus numbers of bridge `i` that neither its own bus nor anything below takes, as a glance shows it.
-    static func busNumbers(below i: Int, _ glance: TwinGlance, _ ground: Ground) -> Int {
-        let below = ground.children[i].filter { $0 < glance.count && glance.isKnown[$0] }
-        return busNumbers(in: glance.buses[i], below: below.compactMap { glance.buses[$0] })
+    /// The bus numbers of bridge `i` that neither its own bus nor anything below takes, as a summary shows it.
+    static func busNumbers(below i: Int, _ summary: TwinSummary, _ context: SearchContext) -> Int {
+        let below = context.children[i].filter { $0 < summary.count && summary.isKnown[$0] }
+        return busNumbers(in: summary.buses[i], below: below.compactMap { summary.buses[$0] })
     }
 }

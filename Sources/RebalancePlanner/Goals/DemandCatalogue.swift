@@ -5,13 +5,13 @@ internal import PCITopology
 
 /// What goals mean for a tree: demands, grouped so that each group can be met by itself.
 struct DemandCatalogue {
-    let ground: Ground
+    let context: SearchContext
     let findings: [Finding]
     let tiers: OptionalTiers
-    private var topology: Topology { ground.topology }
+    private var topology: Topology { context.topology }
 
-    init(_ ground: Ground, findings: [Finding], tiers: OptionalTiers) {
-        self.ground = ground
+    init(_ context: SearchContext, findings: [Finding], tiers: OptionalTiers) {
+        self.context = context
         self.findings = findings
         self.tiers = tiers
     }
@@ -35,14 +35,14 @@ struct DemandCatalogue {
             case .everythingRequired: collect(problems { _ in true }, &collected)
             case .place(let address):
                 let i = try known(address)
-                let inside = FunctionSet(ground.subtree[i])
+                let inside = FunctionSet(context.subtree[i])
                 collect(problems { inside.contains($0) }, &collected)
             case .resize(let address, let bar, let size):
                 collected.ladders.append(try sizes(address, bar, size))
                 collected.resized.append(collected.ladders.count - 1)
             case .virtualFunctions(let address, let count): collected.fixed += try roomForVFs(address, count)
             case .reserve(let address, let room): collected.fixed += try reserve(address, room)
-            case .restore(let layout): RestoreDemands(ground, layout).collect(&collected.fixed, &collected.wishes)
+            case .restore(let layout): RestoreDemands(context, layout).collect(&collected.fixed, &collected.wishes)
             }
         }
         return group(collected)
@@ -65,7 +65,7 @@ struct DemandCatalogue {
                 result.append(
                     "with room made, the VFs are enabled by: echo \(count) > /sys/bus/pci/devices/\(address)/sriov_numvfs"
                 )
-            case .restore(let layout): result += RestoreDemands(ground, layout).remarks
+            case .restore(let layout): result += RestoreDemands(context, layout).remarks
             default: continue
             }
         }
@@ -87,7 +87,7 @@ struct DemandCatalogue {
         var seen: Set<Demand> = []
         func add(_ demand: Demand) { if seen.insert(demand).inserted { result.append(demand) } }
         for finding in findings where finding.severity == .problem {
-            guard let i = topology.position(of: finding.address), isIncluded(i), !ground.isVirtual(i) else {
+            guard let i = topology.position(of: finding.address), isIncluded(i), !context.isVirtual(i) else {
                 continue
             }
             switch finding.code {
@@ -103,8 +103,8 @@ struct DemandCatalogue {
             }
         }
         guard !tiers.required.isEmpty else { return result }
-        for i in 0..<ground.count where isIncluded(i) && !ground.isVirtual(i) {
-            for resource in ground.function(i).resources {
+        for i in 0..<context.count where isIncluded(i) && !context.isVirtual(i) {
+            for resource in context.function(i).resources {
                 if resource.index.isBAR, resource.lacksAddress, resource.kind == .io, tiers.required.contains(.io) {
                     add(.address(i, resource.index))
                 }
@@ -122,7 +122,9 @@ struct DemandCatalogue {
     private func collect(_ demands: [Demand], _ collected: inout Collection) {
         for demand in demands {
             guard case .address(let i, let index) = demand, index.isBAR,
-                let entry = ground.function(i).capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }
+                let entry = context.function(i).capabilities.resizableBARs.first(where: {
+                    $0.bar == Int(index.rawValue)
+                }
                 ),
                 let present = entry.currentSize?.rawValue
             else {
@@ -138,7 +140,7 @@ struct DemandCatalogue {
     /// The sizes to try for a BAR, the best first: the one asked for, or every larger one that is offered.
     private func sizes(_ address: FunctionAddress, _ bar: Int, _ size: ByteCount?) throws(PlanningError) -> [Demand] {
         let i = try known(address)
-        let function = ground.function(i)
+        let function = context.function(i)
         guard let entry = function.capabilities.resizableBARs.first(where: { $0.bar == bar }),
             let index = ResourceIndex.bar(bar)
         else {
@@ -161,7 +163,7 @@ struct DemandCatalogue {
 
     private func roomForVFs(_ address: FunctionAddress, _ count: Int) throws(PlanningError) -> [Demand] {
         let i = try known(address)
-        let function = ground.function(i)
+        let function = context.function(i)
         guard let sriov = function.capabilities.sriov, count > 0, count <= sriov.totalVFs else {
             let total = function.capabilities.sriov.map { "\($0.totalVFs)" } ?? "no"
             throw PlanningError(.goalDoesNotApply, "\(address) offers \(total) VFs, asked for are \(count)")
@@ -171,13 +173,13 @@ struct DemandCatalogue {
             if let size = resource.size?.rawValue, size > 0 { result.append(.size(i, resource.index, size)) }
         }
         let last = sriov.routingID(ofVF: count - 1, bus: BusNumber(0), devfn: function.address.devfn) >> 8
-        if last > 0, ground.parent[i] >= 0 { result.append(.buses(ground.parent[i], last + 1)) }
+        if last > 0, context.parent[i] >= 0 { result.append(.buses(context.parent[i], last + 1)) }
         return result
     }
 
     private func reserve(_ address: FunctionAddress, _ room: Headroom) throws(PlanningError) -> [Demand] {
         let i = try known(address)
-        guard ground.isBridge(i) else {
+        guard context.isBridge(i) else {
             throw PlanningError(.goalDoesNotApply, "expected a port to keep room below, \(address) is no bridge")
         }
         var result: [Demand] = []
@@ -195,28 +197,28 @@ struct DemandCatalogue {
 
     private func group(_ collected: Collection, isApart: Bool = false) -> [Cluster] {
         var groups: [Int: Collection] = [:]
-        func top(_ demand: Demand) -> Int { ground.ancestors(of: demand.function).last ?? demand.function }
+        func top(_ demand: Demand) -> Int { context.ancestors(of: demand.function).last ?? demand.function }
         // Sizes are chosen together over all root ports of a host bridge.
         var leaders: [Int: Int] = [:]
         var together: [Int: Int] = [:]
         for ladder in collected.resized {
             guard let demand = collected.ladders[ladder].first else { continue }
-            let leader = leaders[ground.host[demand.function], default: top(demand)]
-            leaders[ground.host[demand.function]] = leader
+            let leader = leaders[context.host[demand.function], default: top(demand)]
+            leaders[context.host[demand.function]] = leader
             together[top(demand)] = leader
         }
         // Bus numbers of a host bridge are planned as a whole: what one port gets, another must not claim.
         var firsts: [Int: Int] = [:]
         var sharers: Set<Int> = []
         for demand in collected.fixed where demand.wantsBuses && demand.isOfNumbersAsTheyAre {
-            firsts[ground.host[demand.function]] = min(firsts[ground.host[demand.function]] ?? .max, top(demand))
+            firsts[context.host[demand.function]] = min(firsts[context.host[demand.function]] ?? .max, top(demand))
             sharers.insert(top(demand))
         }
         func root(_ demand: Demand) -> Int {
             let own = top(demand)
             if isApart { return own }
             if let leader = together[own] { return leader }
-            return sharers.contains(own) ? firsts[ground.host[demand.function]] ?? own : own
+            return sharers.contains(own) ? firsts[context.host[demand.function]] ?? own : own
         }
         for demand in collected.fixed {
             if groups[root(demand)]?.fixed.contains(demand) != true {

@@ -60,13 +60,13 @@ public struct SavedLayout: Hashable, Sendable {
 
 /// What a saved layout asks of the tree.
 struct RestoreDemands {
-    private let ground: Ground
+    private let context: SearchContext
     private let layout: SavedLayout
     /// A sentence for everything that cannot be asked for.
     private(set) var remarks: [String] = []
 
-    init(_ ground: Ground, _ layout: SavedLayout) {
-        self.ground = ground
+    init(_ context: SearchContext, _ layout: SavedLayout) {
+        self.context = context
         self.layout = layout
         for place in layout.places where number(place) == nil {
             remarks.append("\(place.path) of the saved layout is not there, or another device is")
@@ -74,8 +74,8 @@ struct RestoreDemands {
     }
 
     private func number(_ place: SavedLayout.Place) -> Int? {
-        guard let i = ground.number(at: place.path) else { return nil }
-        let identity = ground.function(i).identity
+        guard let i = context.number(at: place.path) else { return nil }
+        let identity = context.function(i).identity
         return UInt32(identity.vendor) << 16 | UInt32(identity.device) == place.ids ? i : nil
     }
 
@@ -83,7 +83,7 @@ struct RestoreDemands {
     func collect(_ fixed: inout [Demand], _ wishes: inout [Demand]) {
         for place in layout.places {
             guard let i = number(place) else { continue }
-            let function = ground.function(i)
+            let function = context.function(i)
             for (n, size) in place.sizes.enumerated() where size > 0 {
                 guard let index = ResourceIndex(n) else { continue }
                 let present = function.resource(index)?.range?.clampedSize ?? 0
@@ -91,7 +91,7 @@ struct RestoreDemands {
                     let isResizable = function.capabilities.resizableBARs.contains { $0.bar == n }
                     if present == size { continue }
                     fixed.append(isResizable ? .size(i, index, size) : .address(i, index))
-                } else if index.isWindow, present < size, function.isHotPlugBridge, ground.children[i].isEmpty {
+                } else if index.isWindow, present < size, function.isHotPlugBridge, context.children[i].isEmpty {
                     wishes.append(.window(i, index, size))
                 }
             }

@@ -13,7 +13,7 @@ extension PlanAssembly {
             guard case .size(let i, let index, let size) = demand else { continue }
             var wish = "its present size"
             if case .size(_, _, let size) = dream { wish = ByteCount(size).description }
-            let name = "\(ground.address(i)) \(index): \(ByteCount(size))"
+            let name = "\(context.address(i)) \(index): \(ByteCount(size))"
             remarks.append(
                 obstacle.map { "\(name) is the largest size that may be had; \(wish) would fit, but \($0)" }
                     ?? "\(name) is the largest size that fits, \(wish) does not"
@@ -23,7 +23,7 @@ extension PlanAssembly {
 
     /// Says that a wish was given up.
     mutating func note(unfulfilled wish: Demand) {
-        let address = ground.address(wish.function)
+        let address = context.address(wish.function)
         switch wish {
         case .window(_, let index, let size):
             remarks.append("\(address) \(index) cannot get back its \(ByteCount(size))")
@@ -41,11 +41,11 @@ extension PlanAssembly {
         let names = protectionNames(protected)
         refusals.append(("protected", protectionSentence(protected)))
         for (i, name) in zip(protected, names) {
-            diagnosis.append(DiagnosisLine(code: "protected", address: ground.address(i), text: name))
+            diagnosis.append(DiagnosisLine(code: "protected", address: context.address(i), text: name))
         }
         var words: [String] = []
         for i in protected {
-            let word = weights.permission(i, ground.address(i))
+            let word = weights.permission(i, context.address(i))
             if !words.contains(word) { words.append(word) }
         }
         remarks.append(
@@ -54,7 +54,7 @@ extension PlanAssembly {
     }
 
     private func protectionNames(_ protected: [Int]) -> [String] {
-        protected.compactMap { i in weights.protection(i).map { "\(ground.address(i)): \($0)" } }
+        protected.compactMap { i in weights.protection(i).map { "\(context.address(i)): \($0)" } }
     }
 
     /// That a way leads over protected functions, a sentence.
@@ -91,7 +91,7 @@ extension PlanAssembly {
         for demand in wanted {
             switch demand {
             case .cleared(_, let code, _): codes.append(code.rawValue)
-            case .address(let i, let index): isIO = isIO && ground.kind(i, index) == .io
+            case .address(let i, let index): isIO = isIO && context.kind(i, index) == .io
             default: isIO = false
             }
         }
@@ -223,11 +223,11 @@ extension PlanAssembly {
     }
 
     /// The records of the functions that the steps stop or move.
-    func disturbances(_ disturbed: FunctionSet, _ final: Situation) -> [Disturbance] {
+    func disturbances(_ disturbed: FunctionSet, _ final: SearchState) -> [Disturbance] {
         let later = Dictionary(after.functions.map { ($0.address, $0) }) { first, _ in first }
         var result: [Disturbance] = []
         for i in disturbed.members {
-            let function = ground.function(i)
+            let function = context.function(i)
             // VFs that are enabled again are new functions to the twin, at the old addresses.
             guard let address = final.address(i) ?? (function.isVirtual ? function.address : nil),
                 let state = later[address]

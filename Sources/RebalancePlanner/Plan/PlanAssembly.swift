@@ -7,7 +7,7 @@ internal import PCITopology
 struct PlanAssembly {
     let planner: Planner
     let goals: [Goal]
-    let start: Situation
+    let start: SearchState
     let weights: DisturbanceWeights
     let before: TreeState
 
@@ -22,11 +22,11 @@ struct PlanAssembly {
     var impossible: [(reason: String, sentence: String)] = []
     private var latest: TreeState
 
-    var ground: Ground { start.ground }
+    var context: SearchContext { start.context }
     /// The tree after the last step.
     var after: TreeState { latest }
 
-    init(planner: Planner, goals: [Goal], start: Situation, weights: DisturbanceWeights) {
+    init(planner: Planner, goals: [Goal], start: SearchState, weights: DisturbanceWeights) {
         self.planner = planner
         self.goals = goals
         self.start = start
@@ -38,41 +38,41 @@ struct PlanAssembly {
 
     // MARK: - Steps
 
-    /// Appends the steps of stages that begin in `situation`.
-    mutating func append(_ maneuvers: [Maneuver], from situation: Situation) {
-        var situation = situation
-        for maneuver in maneuvers {
+    /// Appends the steps of stages that begin in `searchState`.
+    mutating func append(_ stages: [Stage], from searchState: SearchState) {
+        var searchState = searchState
+        for stage in stages {
             // What the stage leads to decides which decoders must be silent meanwhile.
-            var trial = situation
-            var maneuver = maneuver
-            if trial.carryOut(maneuver) { maneuver.silenced = silenced(maneuver, from: situation, to: trial) }
-            let names = maneuver.stopped.compactMap { situation.address($0)?.description }.joined(separator: ", ")
-            let begin = situation
-            var collected: [(part: Situation.Part, topology: Topology?)] = []
-            _ = situation.carryOut(maneuver) { part, now in
+            var trial = searchState
+            var stage = stage
+            if trial.carryOut(stage) { stage.silenced = silenced(stage, from: searchState, to: trial) }
+            let names = stage.stopped.compactMap { searchState.address($0)?.description }.joined(separator: ", ")
+            let begin = searchState
+            var collected: [(part: SearchState.Part, topology: Topology?)] = []
+            _ = searchState.carryOut(stage) { part, now in
                 collected.append((part, try? now.simulation.topology()))
             }
             for (part, topology) in collected {
                 guard let topology else { continue }
                 let state = TreeState(topology)
-                steps.append(step(part, maneuver, names, from: begin, topology, state))
+                steps.append(step(part, stage, names, from: begin, topology, state))
                 latest = state
             }
         }
     }
 
     private func step(
-        _ part: Situation.Part,
-        _ maneuver: Maneuver,
+        _ part: SearchState.Part,
+        _ stage: Stage,
         _ names: String,
-        from begin: Situation,
+        from begin: SearchState,
         _ topology: Topology,
         _ state: TreeState
     ) -> PlanStep {
         var step = PlanStep(
             purpose: purpose(
                 part.purpose,
-                maneuver,
+                stage,
                 names,
                 begin,
                 hasConfig: part.writes.contains(where: \.isRegister)
@@ -83,33 +83,33 @@ struct PlanAssembly {
         )
         switch part.purpose {
         case .stop:
-            step.preconditions += conditions(maneuver, begin)
-            step.wayBack = wayBack(maneuver, begin)
+            step.preconditions += conditions(stage, begin)
+            step.wayBack = wayBack(stage, begin)
         case .find(let rescan):
             if case .bus(let behind) = rescan, behind >= 0, let bus = begin.bus(behind: behind),
-                FunctionSet(maneuver.roots).isSuperset(of: begin.ground.members(behind: behind))
+                FunctionSet(stage.roots).isSuperset(of: begin.context.members(behind: behind))
             {
                 step.preconditions.append(.busIsEmpty(segment: bus.segment, bus: bus.bus))
             }
             step.registersAfter = Self.expectations(topology)
             step.mayAppearBelow = topology.bridges(searchedNow: searched)
             step.purpose += Self.appearanceText(step.mayAppearBelow)
-        case .heal: step.registersAfter = Self.expectations(topology)
-        case .revive, .decode: break
+        case .repairWindows: step.registersAfter = Self.expectations(topology)
+        case .enableVFs, .decode: break
         }
         return step
     }
 
     /// Whom the step stops must be there, and must not have come into use since the plan was made.
-    private func conditions(_ maneuver: Maneuver, _ begin: Situation) -> [Precondition] {
+    private func conditions(_ stage: Stage, _ begin: SearchState) -> [Precondition] {
         var result: [Precondition] = []
-        for root in maneuver.stopped {
+        for root in stage.stopped {
             guard let address = begin.address(root) else { continue }
-            let identity = ground.function(root).identity
+            let identity = context.function(root).identity
             result.append(.present(address, ids: UInt32(identity.vendor) << 16 | UInt32(identity.device)))
         }
-        for root in maneuver.stopped {
-            for i in ground.subtree[root] where !ground.isBridge(i) && ground.hasDriver(i) {
+        for root in stage.stopped {
+            for i in context.subtree[root] where !context.isBridge(i) && context.hasDriver(i) {
                 guard weights.isWatched(i), let address = begin.address(i) else { continue }
                 result.append(.notInUse(address))
             }
@@ -117,18 +117,18 @@ struct PlanAssembly {
         return result
     }
 
-    private func wayBack(_ maneuver: Maneuver, _ begin: Situation) -> [SystemWrite] {
-        maneuver.rescans.compactMap { rescan in
+    private func wayBack(_ stage: Stage, _ begin: SearchState) -> [SystemWrite] {
+        stage.rescans.compactMap { rescan in
             switch rescan {
             case .bus(let behind): begin.bus(behind: behind).map { .rescanBus(segment: $0.segment, bus: $0.bus) }
             case .aboveBridge(let bridge): begin.address(bridge).map { .rescanDevice($0) }
             case .resizeFiles: nil
             }
         }
-            + (maneuver.usesResizeFiles
-                ? maneuver.resizes.filter(\.isBound).compactMap { begin.address($0.function).map { .probeDriver($0) } }
+            + (stage.usesResizeFiles
+                ? stage.resizes.filter(\.isBound).compactMap { begin.address($0.function).map { .probeDriver($0) } }
                 : [])
-            + begin.physicalFunctions(removedBy: maneuver).map { .sriovNumVFs($0.address, count: $0.count) }
+            + begin.physicalFunctions(removedBy: stage).map { .sriovNumVFs($0.address, count: $0.count) }
     }
 
     /// The functions whose decoders must be off while they are gone, since another function gets part of their ranges.
@@ -136,27 +136,27 @@ struct PlanAssembly {
     /// A removed function keeps its COMMAND register and its BARs, and a removed bridge its windows: they would answer at
     /// addresses that now belong to somebody else until the kernel has placed them anew. Bridges matter only where drivers
     /// start between two rescans of a stage.
-    private func silenced(_ maneuver: Maneuver, from before: Situation, to after: Situation) -> [Int] {
-        let width = TwinGlance.width
+    private func silenced(_ stage: Stage, from before: SearchState, to after: SearchState) -> [Int] {
+        let width = TwinSummary.width
         var taken: [(function: Int, isIO: Bool, range: AddressRange)] = []
-        for i in 0..<ground.count where after.glance.isKnown[i] && !after.glance.isVirtual[i] {
-            for resource in ground.function(i).resources where !resource.index.isWindow {
-                if let range = after.glance.range(i, Int(resource.index.rawValue)) {
+        for i in 0..<context.count where after.summary.isKnown[i] && !after.summary.isVirtual[i] {
+            for resource in context.function(i).resources where !resource.index.isWindow {
+                if let range = after.summary.range(i, Int(resource.index.rawValue)) {
                     taken.append((i, resource.flags.contains(.io), range))
                 }
             }
         }
         var result: [Int] = []
-        for root in maneuver.roots {
-            for i in ground.subtree[root] where before.glance.isKnown[i] && !before.glance.isVirtual[i] {
-                let isBridge = ground.isBridge(i)
-                guard !isBridge || maneuver.rescans.count > 1 else { continue }
+        for root in stage.roots {
+            for i in context.subtree[root] where before.summary.isKnown[i] && !before.summary.isVirtual[i] {
+                let isBridge = context.isBridge(i)
+                guard !isBridge || stage.rescans.count > 1 else { continue }
                 let command = before.simulation.twin.register(ofNumber: i, at: 4, width: 2) ?? 0
                 guard command & 0x3 != 0 else { continue }
-                let below = isBridge ? FunctionSet(ground.subtree[i]) : FunctionSet([i])
+                let below = isBridge ? FunctionSet(context.subtree[i]) : FunctionSet([i])
                 let clashes = (0..<width).contains { index in
-                    guard let old = before.glance.range(i, index), isBridge || index < 13,
-                        let kind = ground.function(i).resources.first(where: { Int($0.index.rawValue) == index })?.kind
+                    guard let old = before.summary.range(i, index), isBridge || index < 13,
+                        let kind = context.function(i).resources.first(where: { Int($0.index.rawValue) == index })?.kind
                     else { return false }
                     return taken.contains {
                         !below.contains($0.function) && $0.isIO == (kind == .io) && $0.range.overlaps(old)
@@ -171,45 +171,45 @@ struct PlanAssembly {
     // MARK: - Words
 
     private func purpose(
-        _ purpose: Situation.Part.Purpose,
-        _ maneuver: Maneuver,
+        _ purpose: SearchState.Part.Purpose,
+        _ stage: Stage,
         _ names: String,
-        _ begin: Situation,
+        _ begin: SearchState,
         hasConfig: Bool
     ) -> String {
         switch purpose {
         case .stop:
-            if maneuver.usesResizeFiles { return "let the driver of \(names) go, so that its BAR may be resized" }
-            return stopText(maneuver, names, begin)
+            if stage.usesResizeFiles { return "let the driver of \(names) go, so that its BAR may be resized" }
+            return stopText(stage, names, begin)
         case .find(let rescan):
-            let text = findText(rescan, maneuver, names, begin)
+            let text = findText(rescan, stage, names, begin)
             return hasConfig ? text + "; then window registers are made to agree with what the kernel holds" : text
-        case .heal: return "make the window registers of bridges agree with what the kernel holds"
-        case .revive: return "enable VFs again, as many as there were"
+        case .repairWindows: return "make the window registers of bridges agree with what the kernel holds"
+        case .enableVFs: return "enable VFs again, as many as there were"
         case .decode: return "let functions that nobody enables decode again as they did before"
         }
     }
 
-    private func stopText(_ maneuver: Maneuver, _ names: String, _ begin: Situation) -> String {
+    private func stopText(_ stage: Stage, _ names: String, _ begin: SearchState) -> String {
         var text = "stop \(names) and what is below"
-        for physical in begin.physicalFunctions(removedBy: maneuver) {
+        for physical in begin.physicalFunctions(removedBy: stage) {
             text += "; the VFs of \(physical.address) are taken away first"
         }
-        for resize in maneuver.resizes {
+        for resize in stage.resizes {
             let size = ResizableBAR.size(ofExponent: resize.exponent).map { "\($0)" } ?? "another size"
             text += "; BAR \(resize.bar) of \(begin.address(resize.function)?.description ?? "") will be \(size)"
         }
-        for numbers in maneuver.numbering {
+        for numbers in stage.numbering {
             text += "; \(begin.address(numbers.bridge)?.description ?? "a bridge") will have \(numbers.range)"
         }
-        let closed = Set(maneuver.windows.filter { $0.size == 0 }.map(\.kind))
+        let closed = Set(stage.windows.filter { $0.size == 0 }.map(\.kind))
         if !closed.isEmpty {
             let all =
                 closed.count > 1
                 ? "their windows are" : closed.contains(.io) ? "their I/O windows are" : "their windows are"
             text += "; \(all) closed, so that the kernel sizes them by need"
         }
-        for window in maneuver.windows where window.size > 0 {
+        for window in stage.windows where window.size > 0 {
             let word = window.kind == .io ? "I/O" : window.kind == .memory ? "memory" : "prefetchable"
             text += "; the \(word) window of \(begin.address(window.bridge)?.description ?? "a bridge") is opened to "
             text += "\(ByteCount(window.size)), which the kernel takes as its least size"
@@ -218,17 +218,17 @@ struct PlanAssembly {
     }
 
     private func findText(
-        _ rescan: Maneuver.Rescan,
-        _ maneuver: Maneuver,
+        _ rescan: Stage.Rescan,
+        _ stage: Stage,
         _ names: String,
-        _ begin: Situation
+        _ begin: SearchState
     ) -> String {
         var text: String
         switch rescan {
         case .bus(let behind):
             let bus = begin.bus(behind: behind)
             let name = bus.map { "\(bareHex(UInt64($0.segment), width: 4)):\($0.bus)" } ?? "?"
-            let found = maneuver.roots.filter { ground.busAbove($0) == behind }
+            let found = stage.roots.filter { context.busAbove($0) == behind }
                 .compactMap { begin.address($0)?.description }.joined(separator: ", ")
             text =
                 found.isEmpty
@@ -238,7 +238,7 @@ struct PlanAssembly {
             text = "find \(names) again: rescan from the bus of \(begin.address(bridge)?.description ?? "?") down"
         case .resizeFiles: text = "resize: the kernel moves the BAR and the windows that nobody else uses"
         }
-        for request in maneuver.alignments {
+        for request in stage.alignments {
             let size = ByteCount(1 << UInt64(request.order))
             text +=
                 "; for a while \(begin.address(request.function)?.description ?? "a function") is taken to need \(size)"

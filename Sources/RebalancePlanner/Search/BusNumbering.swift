@@ -9,7 +9,7 @@ internal import PCITopology
 /// lies above that and not above the subordinate (`pci_scan_bridge_extend`). The kernel checks neither that the range
 /// lies in the parent's nor that a neighbour's does not overlap; both are checked here.
 struct BusNumbering {
-    let situation: Situation
+    let searchState: SearchState
     /// Bridges that must have at least so many numbers.
     var least: [Int: Int] = [:]
     /// Bridges that must have so many numbers beyond those in use.
@@ -18,10 +18,10 @@ struct BusNumbering {
     /// with eight ports, one of which has another behind it, and a conventional bridge alone.
     var roomForUnseen = [16, 4]
 
-    private var ground: Ground { situation.ground }
+    private var context: SearchContext { searchState.context }
 
-    init(_ situation: Situation, for demands: [Demand]) {
-        self.situation = situation
+    init(_ searchState: SearchState, for demands: [Demand]) {
+        self.searchState = searchState
         for demand in demands {
             switch demand {
             case .buses(let i, let count): least[i] = max(least[i] ?? 0, count)
@@ -37,18 +37,18 @@ struct BusNumbering {
     ///   - roots: functions on one bus.
     ///   - bridge: the bridge above that bus, or -1 minus the host bridge.
     /// - Returns: numberings, each with the bridges to be written in ascending order.
-    func numberings(removing roots: Set<Int>, below bridge: Int) -> [[Maneuver.BridgeNumbers]] {
+    func numberings(removing roots: Set<Int>, below bridge: Int) -> [[Stage.BridgeNumbers]] {
         guard let parentRange = range(above: bridge) else { return [] }
         var taken = [Bool](repeating: false, count: 256)
         taken[Int(parentRange.first.rawValue)] = true
-        for member in ground.members(behind: bridge) where !roots.contains(member) {
+        for member in context.members(behind: bridge) where !roots.contains(member) {
             // Registers of a bridge that is not removed keep forwarding what they say.
-            guard let range = situation.glance.buses[member] ?? claim(member) else { continue }
+            guard let range = searchState.summary.buses[member] ?? claim(member) else { continue }
             for bus in range.first.rawValue...range.last.rawValue { taken[Int(bus)] = true }
         }
-        let bridges = roots.filter { ground.isBridge($0) }.sorted()
+        let bridges = roots.filter { context.isBridge($0) }.sorted()
         guard !bridges.isEmpty else { return [] }
-        var result: [[Maneuver.BridgeNumbers]] = []
+        var result: [[Stage.BridgeNumbers]] = []
         let styles =
             roomForUnseen.map { Style(keepsRoom: true, unseen: $0) } + [
                 Style(keepsRoom: true, unseen: 0), Style(keepsRoom: false, unseen: 0),
@@ -73,8 +73,8 @@ struct BusNumbering {
 
     /// The numbers that a bridge without a bus takes by its registers.
     private func claim(_ i: Int) -> BusRange? {
-        guard ground.isBridge(i), let address = situation.address(i),
-            let value = situation.simulation.twin.register(of: address, at: 0x18, width: 4), value >> 8 & 0xff != 0
+        guard context.isBridge(i), let address = searchState.address(i),
+            let value = searchState.simulation.twin.register(of: address, at: 0x18, width: 4), value >> 8 & 0xff != 0
         else { return nil }
         return BusRange(
             first: BusNumber(UInt8(truncatingIfNeeded: value >> 8)),
@@ -90,19 +90,19 @@ struct BusNumbering {
     }
 
     private func range(above bridge: Int) -> BusRange? {
-        bridge >= 0 ? situation.glance.buses[bridge] : ground.topology.hostBridges[-1 - bridge].busRange
+        bridge >= 0 ? searchState.summary.buses[bridge] : context.topology.hostBridges[-1 - bridge].busRange
     }
 
     /// The numbers that bridge `i` needs: its secondary bus, VF buses there, everything below, and what is asked for.
     private func need(_ i: Int, _ style: Style) -> Int {
         // What is behind a bridge that nobody could see is anybody's guess; a switch has ports inside.
-        let present = situation.glance.buses[i]
-        let isSwitch = ground.function(i).capabilities.express?.portType == .upstreamPort
-        let isUnseen = ground.isUnseenInside[i] || (present == nil && isSwitch)
-        let unseen = isUnseen && ground.wired[i].isEmpty ? style.unseen : 0
-        if present == nil, ground.wired[i].isEmpty { return max(1 + unseen, least[i] ?? 0) }
-        var sum = 1 + ground.virtualBuses[i]
-        for child in ground.wired[i] where ground.isBridge(child) { sum += need(child, style) }
+        let present = searchState.summary.buses[i]
+        let isSwitch = context.function(i).capabilities.express?.portType == .upstreamPort
+        let isUnseen = context.isUnseenInside[i] || (present == nil && isSwitch)
+        let unseen = isUnseen && context.wired[i].isEmpty ? style.unseen : 0
+        if present == nil, context.wired[i].isEmpty { return max(1 + unseen, least[i] ?? 0) }
+        var sum = 1 + context.virtualBuses[i]
+        for child in context.wired[i] where context.isBridge(child) { sum += need(child, style) }
         sum += spare[i] ?? 0
         return max(sum, least[i] ?? 0, style.keepsRoom ? max(present?.count ?? 0, 1 + unseen) : 0)
     }
@@ -114,14 +114,14 @@ struct BusNumbering {
         taken initially: [Bool],
         style: Style,
         staysInPlace: Bool
-    ) -> [Maneuver.BridgeNumbers]? {
+    ) -> [Stage.BridgeNumbers]? {
         var taken = initially
-        var result: [Maneuver.BridgeNumbers] = []
+        var result: [Stage.BridgeNumbers] = []
         // Those that can stay where they begin are placed first; then the widest, lowest first fit.
         var waiting: [(bridge: Int, width: Int)] = []
         for i in bridges {
             let width = need(i, style)
-            if staysInPlace, let present = situation.glance.buses[i],
+            if staysInPlace, let present = searchState.summary.buses[i],
                 fits(start: Int(present.first.rawValue), width: width, within: parent, taken: taken)
             {
                 let start = Int(present.first.rawValue)
@@ -157,7 +157,7 @@ struct BusNumbering {
         width: Int,
         style: Style,
         taken: inout [Bool],
-        into result: inout [Maneuver.BridgeNumbers],
+        into result: inout [Stage.BridgeNumbers],
         primary: BusNumber
     ) {
         for number in start..<(start + width) { taken[number] = true }
@@ -165,18 +165,18 @@ struct BusNumbering {
             let range = BusRange(first: BusNumber(first), last: BusNumber(last))
         else { return }
         let wanted = UInt32(primary.rawValue) | UInt32(first) << 8 | UInt32(last) << 16
-        let address = situation.address(i)
-        let register = address.flatMap { situation.simulation.twin.register(of: $0, at: 0x18, width: 4) } ?? 0
-        if situation.glance.buses[i] != range || register & 0xff_ffff != wanted {
-            result.append(Maneuver.BridgeNumbers(bridge: i, primary: primary, range: range))
+        let address = searchState.address(i)
+        let register = address.flatMap { searchState.simulation.twin.register(of: $0, at: 0x18, width: 4) } ?? 0
+        if searchState.summary.buses[i] != range || register & 0xff_ffff != wanted {
+            result.append(Stage.BridgeNumbers(bridge: i, primary: primary, range: range))
         }
-        var next = start + 1 + ground.virtualBuses[i]
-        let below = ground.wired[i].filter { ground.isBridge($0) }
-        var rest = width - 1 - ground.virtualBuses[i] - (spare[i] ?? 0) - below.reduce(0) { $0 + need($1, style) }
+        var next = start + 1 + context.virtualBuses[i]
+        let below = context.wired[i].filter { context.isBridge($0) }
+        var rest = width - 1 - context.virtualBuses[i] - (spare[i] ?? 0) - below.reduce(0) { $0 + need($1, style) }
         for child in below {
             var childWidth = need(child, style)
             // What is left goes to a port that can take more cards, else it stays with the bridge above.
-            if rest > 0, child == below.last, ground.isHotPlugBridge(child) {
+            if rest > 0, child == below.last, context.isHotPlugBridge(child) {
                 childWidth += rest
                 rest = 0
             }

@@ -10,7 +10,7 @@ internal import ResourceSolver
 /// resize files are the exception (windows above a lone function change without a removal), so that demands for sizes
 /// are bounded by the rule `movable`.
 struct DisturbanceBound {
-    let ground: Ground
+    let context: SearchContext
     let wanted: [Demand]
     /// Functions that every plan stops.
     let certain: FunctionSet
@@ -18,7 +18,7 @@ struct DisturbanceBound {
     let certainWeight: Int
     private let already: FunctionSet
 
-    /// The solver's answer about a situation.
+    /// The solver's answer about a searchState.
     struct Answer {
         /// No plan weighs less.
         var bound: Int
@@ -33,22 +33,22 @@ struct DisturbanceBound {
     /// Weights are multiplied by this, so that bridges, which cost nothing, can have the solver's least weight of 1.
     private static let scale = 1 << 12
 
-    init(_ situation: Situation, wanted: [Demand], already: FunctionSet) {
-        ground = situation.ground
+    init(_ searchState: SearchState, wanted: [Demand], already: FunctionSet) {
+        context = searchState.context
         self.wanted = wanted
         self.already = already
         var certain = FunctionSet()
         func add(_ i: Int) {
-            for member in [i] + situation.ground.companions[i] {
-                for below in situation.ground.subtree[member] { certain.insert(below) }
+            for member in [i] + searchState.context.companions[i] {
+                for below in searchState.context.subtree[member] { certain.insert(below) }
             }
         }
-        let glance = situation.glance
-        for demand in wanted where !demand.isMet(in: glance, situation.ground) {
+        let summary = searchState.summary
+        for demand in wanted where !demand.isMet(in: summary, searchState.context) {
             switch demand {
             case .address(let i, let index):
                 // `reset_resource` leaves nothing to retry before the function is found anew.
-                if index.isBAR, glance.isKnown[i], glance.wiped[i] >> UInt32(index.rawValue) & 1 == 1 { add(i) }
+                if index.isBAR, summary.isKnown[i], summary.wiped[i] >> UInt32(index.rawValue) & 1 == 1 { add(i) }
             case .size(let i, _, _): add(i)
             case .buses(let i, _), .freeBuses(let i, _): add(i)
             case .bus, .window, .room, .cleared: continue
@@ -57,14 +57,14 @@ struct DisturbanceBound {
         self.certain = certain
         certainWeight =
             certain.members.reduce(0) { sum, i in
-                already.contains(i) ? sum : sum + situation.ground.weight[i]
-            } + already.members.reduce(0) { $0 + situation.ground.weight[$1] }
+                already.contains(i) ? sum : sum + searchState.context.weight[i]
+            } + already.members.reduce(0) { $0 + searchState.context.weight[$1] }
     }
 
     /// Asks the solver about the host bridge that the demands are below.
     ///
     /// - Parameters:
-    ///   - topology: the tree as the situation shows it.
+    ///   - topology: the tree as the searchState shows it.
     ///   - weights: what is protected.
     ///   - limit: no address above this for what gets a new one.
     ///   - effort: how much work the solver may do.
@@ -95,7 +95,7 @@ struct DisturbanceBound {
             )
         case .conflict(let conflict):
             // Apertures that nobody could read prove nothing.
-            let hosts = ground.topology.hostBridges
+            let hosts = context.topology.hostBridges
             let isKnown = hosts.indices.contains(conflict.host) && hosts[conflict.host].source != .unknown
             return Answer(bound: certainWeight, conflict: isKnown ? conflict : nil, isUndecided: !isKnown)
         case .undecided: return Answer(bound: certainWeight, isUndecided: true)
@@ -104,7 +104,7 @@ struct DisturbanceBound {
 
     private func number(ofDevice device: Int, _ topology: Topology) -> Int? {
         guard topology.functions.indices.contains(device) else { return nil }
-        return ground.number(at: topology.path(of: device))
+        return context.number(at: topology.path(of: device))
     }
 
     /// The problem: what is placed stays where it can, and of what is not placed only what is wanted is asked for.
@@ -135,7 +135,7 @@ struct DisturbanceBound {
             } else if weights.protection(i) != nil {
                 problem.devices[device].weight = nil
             } else {
-                problem.devices[device].weight = max(1, min(ground.weight[i], 1 << 19) * Self.scale)
+                problem.devices[device].weight = max(1, min(context.weight[i], 1 << 19) * Self.scale)
             }
         }
         problem.requests = problem.requests.compactMap { request in
@@ -165,8 +165,8 @@ struct DisturbanceBound {
     }
 
     private func position(of i: Int, _ topology: Topology) -> Int? {
-        let path = ground.topology.path(of: i)
-        let address = ground.address(i)
+        let path = context.topology.path(of: i)
+        let address = context.address(i)
         // Most functions keep their addresses.
         if let position = topology.position(of: address), topology.path(of: position) == path { return position }
         return topology.functions.indices.first { topology.path(of: $0) == path }

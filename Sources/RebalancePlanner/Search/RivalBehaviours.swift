@@ -38,7 +38,7 @@ struct RivalBehaviours {
         simulations.reduce(refusals * Self.loss) { risk, simulation in
             var next = simulation
             guard next.perform(writes) else { return risk + Self.loss }
-            switch acceptance.outlook(Situation(acceptance.original.ground, next), wanted: wanted) {
+            switch acceptance.outlook(SearchState(acceptance.original.context, next), wanted: wanted) {
             case .otherAddresses, .asPlanned: return risk
             case .missesGoal: return risk + 1
             case .losesSomething, .refused: return risk + Self.loss
@@ -49,8 +49,8 @@ struct RivalBehaviours {
 
 extension Acceptance {
     /// What a plan for `wanted` that ends here has led to, wherever things lie.
-    func outlook(_ situation: Situation, wanted: [Demand]) -> BehaviourOutlook.Outcome {
-        if original.isHarmed(in: situation.glance, asked: wanted + reached) { return .losesSomething }
-        return accepts(situation, wanted: wanted) ? .otherAddresses : .missesGoal
+    func outlook(_ searchState: SearchState, wanted: [Demand]) -> BehaviourOutlook.Outcome {
+        if original.isHarmed(in: searchState.summary, asked: wanted + reached) { return .losesSomething }
+        return accepts(searchState, wanted: wanted) ? .otherAddresses : .missesGoal
     }
 }

@@ -60,11 +60,11 @@ struct ApplyCommand: ParsableCommand {
         }
         // Whoever hands over a file has agreed to that plan and to no other.
         let wish = file == nil ? (try planning.goals(), planning.constraints) : nil
-        let foresight = Execution.foresight(topology, wish: wish, log: log)
+        let predictor = Execution.predictor(topology, wish: wish, log: log)
         try execution.report {
             var applier = $0
             applier.allowsUnjudgedKernel = allowUnjudged
-            return try applier.apply(plan, progress: $1, foresight: foresight, isCancelled: Cancellation.isAsked)
+            return try applier.apply(plan, progress: $1, predictor: predictor, isCancelled: Cancellation.isAsked)
         }
     }
 

@@ -95,7 +95,7 @@ struct EventCommand: ParsableCommand {
             address,
             disk: applier.disk,
             observer: applier.machine.observer,
-            now: applier.pacing.wallClock()
+            now: applier.clock.wallClock()
         )
     }
 
@@ -123,8 +123,8 @@ struct EventCommand: ParsableCommand {
                 )
             }
         )
-        run.began = applier.pacing.now() - ProcessAge.now
-        run.foresight = { Execution.foresight($0, wish: ($1, $2), log: log) }
+        run.began = applier.clock.now() - ProcessAge.now
+        run.predictor = { Execution.predictor($0, wish: ($1, $2), log: log) }
         if let function, !function.hasPrefix("/") { run.only = PortName(parsing: function) }
         return run
     }

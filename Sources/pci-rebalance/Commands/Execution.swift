@@ -75,16 +75,16 @@ struct Execution {
     ///   - initial: the machine before the first write, or nil when it is not known.
     ///   - wish: what another plan may be made for; nil when nobody agreed to another one.
     ///   - log: the kernel's log, or nil.
-    /// - Returns: the foresight, with the behaviour that a plan for this kernel takes.
-    static func foresight(
+    /// - Returns: the predictor, with the behaviour that a plan for this kernel takes.
+    static func predictor(
         _ initial: Topology?,
         wish: (goals: [Goal], constraints: Constraints)? = nil,
         log: [String]? = nil
-    ) -> TwinForesight {
+    ) -> TwinPredictor {
         let release = initial?.kernel.release ?? (try? SysfsObserver(uses: { [:] }).kernelRelease()) ?? ""
         var evidence = BehaviourEvidence(forRelease: release)
         if let initial { evidence = KernelChoice.evidence(for: initial, isLive: true, log: log, isQuiet: true) }
-        return TwinForesight(
+        return TwinPredictor(
             initial: initial,
             behaviours: evidence.left,
             readTopology: { try TopologyAssembler(try LiveReader().read()).topology() },

@@ -45,7 +45,7 @@ struct RecoverCommand: ParsableCommand {
             try Recovery($0).run(
                 finish ? .finish : .undo,
                 progress: $1,
-                foresight: Execution.foresight(nil),
+                predictor: Execution.predictor(nil),
                 isCancelled: Cancellation.isAsked
             )
         }

@@ -42,14 +42,14 @@ struct OracleTable {
         let (topology, goal) = (machine.topology, machine.goal)
         let constraints = Constraints()
         let weights = DisturbanceWeights(topology, constraints: constraints)
-        let ground = Ground(topology, weights: weights)
-        let start = Situation(ground, try TwinSimulation(topology, behaviour: behaviour))
+        let context = SearchContext(topology, weights: weights)
+        let start = SearchState(context, try TwinSimulation(topology, behaviour: behaviour))
         let findings = topology.findings()
-        let clusters = try DemandCatalogue(ground, findings: findings, tiers: constraints.tiers).clusters(for: [goal])
+        let clusters = try DemandCatalogue(context, findings: findings, tiers: constraints.tiers).clusters(for: [goal])
         guard clusters.allSatisfy({ $0.choices.count == 1 }) else { return }
         let wanted = clusters.flatMap { $0.choices.first ?? [] }
         guard !wanted.isEmpty, !wanted.contains(where: \.wantsBuses) else { return }
-        let original = Standing(ground: ground, glance: start.glance, tiers: constraints.tiers)
+        let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)
         let acceptance = Acceptance(original, findings: findings, constraints: constraints)
         guard !acceptance.accepts(start, wanted: wanted) else { return }
 
@@ -68,7 +68,7 @@ struct OracleTable {
             return
         }
         reachable += 1
-        let name = "seed \(seed), \(plan.verdict.line), least \(best.weight): \(text(best.way, ground))"
+        let name = "seed \(seed), \(plan.verdict.line), least \(best.weight): \(text(best.way, context))"
         guard isWhole else { return falseNo.append(name) }
         guard cost > best.weight else { return least += 1 }
         if plan.proof == .optimal {
@@ -78,17 +78,17 @@ struct OracleTable {
         }
     }
 
-    private func text(_ way: [Maneuver], _ ground: Ground) -> String {
-        way.map { maneuver in
-            var words = maneuver.roots.map { "\(ground.address($0))" }.joined(separator: "+")
-            for window in maneuver.windows {
-                words += " \(ground.address(window.bridge)).\(window.kind)=\(window.size)"
+    private func text(_ way: [Stage], _ context: SearchContext) -> String {
+        way.map { stage in
+            var words = stage.roots.map { "\(context.address($0))" }.joined(separator: "+")
+            for window in stage.windows {
+                words += " \(context.address(window.bridge)).\(window.kind)=\(window.size)"
             }
-            for request in maneuver.alignments { words += " \(request.order)@\(ground.address(request.function))" }
-            for rescan in maneuver.rescans {
+            for request in stage.alignments { words += " \(request.order)@\(context.address(request.function))" }
+            for rescan in stage.rescans {
                 switch rescan {
-                case .bus(let bridge): words += " bus(\(bridge < 0 ? "root" : "\(ground.address(bridge))"))"
-                case .aboveBridge(let bridge): words += " device(\(ground.address(bridge)))"
+                case .bus(let bridge): words += " bus(\(bridge < 0 ? "root" : "\(context.address(bridge))"))"
+                case .aboveBridge(let bridge): words += " device(\(context.address(bridge)))"
                 case .resizeFiles: words += " files"
                 }
             }

@@ -41,7 +41,7 @@ enum Readers {
             disk: disk,
             lockPath: "/tmp/pci-rebalance-fuzz.lock",
             audit: SilentAuditLog(),
-            pacing: EmptyMachine.pacing
+            clock: EmptyMachine.clock
         )
         _ = try? Recovery(applier).status()
         _ = try? Recovery(applier).run()
@@ -65,7 +65,7 @@ enum Readers {
             disk: MemoryDisk([:]),
             lockPath: "/tmp/pci-rebalance-fuzz.lock",
             audit: SilentAuditLog(),
-            pacing: EmptyMachine.pacing
+            clock: EmptyMachine.clock
         )
         _ = try? applier.apply(plan)
         precondition(machine.writer.trace.isEmpty || plan.before.functions.isEmpty)
@@ -77,13 +77,13 @@ final class EmptyMachine: MachineObserver {
     let writer = RecordingSystemWriter()
 
     /// Time that passes only while somebody sleeps.
-    static var pacing: Pacing {
+    static var clock: ExecutionClock {
         var now = Duration.zero
-        return Pacing(now: { now }, sleep: { now += $0 }, wallClock: { 0 })
+        return ExecutionClock(now: { now }, sleep: { now += $0 }, wallClock: { 0 })
     }
 
     func tree() throws -> TreeState { TreeState([]) }
-    func signs(of addresses: [FunctionAddress]) throws -> [FunctionSigns] { [] }
+    func signs(of addresses: [FunctionAddress]) throws -> [FunctionHealth] { [] }
     func register(_ address: FunctionAddress, offset: Int, width: Int) throws -> UInt32 {
         throw ObservationError("there is nothing")
     }

@@ -3,7 +3,7 @@
 import Glibc
 
 /// The clock of the executor; the seam for tests that do not want to wait.
-public struct Pacing {
+public struct ExecutionClock {
     /// The time since some fixed moment; never goes back.
     public var now: () -> Duration
     /// Waits.
@@ -23,8 +23,8 @@ public struct Pacing {
     }
 
     /// The clock of the system.
-    public static var system: Pacing {
-        Pacing(
+    public static var system: ExecutionClock {
+        ExecutionClock(
             now: {
                 var t = timespec()
                 clock_gettime(CLOCK_MONOTONIC, &t)

@@ -3,7 +3,7 @@
 public import PCITopology
 
 /// What text tells about one function. Nil means that the text does not say.
-public struct FunctionFacts: Hashable, Sendable {
+public struct TextFunction: Hashable, Sendable {
     /// The address.
     public var address: FunctionAddress
     /// Vendor ID.

@@ -4,8 +4,8 @@ public import AllocationPolicies
 public import PCITopology
 public import RebalancePlanner
 
-/// Foresight by the twin: all behaviours that the kernel may have, and for explanations the alternatives to the likeliest.
-public final class TwinForesight: Foresight {
+/// Predictor by the twin: all behaviours that the kernel may have, and for explanations the alternatives to the likeliest.
+public final class TwinPredictor: Predictor {
     private(set) var initial: Topology?
     /// The behaviours that this kernel may have, as far as was known before the first write.
     public let behaviours: BehaviourSet
@@ -23,7 +23,7 @@ public final class TwinForesight: Foresight {
     /// Whether a plan back is looked for.
     var plansBack = true
 
-    /// Creates a foresight.
+    /// Creates a predictor.
     ///
     /// - Parameters:
     ///   - initial: the machine before the first write, or nil when it is not known, as after a crash.
@@ -43,7 +43,7 @@ public final class TwinForesight: Foresight {
         self.wish = wish
     }
 
-    /// Creates a foresight for a kernel that has one behaviour, as far as is known.
+    /// Creates a predictor for a kernel that has one behaviour, as far as is known.
     public convenience init(
         initial: Topology?,
         behaviour: KernelBehaviour,

@@ -5,7 +5,7 @@ internal import HeapModule
 internal import PCITopology
 
 // Slack that is used at once: two stages thought of together.
-extension ManeuverSearch {
+extension StageSearch {
     /// Stages simulated in search of slack with its use.
     private static let followUpBudget = 320
 
@@ -23,12 +23,12 @@ extension ManeuverSearch {
         let limit = simulations + min(budget / 4, Self.followUpBudget)
         var rootsSeen: Set<[Int]> = []
         let leads = nodes.indices.filter { n in
-            nodes[n].maneuvers.count == 1 && nodes[n].maneuvers[0].alignments.isEmpty
-                && nodes[n].maneuvers[0].windows.isEmpty && nodes[n].maneuvers[0].roots.contains { ground.isBridge($0) }
+            nodes[n].stages.count == 1 && nodes[n].stages[0].alignments.isEmpty
+                && nodes[n].stages[0].windows.isEmpty && nodes[n].stages[0].roots.contains { context.isBridge($0) }
         }.sorted { (nodes[$0].weight, $0) < (nodes[$1].weight, $1) }
         var best: Solution?
         let putOff = queue
-        for lead in leads where simulations < limit && rootsSeen.insert(nodes[lead].maneuvers[0].roots).inserted {
+        for lead in leads where simulations < limit && rootsSeen.insert(nodes[lead].stages[0].roots).inserted {
             if let best, nodes[lead].weight >= best.weight { break }
             let end = min(limit, simulations + Self.followUpsPerLead)
             queue = Heap<Candidate>()
@@ -36,7 +36,7 @@ extension ManeuverSearch {
             var grown = queue
             while simulations < end, let candidate = grown.popMin() {
                 let known = nodes.count
-                guard candidate.maneuver != nil, simulate(candidate) == nil, nodes.count > known else { continue }
+                guard candidate.stage != nil, simulate(candidate) == nil, nodes.count > known else { continue }
                 if let found = use(of: nodes.count - 1, until: end), isBetter(found, than: best) { best = found }
                 if let best, best.weight <= bound { break }
             }
@@ -49,13 +49,13 @@ extension ManeuverSearch {
     /// The best of emptying one bus below what the last stage of node `n` removed, the topmost first.
     private mutating func use(of n: Int, until end: Int) -> Solution? {
         var best: Solution?
-        for root in nodes[n].maneuvers.last?.roots ?? [] {
-            for bridge in ground.subtree[root] where ground.isBridge(bridge) {
-                for maneuver in emptying(bridge, nodes[n].situation) where simulations < end {
+        for root in nodes[n].stages.last?.roots ?? [] {
+            for bridge in context.subtree[root] where context.isBridge(bridge) {
+                for stage in emptying(bridge, nodes[n].searchState) where simulations < end {
                     var stopped = FunctionSet()
-                    for member in maneuver.roots { for i in ground.subtree[member] { stopped.insert(i) } }
+                    for member in stage.roots { for i in context.subtree[member] { stopped.insert(i) } }
                     queue = Heap<Candidate>()
-                    push(maneuver, stopped: stopped, renumbered: 0, from: n)
+                    push(stage, stopped: stopped, renumbered: 0, from: n)
                     guard let candidate = queue.popMin(), let found = simulate(candidate) else { continue }
                     if isBetter(found, than: best) { best = found }
                 }
@@ -67,15 +67,15 @@ extension ManeuverSearch {
 
     /// Everything behind a bridge removed and found again; once more with the windows closed before, where a kernel takes
     /// the sizes it finds for the least.
-    private func emptying(_ bridge: Int, _ situation: Situation) -> [Maneuver] {
-        let members = ground.members(behind: bridge).filter { situation.glance.isKnown[$0] }
-        guard !members.isEmpty, situation.glance.buses[bridge] != nil else { return [] }
-        let plain = Maneuver(roots: members, rescans: [.bus(behind: bridge)])
-        guard situation.simulation.twin.behaviour.oldWindowSizeIsLowerBound else { return [plain] }
+    private func emptying(_ bridge: Int, _ searchState: SearchState) -> [Stage] {
+        let members = context.members(behind: bridge).filter { searchState.summary.isKnown[$0] }
+        guard !members.isEmpty, searchState.summary.buses[bridge] != nil else { return [] }
+        let plain = Stage(roots: members, rescans: [.bus(behind: bridge)])
+        guard searchState.simulation.twin.behaviour.oldWindowSizeIsLowerBound else { return [plain] }
         var closed = plain
-        for i in FunctionSet(members.flatMap { ground.subtree[$0] }).members where ground.isBridge(i) {
-            for kind in [ResourceKind.io, .memory, .prefetchable] where situation.isOpen(i, kind) {
-                closed.windows.append(Maneuver.WindowWrite(bridge: i, kind: kind, size: 0))
+        for i in FunctionSet(members.flatMap { context.subtree[$0] }).members where context.isBridge(i) {
+            for kind in [ResourceKind.io, .memory, .prefetchable] where searchState.isOpen(i, kind) {
+                closed.windows.append(Stage.WindowWrite(bridge: i, kind: kind, size: 0))
             }
         }
         return closed.windows.isEmpty ? [plain] : [closed, plain]

@@ -6,8 +6,8 @@ internal import PCITopology
 /// What no stage of a plan changes: the functions by number, their places, what stopping them costs.
 ///
 /// A function's number is its position in the topology that planning began with, and its number in the twin. A class, since
-/// every situation of a search refers to it; nothing in it changes.
-final class Ground: Sendable {
+/// every searchState of a search refers to it; nothing in it changes.
+final class SearchContext: Sendable {
     let topology: Topology
     /// Per function: the bridge above, -1 on a root bus.
     let parent: [Int]
@@ -32,7 +32,7 @@ final class Ground: Sendable {
     /// Per function: a bridge behind which functions may be that nobody could see when planning began.
     let isUnseenInside: [Bool]
     private let traits: [Traits]
-    /// Per function and index (`number * TwinGlance.width + index`): the kind of the resource, nil without one.
+    /// Per function and index (`number * TwinSummary.width + index`): the kind of the resource, nil without one.
     private let kinds: [ResourceKind?]
     private let places: [TopologyPath: Int]
 
@@ -87,13 +87,13 @@ final class Ground: Sendable {
         companions = (0..<count).map { i in
             Self.companions(of: i, topology)
         }
-        var kinds = [ResourceKind?](repeating: nil, count: count * TwinGlance.width)
+        var kinds = [ResourceKind?](repeating: nil, count: count * TwinSummary.width)
         var lastBuses = [Int](repeating: 0, count: count)
         traits = (0..<count).map { i in
             let function = topology.functions[i]
             for resource in function.resources {
                 let index = Int(resource.index.rawValue)
-                if index < TwinGlance.width { kinds[i * TwinGlance.width + index] = resource.kind }
+                if index < TwinSummary.width { kinds[i * TwinSummary.width + index] = resource.kind }
             }
             if let sriov = function.capabilities.sriov, sriov.totalVFs > 0 {
                 let last = sriov.routingID(
@@ -202,6 +202,6 @@ final class Ground: Sendable {
     /// The kind of a resource of function `i`; nil without one, or when its flags state none.
     func kind(_ i: Int, _ index: ResourceIndex) -> ResourceKind? { kind(i, Int(index.rawValue)) }
 
-    /// The kind of a resource of function `i` by index, below `TwinGlance.width`.
-    func kind(_ i: Int, _ index: Int) -> ResourceKind? { kinds[i * TwinGlance.width + index] }
+    /// The kind of a resource of function `i` by index, below `TwinSummary.width`.
+    func kind(_ i: Int, _ index: Int) -> ResourceKind? { kinds[i * TwinSummary.width + index] }
 }

@@ -58,8 +58,8 @@ public struct WayBackAnswer: Hashable, Sendable {
     public var isShown: Bool { gaps.isEmpty }
 }
 
-extension Foresight {
-    /// None: this foresight knows one behaviour only.
+extension Predictor {
+    /// None: this predictor knows one behaviour only.
     public func foresee(_ writes: [SystemWrite], after seen: [Observation]) -> [ForeseenState] { [] }
 
     /// Nil: nobody can tell.

@@ -4,7 +4,7 @@ import PCITopology
 import RebalancePlanner
 
 /// Where a way back ended.
-struct RetreatOutcome {
+struct RollbackOutcome {
     /// What is lost and could not be brought back.
     var losses: [Loss]
     /// Functions that are gone because their card is.
@@ -20,32 +20,32 @@ struct RetreatOutcome {
 /// 2. while something is lost, the recorded ways back of the steps are gone, last step first; unless the twin says that
 ///    they would leave something lost and knows of another way;
 /// 3. functions that are still missing are looked for, as narrowly as can be;
-/// 4. what came back without all of its addresses is planned for (`Foresight`), or removed and found once more; 3 and 4
+/// 4. what came back without all of its addresses is planned for (`Predictor`), or removed and found once more; 3 and 4
 ///    again while that leaves something lost, three times at most;
 /// 5. VFs that steps took away are enabled again, once nothing more is removed;
 /// 6. drivers and decode bits are put right.
-struct Retreat {
+struct Rollback {
     let run: ApplyRun
     let plan: Plan
     /// The tree that nothing may be worse than: the plan's, after a reboot with the root buses of this boot.
     let before: TreeState
     /// The forward writes that were done or may have been.
-    var deeds: [JournalRecord.Deed]
+    var journaledWrites: [JournalRecord.JournaledWrite]
     /// How the functions were before the apply.
-    let records: [SignRecord]
+    let records: [HealthRecord]
     let check: RegisterCheck
-    let foresight: (any Foresight)?
+    let predictor: (any Predictor)?
     /// Whether the machine was booted anew since: firmware and kernel have placed everything, in layouts of their own.
     var hasRebooted = false
 
     /// Goes back.
-    mutating func go(reason: String) throws -> RetreatOutcome {
+    mutating func go(reason: String) throws -> RollbackOutcome {
         run.progress(.goesBack(reason: reason))
         try run.record(.backBegins(reason: reason), isForward: false)
         try settleRemovals()
         try restoreAlignment()
         try takeForeseenWay()
-        for step in Set(deeds.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
+        for step in Set(journaledWrites.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
         // A repair that fails half-way may leave something to be found.
         for _ in 0..<3 where !run.isStuck {
             try findMissing { !isOfAbsentVF($0) }
@@ -70,11 +70,11 @@ struct Retreat {
     /// What is lost beyond drivers and decode bits: what the kernel's allocator has to help with.
     func losses(_ tree: TreeState) throws -> [Loss] {
         let disturbed = disturbed(in: tree)
-        let signs = try run.machine.observer.signs(of: disturbed.map(\.address))
+        let health = try run.machine.observer.health(of: disturbed.map(\.address))
         let functions = Dictionary(disturbed.map { ($0.address, $0) }) { a, _ in a }
         // A reset gives Resizable BARs the size that they have without anybody.
         return try before.losses(in: tree, ignoringSizes: hasRebooted).filter(isReal)
-            + check.differences(tree, signs).compactMap { difference in
+            + check.differences(tree, health).compactMap { difference in
                 functions[difference.address].map { .unreachable($0, difference.sentence) }
             }
     }
@@ -96,8 +96,8 @@ struct Retreat {
     func disturbed(in tree: TreeState) -> [FunctionState] {
         var roots: Set<TopologyPath> = []
         let states = [plan.before] + plan.steps.map(\.after)
-        for deed in deeds {
-            guard let address = deed.write.address else { continue }
+        for journaled in journaledWrites {
+            guard let address = journaled.write.address else { continue }
             for state in states { state.functions.first { $0.address == address }.map { _ = roots.insert($0.path) } }
         }
         return tree.functions.filter { function in
@@ -110,21 +110,21 @@ struct Retreat {
         }
     }
 
-    private func outcome() throws -> RetreatOutcome {
+    private func outcome() throws -> RollbackOutcome {
         let tree = try run.settle().tree
         var losses = try losses(tree)
         var unplugged: [FunctionState] = []
         for case .function(let function) in losses where try isUnplugged(function, tree) { unplugged.append(function) }
         let gone = Set(unplugged)
         losses.removeAll { if case .function(let f) = $0 { gone.contains(f) } else { false } }
-        if !hasRebooted { losses += before.signLosses(records, in: tree, try run.signs(of: tree)) }
-        return RetreatOutcome(losses: losses, unplugged: unplugged, tree: tree)
+        if !hasRebooted { losses += before.healthLosses(records, in: tree, try run.health(of: tree)) }
+        return RollbackOutcome(losses: losses, unplugged: unplugged, tree: tree)
     }
 
     /// Whether the slot that leads to a missing function reports that no card is present (PCIe 6.0 §7.5.3.11).
     func isUnplugged(_ function: FunctionState, _ tree: TreeState) throws -> Bool {
         guard let port = nearestBridge(above: function, tree),
-            let sign = try run.machine.observer.signs(of: [port.address]).first,
+            let sign = try run.machine.observer.health(of: [port.address]).first,
             let express = Capabilities(sign.config).express, express.isSlotImplemented, let status = express.slotStatus
         else { return false }
         return status & 0x40 == 0
@@ -142,14 +142,14 @@ struct Retreat {
 
 extension ApplyRun {
     /// Binds drivers that were bound before, and switches decoding on again where it was on before.
-    func restoreSigns(_ before: TreeState, _ records: [SignRecord]) throws {
+    func restoreSigns(_ before: TreeState, _ records: [HealthRecord]) throws {
         var tree = try machine.observer.tree()
         let overridden = Dictionary(records.map { ($0.address, $0.driverOverride) }) { a, _ in a }
         var chosen: [String: Set<TopologyPath>] = [:]
         for function in before.functions {
             if let driver = overridden[function.address] ?? nil { chosen[driver, default: []].insert(function.path) }
         }
-        for case .driver(let function, let driver) in before.signLosses(records, in: tree, try signs(of: tree)) {
+        for case .driver(let function, let driver) in before.healthLosses(records, in: tree, try health(of: tree)) {
             // A removal forgets the choice, without which no driver may match.
             if chosen[driver, default: []].contains(function.path), WriteRules.isDriverName(driver) {
                 try backward(.driverOverride(function.address, driver: driver), step: 0, .repair)
@@ -157,7 +157,7 @@ extension ApplyRun {
             try backward(.probeDriver(function.address), step: 0, .repair)
         }
         tree = try machine.observer.tree()
-        for case .decode(let function, let missing) in before.signLosses(records, in: tree, try signs(of: tree)) {
+        for case .decode(let function, let missing) in before.healthLosses(records, in: tree, try health(of: tree)) {
             let bits = UInt32(missing.rawValue)
             try backward(
                 .config(function.address, offset: 4, width: 2, mask: bits, value: bits),

@@ -10,19 +10,19 @@ internal import PCITopology
 /// windows of their bridge; or a bus is emptied, so that the rescan of that bus may let its bridge's own windows grow into
 /// what is free beside the bridge, where neighbours of the bridge may have been moved aside for it. Either way everything
 /// else stays claimed where it is.
-struct ManeuverSource {
-    let situation: Situation
+struct StageSource {
+    let searchState: SearchState
     let wanted: [Demand]
     /// Functions that a layout with the least disturbance would move: tried together wherever they meet.
     var suggested = FunctionSet()
     /// The greatest number of sets of neighbours tried per bus.
     var setsPerBus = 40
 
-    private var ground: Ground { situation.ground }
+    private var context: SearchContext { searchState.context }
 
     /// A stage with what it stops.
     struct Offer {
-        var maneuver: Maneuver
+        var stage: Stage
         var stopped: FunctionSet
         /// Endpoints in use that get another bus number: names and guest configurations hang on it.
         var renumbered: Int
@@ -31,11 +31,11 @@ struct ManeuverSource {
     /// The stages, without duplicates, innermost bus first.
     func offers() -> [Offer] {
         var result: [Offer] = []
-        var seen: Set<Maneuver> = []
-        func offer(_ maneuver: Maneuver) {
-            guard seen.insert(maneuver).inserted else { return }
+        var seen: Set<Stage> = []
+        func offer(_ stage: Stage) {
+            guard seen.insert(stage).inserted else { return }
             result.append(
-                Offer(maneuver: maneuver, stopped: stopped(by: maneuver), renumbered: renumbered(by: maneuver))
+                Offer(stage: stage, stopped: stopped(by: stage), renumbered: renumbered(by: stage))
             )
         }
         let targets = targets
@@ -45,10 +45,10 @@ struct ManeuverSource {
         while !level.isEmpty {
             var next: [Int] = []
             for i in level {
-                let bridge = ground.busAbove(i)
+                let bridge = context.busAbove(i)
                 guard busesSeen.insert(bridge).inserted else { continue }
                 offerRemovals(behind: bridge, FunctionSet(targets), offer)
-                if ground.parent[i] >= 0 { next.append(ground.parent[i]) }
+                if context.parent[i] >= 0 { next.append(context.parent[i]) }
             }
             level = next
         }
@@ -58,51 +58,51 @@ struct ManeuverSource {
     /// Functions that lack something, or hold more than their hardware has.
     private var targets: [Int] {
         var result = FunctionSet(wanted.map(\.function))
-        for i in 0..<ground.count where situation.glance.inflated[i] != 0 { result.insert(i) }
+        for i in 0..<context.count where searchState.summary.inflated[i] != 0 { result.insert(i) }
         return result.members
     }
 
     // MARK: - Nothing is removed
 
-    private func offerWithoutRemoval(_ targets: [Int], _ offer: (Maneuver) -> Void) {
+    private func offerWithoutRemoval(_ targets: [Int], _ offer: (Stage) -> Void) {
         let resizes = resizes
-        if !resizes.isEmpty, !resizes.contains(where: { ground.isProtected[$0.function] }) {
-            offer(Maneuver(resizes: resizes, rescans: [.resizeFiles]))
+        if !resizes.isEmpty, !resizes.contains(where: { context.isProtected[$0.function] }) {
+            offer(Stage(resizes: resizes, rescans: [.resizeFiles]))
         }
         var bridges = FunctionSet()
         for i in targets {
-            if ground.isBridge(i) { bridges.insert(i) }
-            for above in ground.ancestors(of: i) { bridges.insert(above) }
+            if context.isBridge(i) { bridges.insert(i) }
+            for above in context.ancestors(of: i) { bridges.insert(above) }
         }
-        let heals = bridges.members.filter { situation.glance.diverging[$0] != 0 }
-        if !heals.isEmpty { offer(Maneuver(heals: heals)) }
+        let repairedBridges = bridges.members.filter { searchState.summary.diverging[$0] != 0 }
+        if !repairedBridges.isEmpty { offer(Stage(repairedBridges: repairedBridges)) }
         // A plain rescan places what the kernel has not forgotten.
         let retries = targets.filter { i in
-            situation.glance.lacking[i] & ~situation.glance.wiped[i] != 0 && !ground.hasDriver(i)
+            searchState.summary.lacking[i] & ~searchState.summary.wiped[i] != 0 && !context.hasDriver(i)
         }
         var tops: Set<Int> = []
         for i in retries {
-            let top = ground.ancestors(of: i).last ?? i
+            let top = context.ancestors(of: i).last ?? i
             if tops.insert(top).inserted {
-                offer(Maneuver(rescans: [.bus(behind: ground.busAbove(top))], heals: heals))
+                offer(Stage(rescans: [.bus(behind: context.busAbove(top))], repairedBridges: repairedBridges))
             }
         }
     }
 
     // MARK: - Functions of one bus are removed
 
-    private func offerRemovals(behind bridge: Int, _ targets: FunctionSet, _ offer: (Maneuver) -> Void) {
-        let members = ground.members(behind: bridge).filter { situation.glance.isKnown[$0] }
-        let leading = members.filter { member in ground.subtree[member].contains { targets.contains($0) } }
-        guard !leading.isEmpty, !leading.contains(where: { ground.isProtected[$0] }) else { return }
+    private func offerRemovals(behind bridge: Int, _ targets: FunctionSet, _ offer: (Stage) -> Void) {
+        let members = context.members(behind: bridge).filter { searchState.summary.isKnown[$0] }
+        let leading = members.filter { member in context.subtree[member].contains { targets.contains($0) } }
+        guard !leading.isEmpty, !leading.contains(where: { context.isProtected[$0] }) else { return }
         for set in sets(leading, among: members) {
             let roots = members.filter { set.contains($0) }
             offerVariants(roots, others: [], behind: bridge, isEmptied: roots.count == members.count, offer)
         }
         // The bus is emptied, and neighbours of its bridge make room for the bridge's windows.
-        guard bridge >= 0, !members.contains(where: { ground.isProtected[$0] }) else { return }
-        let above = ground.busAbove(bridge)
-        let beside = ground.members(behind: above).filter { $0 != bridge && situation.glance.isKnown[$0] }
+        guard bridge >= 0, !members.contains(where: { context.isProtected[$0] }) else { return }
+        let above = context.busAbove(bridge)
+        let beside = context.members(behind: above).filter { $0 != bridge && searchState.summary.isKnown[$0] }
         for set in sets([], among: beside).prefix(16) where !set.isEmpty {
             let others = beside.filter { set.contains($0) }
             offerVariants(members, others: others, behind: bridge, isEmptied: true, offer)
@@ -115,24 +115,24 @@ struct ManeuverSource {
         var result: [Set<Int>] = []
         func add(_ set: [Int]) {
             let whole = whole(set)
-            guard !whole.contains(where: { ground.isProtected[$0] }), !result.contains(whole) else { return }
+            guard !whole.contains(where: { context.isProtected[$0] }), !result.contains(whole) else { return }
             result.append(whole)
         }
         add(leading)
         for one in leading where leading.count > 1 { add([one]) }
-        let neighbours = members.filter { !leading.contains($0) && !ground.isProtected[$0] && matters($0) }
-        let free = neighbours.filter { ground.subtreeWeight[$0] == 0 }
+        let neighbours = members.filter { !leading.contains($0) && !context.isProtected[$0] && matters($0) }
+        let free = neighbours.filter { context.subtreeWeight[$0] == 0 }
         if !free.isEmpty { add(leading + free) }
-        let proposed = members.filter { suggested.contains($0) && !ground.isProtected[$0] }
+        let proposed = members.filter { suggested.contains($0) && !context.isProtected[$0] }
         if !proposed.isEmpty {
             add(leading + proposed)
             if !free.isEmpty { add(leading + proposed + free) }
         }
         add(leading + neighbours)
         add(members)
-        let paid = neighbours.filter { ground.subtreeWeight[$0] > 0 }
-            .sorted { (ground.subtreeWeight[$0], $0) < (ground.subtreeWeight[$1], $1) }
-        for subset in CheapestSubsets(paid.map { ground.subtreeWeight[$0] }, limit: setsPerBus).list {
+        let paid = neighbours.filter { context.subtreeWeight[$0] > 0 }
+            .sorted { (context.subtreeWeight[$0], $0) < (context.subtreeWeight[$1], $1) }
+        for subset in CheapestSubsets(paid.map { context.subtreeWeight[$0] }, limit: setsPerBus).list {
             let chosen = subset.map { paid[$0] }
             add(leading + chosen)
             if !free.isEmpty { add(leading + chosen + free) }
@@ -142,14 +142,14 @@ struct ManeuverSource {
 
     /// Whether the removal of a neighbour frees anything that is wanted.
     private func matters(_ i: Int) -> Bool {
-        if wanted.contains(where: \.wantsBuses), situation.glance.buses[i] != nil { return true }
-        return (0..<TwinGlance.width).contains { situation.glance.sizes[i * TwinGlance.width + $0] > 0 }
+        if wanted.contains(where: \.wantsBuses), searchState.summary.buses[i] != nil { return true }
+        return (0..<TwinSummary.width).contains { searchState.summary.sizes[i * TwinSummary.width + $0] > 0 }
     }
 
     /// The set with the other functions of its devices.
     private func whole(_ set: [Int]) -> Set<Int> {
         var result = Set(set)
-        for i in set { result.formUnion(ground.companions[i]) }
+        for i in set { result.formUnion(context.companions[i]) }
         return result
     }
 
@@ -160,28 +160,28 @@ struct ManeuverSource {
         others: [Int],
         behind bridge: Int,
         isEmptied: Bool,
-        _ offer: (Maneuver) -> Void
+        _ offer: (Stage) -> Void
     ) {
         let all = roots + others
         var removed = FunctionSet()
-        for root in all { for i in ground.subtree[root] { removed.insert(i) } }
-        var rescans: [[Maneuver.Rescan]] = [[.bus(behind: bridge)]]
+        for root in all { for i in context.subtree[root] { removed.insert(i) } }
+        var rescans: [[Stage.Rescan]] = [[.bus(behind: bridge)]]
         if !others.isEmpty {
-            rescans = [[.bus(behind: bridge), .bus(behind: ground.busAbove(bridge))]]
+            rescans = [[.bus(behind: bridge), .bus(behind: context.busAbove(bridge))]]
         } else if bridge >= 0, isEmptied {
             rescans.append([.aboveBridge(bridge)])
         }
-        let bridges = removed.members.filter { ground.isBridge($0) && situation.glance.isKnown[$0] }
-        var numberings: [[Maneuver.BridgeNumbers]] = [[]]
+        let bridges = removed.members.filter { context.isBridge($0) && searchState.summary.isKnown[$0] }
+        var numberings: [[Stage.BridgeNumbers]] = [[]]
         if wanted.contains(where: \.wantsBuses), !bridges.isEmpty, others.isEmpty {
-            numberings += BusNumbering(situation, for: wanted).numberings(removing: Set(roots), below: bridge)
+            numberings += BusNumbering(searchState, for: wanted).numberings(removing: Set(roots), below: bridge)
         }
         let resizes = resizes.filter { removed.contains($0.function) }
         for rescan in rescans {
             for numbering in numberings {
                 for windows in windowWrites(bridges) {
                     offer(
-                        Maneuver(
+                        Stage(
                             roots: all,
                             numbering: numbering,
                             windows: windows,
@@ -195,15 +195,15 @@ struct ManeuverSource {
     }
 
     /// What the window registers of removed bridges may say: what they say, nothing, or more.
-    private func windowWrites(_ bridges: [Int]) -> [[Maneuver.WindowWrite]] {
+    private func windowWrites(_ bridges: [Int]) -> [[Stage.WindowWrite]] {
         guard !bridges.isEmpty else { return [[]] }
-        var result: [[Maneuver.WindowWrite]] = [[]]
-        let isBoundByMemory = situation.simulation.twin.behaviour.oldWindowSizeIsLowerBound
+        var result: [[Stage.WindowWrite]] = [[]]
+        let isBoundByMemory = searchState.simulation.twin.behaviour.oldWindowSizeIsLowerBound
         let kinds: [ResourceKind] = isBoundByMemory ? [.io, .memory, .prefetchable] : [.io]
-        var closed: [Maneuver.WindowWrite] = []
+        var closed: [Stage.WindowWrite] = []
         for bridge in bridges {
-            for kind in kinds where situation.isOpen(bridge, kind) {
-                closed.append(Maneuver.WindowWrite(bridge: bridge, kind: kind, size: 0))
+            for kind in kinds where searchState.isOpen(bridge, kind) {
+                closed.append(Stage.WindowWrite(bridge: bridge, kind: kind, size: 0))
             }
         }
         if !closed.isEmpty { result.append(closed) }
@@ -223,9 +223,9 @@ struct ManeuverSource {
     }
 
     /// Windows opened as far as demands for room call for, where a kernel takes the size it finds as a lower bound.
-    private func openings(_ bridges: [Int]) -> [Maneuver.WindowWrite] {
-        let isBoundByMemory = situation.simulation.twin.behaviour.oldWindowSizeIsLowerBound
-        var result: [Maneuver.WindowWrite] = []
+    private func openings(_ bridges: [Int]) -> [Stage.WindowWrite] {
+        let isBoundByMemory = searchState.simulation.twin.behaviour.oldWindowSizeIsLowerBound
+        var result: [Stage.WindowWrite] = []
         for demand in wanted {
             var size: UInt64
             let kind: ResourceKind
@@ -234,9 +234,9 @@ struct ManeuverSource {
                 kind = wantedKind
                 size = bytes
                 // What is below it comes on top; a block of that size wants its alignment.
-                for child in ground.children[demand.function] where situation.glance.isKnown[child] {
-                    for resource in 0..<TwinGlance.width {
-                        guard let range = situation.glance.range(child, resource),
+                for child in context.children[demand.function] where searchState.summary.isKnown[child] {
+                    for resource in 0..<TwinSummary.width {
+                        guard let range = searchState.summary.range(child, resource),
                             isOfKind(child, resource, kind)
                         else { continue }
                         size = size.saturatingAdd(range.clampedSize)
@@ -250,26 +250,26 @@ struct ManeuverSource {
             guard bridges.contains(demand.function), kind == .io || isBoundByMemory else { continue }
             let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
             size = alignUpClamped(size, granule)
-            result.append(Maneuver.WindowWrite(bridge: demand.function, kind: kind, size: size))
+            result.append(Stage.WindowWrite(bridge: demand.function, kind: kind, size: size))
         }
         return result.sorted()
     }
 
     private func isOfKind(_ i: Int, _ resource: Int, _ kind: ResourceKind) -> Bool {
-        ground.kind(i, resource) == kind
+        context.kind(i, resource) == kind
     }
 
     /// The sizes that are asked for and not yet there, as register writes.
-    private var resizes: [Maneuver.Resize] {
-        var result: [Maneuver.Resize] = []
+    private var resizes: [Stage.Resize] {
+        var result: [Stage.Resize] = []
         for demand in wanted {
             guard case .size(let i, let index, let size) = demand else { continue }
-            let function = ground.function(i)
+            let function = context.function(i)
             guard let entry = function.capabilities.resizableBARs.first(where: { $0.bar == Int(index.rawValue) }),
                 let exponent = entry.exponents.first(where: { ResizableBAR.size(ofExponent: $0)?.rawValue == size })
             else { continue }
             result.append(
-                Maneuver.Resize(
+                Stage.Resize(
                     function: i,
                     bar: entry.bar,
                     exponent: exponent,
@@ -284,20 +284,21 @@ struct ManeuverSource {
     // MARK: - What a stage costs
 
     /// Everything that the stage stops, VFs included.
-    private func stopped(by maneuver: Maneuver) -> FunctionSet {
+    private func stopped(by stage: Stage) -> FunctionSet {
         var result = FunctionSet()
-        for root in maneuver.usesResizeFiles ? maneuver.stopped : maneuver.roots {
-            for i in ground.subtree[root] { result.insert(i) }
+        for root in stage.usesResizeFiles ? stage.stopped : stage.roots {
+            for i in context.subtree[root] { result.insert(i) }
         }
         return result
     }
 
-    private func renumbered(by maneuver: Maneuver) -> Int {
-        maneuver.numbering.reduce(0) { sum, numbers in
-            guard let present = situation.glance.buses[numbers.bridge], present.first != numbers.range.first else {
+    private func renumbered(by stage: Stage) -> Int {
+        stage.numbering.reduce(0) { sum, numbers in
+            guard let present = searchState.summary.buses[numbers.bridge], present.first != numbers.range.first else {
                 return sum
             }
-            return sum + ground.children[numbers.bridge].filter { !ground.isBridge($0) && ground.weight[$0] > 0 }.count
+            return sum
+                + context.children[numbers.bridge].filter { !context.isBridge($0) && context.weight[$0] > 0 }.count
         }
     }
 }

@@ -3,7 +3,7 @@
 internal import PCITopology
 
 /// What holds addresses inside apertures and is not a resource of the tree.
-struct BlockerAssembly {
+struct BlockerCollection {
     let tree: TreePlacement
     let hosts: [HostBridge]
     let functions: [Function]

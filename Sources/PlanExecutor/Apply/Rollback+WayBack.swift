@@ -4,19 +4,19 @@ import PCITopology
 import RebalancePlanner
 
 // The recorded way back: what the steps of the plan changed is put back.
-extension Retreat {
+extension Rollback {
     /// A removal that was begun and not seen to end has been done if the function is gone now, before anything is
     /// looked for.
     mutating func settleRemovals() throws {
         let tree = try run.settle().tree
-        for (i, deed) in deeds.enumerated() where !deed.isDone {
-            guard case .remove(let address) = deed.write else { continue }
-            deeds[i].isDone = !tree.functions.contains { $0.address == address }
+        for (i, journaled) in journaledWrites.enumerated() where !journaled.isDone {
+            guard case .remove(let address) = journaled.write else { continue }
+            journaledWrites[i].isDone = !tree.functions.contains { $0.address == address }
         }
     }
 
     func restoreAlignment() throws {
-        let texts = deeds.filter { if case .resourceAlignment = $0.write { true } else { false } }
+        let texts = journaledWrites.filter { if case .resourceAlignment = $0.write { true } else { false } }
         guard let first = texts.first, case .text(let old) = first.saved else { return }
         let write = SystemWrite.resourceAlignment(old)
         do {
@@ -26,19 +26,19 @@ extension Retreat {
     }
 
     func goBack(_ step: Int) throws {
-        let mine = deeds.filter { $0.position.step == step }
+        let mine = journaledWrites.filter { $0.position.step == step }
         if mine.contains(where: \.write.changesTree), try !losses(run.settle().tree).isEmpty {
             for write in plan.steps[step].wayBack where !write.enablesVFs { try run.backward(write, step: step, .back) }
         }
-        for deed in mine.reversed() where !deed.write.changesTree { try undo(deed) }
+        for journaled in mine.reversed() where !journaled.write.changesTree { try undo(journaled) }
     }
 
     /// Undoes a register write or an unbinding if it is still in force: the same function, the value that was written.
-    private func undo(_ deed: JournalRecord.Deed) throws {
-        guard let address = deed.write.address, let undoing = deed.write.undone(deed.saved),
-            try isSameFunction(address, deed)
+    private func undo(_ journaled: JournalRecord.JournaledWrite) throws {
+        guard let address = journaled.write.address, let undoing = journaled.write.undone(journaled.saved),
+            try isSameFunction(address, journaled)
         else { return }
-        if case .config(_, let offset, let width, let mask, let value) = deed.write {
+        if case .config(_, let offset, let width, let mask, let value) = journaled.write {
             guard case .config(_, _, _, _, let old) = undoing, old != value else { return }
             do {
                 let now = try run.machine.observer.register(address, offset: offset, width: width)
@@ -47,10 +47,10 @@ extension Retreat {
             } catch is ObservationError {
                 return
             }
-        } else if case .unbindDriver = deed.write {
-            guard let sign = try run.machine.observer.signs(of: [address]).first, sign.driver == nil else { return }
+        } else if case .unbindDriver = journaled.write {
+            guard let sign = try run.machine.observer.health(of: [address]).first, sign.driver == nil else { return }
         }
-        try run.backward(undoing, step: deed.position.step, .back)
+        try run.backward(undoing, step: journaled.position.step, .back)
     }
 
     /// Whether a value would give a bridge another secondary bus than the one that the kernel knows behind it: whatever
@@ -63,18 +63,18 @@ extension Retreat {
         return UInt8(truncatingIfNeeded: value >> UInt32(8 * (0x19 - offset))) != buses.first.rawValue
     }
 
-    /// Whether the function at `address` is the one that the deed was done to and has not been removed since.
-    private func isSameFunction(_ address: FunctionAddress, _ deed: JournalRecord.Deed) throws -> Bool {
-        let base = deed.position.step == 0 ? plan.before : plan.steps[deed.position.step - 1].after
-        let candidates = [base, plan.steps[deed.position.step].after]
+    /// Whether the function at `address` is the one that the journaled was done to and has not been removed since.
+    private func isSameFunction(_ address: FunctionAddress, _ journaled: JournalRecord.JournaledWrite) throws -> Bool {
+        let base = journaled.position.step == 0 ? plan.before : plan.steps[journaled.position.step - 1].after
+        let candidates = [base, plan.steps[journaled.position.step].after]
         guard let then = candidates.lazy.compactMap({ $0.functions.first { $0.address == address } }).first,
             let now = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
             FunctionKey(then) == FunctionKey(now)
         else { return false }
         // Bus numbers and windows of a function that was found again are the kernel's new ones.
         var isLater = false
-        for other in deeds {
-            if other.position == deed.position { isLater = true }
+        for other in journaledWrites {
+            if other.position == journaled.position { isLater = true }
             guard isLater, case .remove(let removed) = other.write else { continue }
             let states = [plan.before] + plan.steps.map(\.after)
             let roots = states.compactMap { state in state.functions.first { $0.address == removed }?.path }
@@ -83,13 +83,13 @@ extension Retreat {
         return true
     }
 
-    // MARK: Foresight
+    // MARK: Predictor
 
     /// The writes that `goBack` would do for all steps while something is lost.
     private var recordedWayBack: [SystemWrite] {
         var writes: [SystemWrite] = []
-        for step in Set(deeds.map(\.position.step)).sorted(by: >) {
-            let mine = deeds.filter { $0.position.step == step }
+        for step in Set(journaledWrites.map(\.position.step)).sorted(by: >) {
+            let mine = journaledWrites.filter { $0.position.step == step }
             if mine.contains(where: \.write.changesTree) {
                 writes += plan.steps[step].wayBack.filter { !$0.enablesVFs }
             }
@@ -104,13 +104,13 @@ extension Retreat {
     /// The other ways are what a person would try by hand: the emptied bus searched again, then the bridges above
     /// removed and found again, one further up each time. Nothing is removed that is in use.
     func takeForeseenWay() throws {
-        guard let foresight, !deeds.isEmpty else { return }
+        guard let predictor, !journaledWrites.isEmpty else { return }
         let tree = try run.settle().tree
         guard try losses(tree).contains(where: \.needsRescan),
-            let recorded = foresight.outcome(of: recordedWayBack), !isEnough(recorded)
+            let recorded = predictor.outcome(of: recordedWayBack), !isEnough(recorded)
         else { return }
         for way in try otherWays(tree) {
-            guard let end = foresight.outcome(of: way), isEnough(end) else { continue }
+            guard let end = predictor.outcome(of: way), isEnough(end) else { continue }
             run.remark("the recorded way back would leave something lost; going another one")
             for write in way {
                 guard try run.backward(write, step: 0, .repair) else { return }

@@ -4,7 +4,7 @@ import PCITopology
 import RebalancePlanner
 
 // A kernel may have one of several behaviours: each step shows which are left.
-extension Attempt {
+extension PlanExecution {
     /// The step as a behaviour that is left foretells it, where the machine shows that instead of the plan's prediction
     /// and the rest of the plan leads, under every behaviour left, to all that it was made for.
     ///
@@ -23,12 +23,12 @@ extension Attempt {
         let left = foreseen.filter { $0.tree == tree }
         var step = plan.steps[index]
         // Where the behaviour that the plan was made for leads elsewhere than the plan says, the plan is wrong.
-        guard let first = left.first, !left.contains(where: { $0.behaviour == plan.behaviour }), let foresight,
+        guard let first = left.first, !left.contains(where: { $0.behaviour == plan.behaviour }), let predictor,
             Self.namesSameFunctions(step.after, tree)
         else { return nil }
         let seen = run.seen + [Observation(writes: step.writes, tree: tree)]
         let rest = plan.steps[(index + 1)...].flatMap(\.writes)
-        let ends = foresight.foresee(rest, after: seen)
+        let ends = predictor.foresee(rest, after: seen)
         guard ends.count == left.count, ends.allSatisfy({ isAsGood($0.tree) }) else { return nil }
         step.after = tree
         if !step.registersAfter.isEmpty { step.registersAfter = first.registers }

@@ -5,8 +5,8 @@ internal import PCITopology
 /// One stage of a plan: functions that are removed together, registers written before, and the rescans that find them
 /// again.
 ///
-/// Functions are named by number (`Ground`), since a stage before may have given them other addresses.
-struct Maneuver: Hashable {
+/// Functions are named by number (`SearchContext`), since a stage before may have given them other addresses.
+struct Stage: Hashable {
     /// The functions to remove, bus by bus, each bus in the kernel's list order; what is below each goes with it.
     var roots: [Int] = []
     /// Bus numbers to be written before the removal, in ascending order of the bridges.
@@ -22,7 +22,7 @@ struct Maneuver: Hashable {
     /// How the functions are found again, in order.
     var rescans: [Rescan] = []
     /// Bridges whose window registers may be made to agree with what the kernel holds, although they differed before.
-    var heals: [Int] = []
+    var repairedBridges: [Int] = []
 
     /// The numbers that a bridge gets.
     struct BridgeNumbers: Hashable {

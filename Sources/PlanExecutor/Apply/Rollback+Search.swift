@@ -4,7 +4,7 @@ import PCITopology
 import RebalancePlanner
 
 // What the recorded way back has not brought back is looked for.
-extension Retreat {
+extension Rollback {
     /// Rescans as narrowly as can be: first the bus that the bridge above sits on, which touches no window; then the
     /// bus behind it, which may let the kernel grow a window when that bus is empty.
     ///
@@ -38,7 +38,7 @@ extension Retreat {
     /// they had at that time.
     private var revivals: [(function: FunctionKey, count: Int)] {
         var result: [(function: FunctionKey, count: Int)] = []
-        let touched = hasRebooted ? Array(plan.steps.indices) : Set(deeds.map(\.position.step)).sorted()
+        let touched = hasRebooted ? Array(plan.steps.indices) : Set(journaledWrites.map(\.position.step)).sorted()
         for step in touched {
             let tree = step == 0 ? plan.before : plan.steps[step - 1].after
             for case .sriovNumVFs(let address, let count) in plan.steps[step].wayBack where count > 0 {
@@ -68,7 +68,7 @@ extension Retreat {
         var isAny = false
         for (key, count) in revivals {
             guard let function = try run.machine.observer.tree().functions.first(where: { FunctionKey($0) == key }),
-                try run.machine.observer.signs(of: [function.address]).first?.driver != nil,
+                try run.machine.observer.health(of: [function.address]).first?.driver != nil,
                 try enabledVFs(function.address) == 0
             else { continue }
             try run.backward(.sriovNumVFs(function.address, count: count), step: 0, .repair)
@@ -97,14 +97,14 @@ extension Retreat {
 
     /// Follows a plan from where the machine stands now, as far as its predictions hold.
     func replan() throws {
-        guard let foresight else { return }
+        guard let predictor else { return }
         let tree = try run.settle().tree
         let lost = try losses(tree).filter { loss in
             if case .function = loss { return false }
             return loss.needsRescan
         }
         let addresses = Set(lost.map(\.function.address)).sorted()
-        guard !addresses.isEmpty, let plan = foresight.planBack(from: tree, for: addresses),
+        guard !addresses.isEmpty, let plan = predictor.planBack(from: tree, for: addresses),
             plan.verdict.answer == .act, plan.before == tree, PlanSafety.fault(in: plan) == nil
         else { return }
         run.remark("following a new plan of \(plan.steps.count) steps back (\(plan.behaviour))")

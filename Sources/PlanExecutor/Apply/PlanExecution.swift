@@ -4,13 +4,13 @@ import PCITopology
 import RebalancePlanner
 
 /// The steps of one plan on one machine, forward or back; shared by apply and recovery.
-struct Attempt {
+struct PlanExecution {
     let run: ApplyRun
     let plan: Plan
     let journal: Journal
-    let records: [SignRecord]
+    let records: [HealthRecord]
     let check: RegisterCheck
-    let foresight: (any Foresight)?
+    let predictor: (any Predictor)?
     /// The tree that nothing may be worse than: the plan's, after a reboot with the root buses of this boot.
     let before: TreeState
     /// Whether the machine was booted anew since the apply began.
@@ -20,9 +20,9 @@ struct Attempt {
         run: ApplyRun,
         plan: Plan,
         journal: Journal,
-        records: [SignRecord],
+        records: [HealthRecord],
         check: RegisterCheck,
-        foresight: (any Foresight)?,
+        predictor: (any Predictor)?,
         rebootedTo now: TreeState? = nil
     ) {
         self.run = run
@@ -30,7 +30,7 @@ struct Attempt {
         self.journal = journal
         self.records = records
         self.check = check
-        self.foresight = foresight
+        self.predictor = predictor
         hasRebooted = now != nil
         before = now.map { plan.before.withRootBuses(of: $0) } ?? plan.before
     }
@@ -44,9 +44,10 @@ struct Attempt {
     }
 
     /// Carries out the steps from index `first`; goes back when one of them does not do what was predicted.
-    func carryOut(from first: Int, deeds earlier: [JournalRecord.Deed], _ isCancelled: () -> Bool) throws -> ApplyReport
+    func carryOut(from first: Int, journaledWrites earlier: [JournalRecord.JournaledWrite], _ isCancelled: () -> Bool)
+        throws -> ApplyReport
     {
-        var deeds = earlier
+        var journaledWrites = earlier
         var state = first == 0 ? plan.before : plan.steps[first - 1].after
         var found: [FunctionState] = []
         if first > 0, first == plan.steps.count {
@@ -55,18 +56,18 @@ struct Attempt {
             if let discovery = discovery(first - 1, tree) { (state, found) = (tree, discovery.found) }
         }
         do {
-            if let stop = try goForward(from: first, &state, &found, &deeds, isCancelled) {
-                return try goBack(stop, deeds)
+            if let stop = try goForward(from: first, &state, &found, &journaledWrites, isCancelled) {
+                return try goBack(stop, journaledWrites)
             }
         } catch let error as JournalError {
             return try goBack(
                 Stop(reason: "journal-unusable", sentence: "the journal could not be continued: \(error)"),
-                deeds
+                journaledWrites
             )
         } catch let error as ObservationError {
             return try goBack(
                 Stop(reason: "unreadable", sentence: "the machine could not be read: \(error)"),
-                deeds
+                journaledWrites
             )
         }
         let end = ApplyEnd(plan, found)
@@ -82,8 +83,10 @@ struct Attempt {
     }
 
     /// Goes back without having tried to go forward.
-    func undo(_ deeds: [JournalRecord.Deed], reason: String, _ sentence: String) throws -> ApplyReport {
-        try goBack(Stop(reason: reason, sentence: sentence), deeds, isRecovery: true)
+    func undo(_ journaledWrites: [JournalRecord.JournaledWrite], reason: String, _ sentence: String) throws
+        -> ApplyReport
+    {
+        try goBack(Stop(reason: reason, sentence: sentence), journaledWrites, isRecovery: true)
     }
 
     // MARK: Forward
@@ -92,18 +95,18 @@ struct Attempt {
         from first: Int,
         _ state: inout TreeState,
         _ found: inout [FunctionState],
-        _ deeds: inout [JournalRecord.Deed],
+        _ journaledWrites: inout [JournalRecord.JournaledWrite],
         _ isCancelled: () -> Bool
     ) throws -> Stop? {
         run.seen = plan.steps[..<first].map { Observation(writes: $0.writes, tree: $0.after) }
-        try noteBehavioursLeft(foresight?.foresee([], after: run.seen).map(\.behaviour) ?? [])
+        try noteBehavioursLeft(predictor?.foresee([], after: run.seen).map(\.behaviour) ?? [])
         for (i, step) in plan.steps.enumerated().dropFirst(first) {
             run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
             if let stop = try begin(step, i, state, isCancelled) { return stop }
             for (k, write) in step.writes.enumerated() {
                 if isCancelled() { return Stop(reason: "interrupted", sentence: "the apply was interrupted") }
                 do {
-                    try run.forward(write, step: i, index: k, &deeds)
+                    try run.forward(write, step: i, index: k, &journaledWrites)
                 } catch let error as WriteError {
                     return Stop(
                         reason: "write-\(error.code.rawValue)",
@@ -116,7 +119,7 @@ struct Attempt {
             guard isQuiet else {
                 return Stop(reason: "unsettled", sentence: "step \(i + 1): the tree does not come to rest")
             }
-            let foreseen = foresight?.foresee(step.writes, after: run.seen) ?? []
+            let foreseen = predictor?.foresee(step.writes, after: run.seen) ?? []
             var (differences, appeared) = try judge(i, tree, from: state)
             if !differences.isEmpty, let (other, names) = otherwiseForeseen(i, tree, foreseen),
                 try run.differences(after: other, tree, from: state, check).isEmpty
@@ -183,11 +186,11 @@ struct Attempt {
     /// The last look: whatever worked before must work now, drivers and decoding included.
     private func confirm(_ state: TreeState) throws -> Stop? {
         var tree = try run.settle().tree
-        if !plan.before.signLosses(records, in: tree, try run.signs(of: tree)).isEmpty {
+        if !plan.before.healthLosses(records, in: tree, try run.health(of: tree)).isEmpty {
             try run.restoreSigns(plan.before, records)
             tree = try run.settle().tree
         }
-        let losses = plan.before.signLosses(records, in: tree, try run.signs(of: tree)).map(\.description)
+        let losses = plan.before.healthLosses(records, in: tree, try run.health(of: tree)).map(\.description)
         let differences = state.differences(from: tree).map(\.description) + losses
         guard !differences.isEmpty else { return nil }
         run.progress(.differs(differences))
@@ -202,11 +205,11 @@ struct Attempt {
 
     private func goBack(
         _ stop: Stop,
-        _ deeds: [JournalRecord.Deed],
+        _ journaledWrites: [JournalRecord.JournaledWrite],
         isRecovery: Bool = false
     ) throws -> ApplyReport {
         guard !run.isStuck else { return stuck(stop) }
-        guard !deeds.isEmpty || run.writes > 0 || isRecovery else {
+        guard !journaledWrites.isEmpty || run.writes > 0 || isRecovery else {
             try putAway("failed", stop.reason)
             return report(
                 stop.statusIfUntouched == 5 ? .rolledBack : .failed,
@@ -217,19 +220,19 @@ struct Attempt {
                 nil
             )
         }
-        var retreat = Retreat(
+        var retreat = Rollback(
             run: run,
             plan: plan,
             before: before,
-            deeds: deeds,
+            journaledWrites: journaledWrites,
             records: records,
             check: check,
-            foresight: foresight,
+            predictor: predictor,
             hasRebooted: hasRebooted
         )
-        let outcome: RetreatOutcome
+        let outcome: RollbackOutcome
         do {
-            try explain(deeds)
+            try explain(journaledWrites)
             outcome = try retreat.go(reason: stop.reason)
             run.losses = outcome.losses
         } catch let error as ObservationError {
@@ -274,21 +277,22 @@ struct Attempt {
     }
 
     /// Asks the twin how the machine came to stand where it stands, so that it can say where ways back lead.
-    private func explain(_ deeds: [JournalRecord.Deed]) throws {
-        guard let foresight, !hasRebooted, let last = deeds.last?.position.step else { return }
+    private func explain(_ journaledWrites: [JournalRecord.JournaledWrite]) throws {
+        guard let predictor, !hasRebooted, let last = journaledWrites.last?.position.step else { return }
         var seen =
             run.seen.isEmpty
             ? plan.steps[..<last].map { Observation(writes: $0.writes, tree: $0.after) } : Array(run.seen.prefix(last))
-        let writes = deeds.filter { $0.position.step == last && $0.isDone }.map(\.write)
+        let writes = journaledWrites.filter { $0.position.step == last && $0.isDone }.map(\.write)
         seen.append(Observation(writes: writes, tree: try run.settle().tree))
-        run.explanation = foresight.explain(seen)
+        run.explanation = predictor.explain(seen)
         guard let name = run.explanation, name != plan.behaviour else { return }
         run.remark("this is what the kernel does as \(name); the plan took it for \(plan.behaviour)")
     }
 
     /// After a reset nothing of the apply is in force any more: what is missing now, no journal can bring back.
-    private func endAfterReboot(_ stop: Stop, _ outcome: RetreatOutcome) throws -> ApplyReport {
-        let drivers = before.signLosses(records, in: outcome.tree, try run.signs(of: outcome.tree)).compactMap { loss in
+    private func endAfterReboot(_ stop: Stop, _ outcome: RollbackOutcome) throws -> ApplyReport {
+        let drivers = before.healthLosses(records, in: outcome.tree, try run.health(of: outcome.tree)).compactMap {
+            loss in
             if case .driver(let function, _) = loss { function.address.description } else { nil }
         }
         if !drivers.isEmpty { run.remark("without a driver so far: \(drivers.joined(separator: ", "))") }

@@ -4,49 +4,49 @@ internal import AllocationPolicies
 internal import PCITopology
 
 // The writes that stop what a stage removes.
-extension Situation {
+extension SearchState {
     /// The physical functions with VFs among what a stage removes, with how many each has enabled.
     ///
     /// Some drivers leave VFs enabled (`pci_iov_remove` only warns), which would stay without their physical function: the
     /// stage takes them away first. Nothing but a write enables them again.
-    func physicalFunctions(removedBy maneuver: Maneuver) -> [(address: FunctionAddress, count: Int)] {
-        guard !maneuver.usesResizeFiles else { return [] }
-        return maneuver.roots.flatMap { ground.subtree[$0] }.compactMap { i in
-            guard glance.enabledVFs[i] > 0, let address = address(i) else { return nil }
-            return (address, Int(glance.enabledVFs[i]))
+    func physicalFunctions(removedBy stage: Stage) -> [(address: FunctionAddress, count: Int)] {
+        guard !stage.usesResizeFiles else { return [] }
+        return stage.roots.flatMap { context.subtree[$0] }.compactMap { i in
+            guard summary.enabledVFs[i] > 0, let address = address(i) else { return nil }
+            return (address, Int(summary.enabledVFs[i]))
         }
     }
 
     /// The writes in order: VFs away, then below before above, registers of a function right before its own removal, when
     /// nothing below it needs to be reached any more.
-    func stopWrites(_ maneuver: Maneuver) -> [SystemWrite] {
+    func stopWrites(_ stage: Stage) -> [SystemWrite] {
         var writes: [SystemWrite] = []
-        if maneuver.usesResizeFiles {
-            for i in maneuver.stopped where maneuver.resizes.contains(where: { $0.function == i && $0.isBound }) {
+        if stage.usesResizeFiles {
+            for i in stage.stopped where stage.resizes.contains(where: { $0.function == i && $0.isBound }) {
                 if let address = address(i) { writes.append(.unbindDriver(address)) }
             }
             return writes
         }
-        var touched = FunctionSet(maneuver.numbering.map(\.bridge))
-        touched.formUnion(FunctionSet(maneuver.windows.map(\.bridge)))
-        touched.formUnion(FunctionSet(maneuver.resizes.map(\.function)))
-        touched.formUnion(FunctionSet(maneuver.silenced))
-        writes += physicalFunctions(removedBy: maneuver).map { .sriovNumVFs($0.address, count: 0) }
-        for root in inOrder(maneuver.roots, maneuver) { stop(root, maneuver, touched, &writes) }
+        var touched = FunctionSet(stage.numbering.map(\.bridge))
+        touched.formUnion(FunctionSet(stage.windows.map(\.bridge)))
+        touched.formUnion(FunctionSet(stage.resizes.map(\.function)))
+        touched.formUnion(FunctionSet(stage.silenced))
+        writes += physicalFunctions(removedBy: stage).map { .sriovNumVFs($0.address, count: 0) }
+        for root in inOrder(stage.roots, stage) { stop(root, stage, touched, &writes) }
         return writes
     }
 
     /// Functions of one bus in an order in which none hides another: a bridge that is written new numbers claims the cycles
     /// to them at once, also those that still lead to what is below a neighbour.
-    private func inOrder(_ functions: [Int], _ maneuver: Maneuver) -> [Int] {
-        let numbered = Dictionary(maneuver.numbering.map { ($0.bridge, $0.range) }) { first, _ in first }
+    private func inOrder(_ functions: [Int], _ stage: Stage) -> [Int] {
+        let numbered = Dictionary(stage.numbering.map { ($0.bridge, $0.range) }) { first, _ in first }
         guard functions.count > 1, functions.contains(where: { numbered[$0] != nil }) else { return functions }
         var waiting = functions
         var result: [Int] = []
         while !waiting.isEmpty {
             let next = waiting.first { i in
                 guard let range = numbered[i] else { return true }
-                return !waiting.contains { $0 != i && glance.buses[$0]?.overlaps(range) == true }
+                return !waiting.contains { $0 != i && summary.buses[$0]?.overlaps(range) == true }
             }
             // Two that want each other's numbers cannot both be written; the twin refuses that.
             let chosen = next ?? waiting[0]
@@ -56,28 +56,28 @@ extension Situation {
         return result
     }
 
-    private func stop(_ i: Int, _ maneuver: Maneuver, _ touched: FunctionSet, _ writes: inout [SystemWrite]) {
+    private func stop(_ i: Int, _ stage: Stage, _ touched: FunctionSet, _ writes: inout [SystemWrite]) {
         guard let address = address(i) else { return }
-        guard ground.subtree[i].contains(where: { touched.contains($0) }) else {
+        guard context.subtree[i].contains(where: { touched.contains($0) }) else {
             writes.append(.remove(address))
             return
         }
-        for child in inOrder(ground.children[i].filter { !ground.isVirtual($0) }, maneuver) {
-            stop(child, maneuver, touched, &writes)
+        for child in inOrder(context.children[i].filter { !context.isVirtual($0) }, stage) {
+            stop(child, stage, touched, &writes)
         }
-        for window in maneuver.windows where window.bridge == i {
+        for window in stage.windows where window.bridge == i {
             writes += window.size == 0 ? closing(address, window.kind) : opening(address, window.kind, window.size)
         }
-        for wanted in maneuver.numbering where wanted.bridge == i {
+        for wanted in stage.numbering where wanted.bridge == i {
             let value =
                 UInt32(wanted.primary.rawValue) | UInt32(wanted.range.first.rawValue) << 8
                 | UInt32(wanted.range.last.rawValue) << 16
             writes.append(.config(address, offset: 0x18, width: 4, mask: 0x00ff_ffff, value: value))
         }
-        let resizes = maneuver.resizes.filter { $0.function == i }
-        if !resizes.isEmpty || maneuver.silenced.contains(i) {
+        let resizes = stage.resizes.filter { $0.function == i }
+        if !resizes.isEmpty || stage.silenced.contains(i) {
             // A driver must not find its device dead; a port's goes with what is below, and that is gone by now.
-            if !ground.isBridge(i), ground.hasDriver(i) { writes.append(.unbindDriver(address)) }
+            if !context.isBridge(i), context.hasDriver(i) { writes.append(.unbindDriver(address)) }
             // A size may be written only while the function does not decode memory (PCIe 6.0 §7.8.6.3).
             writes.append(.config(address, offset: 4, width: 2, mask: 0x7, value: 0))
         }
@@ -103,7 +103,7 @@ extension Situation {
         }
         switch kind {
         case .io:
-            guard ground.function(i).resource(.ioWindow) != nil else { return false }
+            guard context.function(i).resource(.ioWindow) != nil else { return false }
             let value = register(0x1c, 2)
             guard value != 0 else { return false }
             return value & 0xf0 <= value >> 8 & 0xf0
@@ -111,7 +111,7 @@ extension Situation {
             let value = register(0x20, 4)
             return value & 0xfff0 <= value >> 16 & 0xfff0
         case .prefetchable:
-            guard ground.function(i).resource(.prefetchableWindow) != nil else { return false }
+            guard context.function(i).resource(.prefetchableWindow) != nil else { return false }
             let value = register(0x24, 4)
             let low = UInt64(register(0x28, 4)) << 16 | UInt64(value & 0xfff0)
             let high = UInt64(register(0x2c, 4)) << 16 | UInt64(value >> 16 & 0xfff0)

@@ -4,7 +4,7 @@ public import PCITopology
 public import RebalancePlanner
 
 /// What the twin of the kernel says when the machine does not do as a plan says, and on the way back.
-public protocol Foresight: AnyObject {
+public protocol Predictor: AnyObject {
     /// Looks for a behaviour under which the writes that were done lead to what was seen after each of them, and keeps to
     /// it from then on.
     ///
@@ -50,7 +50,7 @@ public protocol Foresight: AnyObject {
     func planOn(after plan: Plan, from now: TreeState) -> Plan?
 }
 
-extension Foresight {
+extension Predictor {
     /// Nil: nothing is planned for what has appeared.
     public func planOn(after plan: Plan, from now: TreeState) -> Plan? { nil }
 }

@@ -6,7 +6,7 @@ public import PCITopology
 ///
 /// Functions have numbers: those of the topology that the twin was made from keep their positions there; functions that
 /// come later get the next ones. Numbers stay when functions are removed, found again or renumbered.
-public struct TwinGlance: Sendable {
+public struct TwinSummary: Sendable {
     /// Resource indices per function.
     public static let width = 17
 
@@ -42,10 +42,10 @@ public struct TwinGlance: Sendable {
 extension LinuxTwin {
     /// What the kernel holds now.
     /// - Complexity: O(number of resources + BARs x depth).
-    public func glance() -> TwinGlance {
+    public func summary() -> TwinSummary {
         let count = Int(state.devices.count)
-        let width = TwinGlance.width
-        var glance = TwinGlance(
+        let width = TwinSummary.width
+        var summary = TwinSummary(
             isKnown: Array(repeating: false, count: count),
             isVirtual: Array(repeating: false, count: count),
             sizes: Array(repeating: 0, count: count * width),
@@ -61,34 +61,34 @@ extension LinuxTwin {
         )
         var windows = KnownWindows(count: count)
         for device in 0..<state.devices.count where state.devices[device].exists {
-            look(at: device, &glance, &windows)
+            look(at: device, &summary, &windows)
         }
-        return glance
+        return summary
     }
 
-    private func look(at device: Int32, _ glance: inout TwinGlance, _ windows: inout KnownWindows) {
+    private func look(at device: Int32, _ summary: inout TwinSummary, _ windows: inout KnownWindows) {
         let held = state.devices[device]
         let d = Int(device)
         let first = state.facts[device].firstResource
-        glance.isKnown[d] = true
-        glance.isVirtual[d] = held.isVirtualFunction
-        glance.enabledVFs[d] = held.enabledVFs
+        summary.isKnown[d] = true
+        summary.isVirtual[d] = held.isVirtualFunction
+        summary.enabledVFs[d] = held.enabledVFs
         // A mixing step of FNV-1a over words, which is defined modulo 2^64.
-        var key = glance.key
+        var key = summary.key
         func mix(_ value: UInt64) { key = (key ^ value ^ value >> 29) &* 0x100_0000_01b3 }
         mix(UInt64(UInt32(bitPattern: device)) << 32 | UInt64(UInt32(bitPattern: held.bus)))
         if held.subordinate != none, let range = state.busRange(held.subordinate) {
-            glance.buses[d] = range
+            summary.buses[d] = range
             mix(UInt64(range.first.rawValue) << 8 | UInt64(range.last.rawValue))
         }
         mix(UInt64(state.buses[held.bus].number) << 16 | UInt64(held.isBound ? 1 : 0))
         for index in 0..<state.facts[device].resourceCount {
             let node = state.resources[first &+ index]
             guard node.flags != 0 || node.parent != none else { continue }
-            let at = d * TwinGlance.width + Int(index)
+            let at = d * TwinSummary.width + Int(index)
             if node.parent != none {
-                glance.sizes[at] = node.size
-                glance.starts[at] = node.start
+                summary.sizes[at] = node.size
+                summary.starts[at] = node.start
             }
             mix(UInt64(index) << 32 | UInt64(node.flags))
             mix(node.start)
@@ -110,15 +110,15 @@ extension LinuxTwin {
                     let node = state.resources[first &+ 13 &+ n]
                     let offset = state.offset(of: first &+ 13 &+ n, on: held.bus)
                     let isSame = forwarded.isExactly(Int(n), node.start &- offset, node.end &- offset)
-                    if !isSame { glance.diverging[d] |= 1 << UInt8(n) }
+                    if !isSame { summary.diverging[d] |= 1 << UInt8(n) }
                 }
             }
         }
-        if !held.isVirtualFunction { lookAtBARs(of: device, &glance, &windows) }
-        glance.key = key
+        if !held.isVirtualFunction { lookAtBARs(of: device, &summary, &windows) }
+        summary.key = key
     }
 
-    private func lookAtBARs(of device: Int32, _ glance: inout TwinGlance, _ windows: inout KnownWindows) {
+    private func lookAtBARs(of device: Int32, _ summary: inout TwinSummary, _ windows: inout KnownWindows) {
         let d = Int(device)
         let first = state.facts[device].firstResource
         for bar in 0..<Int32(6) {
@@ -127,18 +127,18 @@ extension LinuxTwin {
             let node = state.resources[first &+ bar]
             let bit: UInt32 = 1 << UInt32(bar)
             if node.parent != none {
-                if node.size > size { glance.inflated[d] |= bit }
-                if !isForwarded(first &+ bar, to: device, &windows) { glance.unreachable[d] |= bit }
+                if node.size > size { summary.inflated[d] |= bit }
+                if !isForwarded(first &+ bar, to: device, &windows) { summary.unreachable[d] |= bit }
             } else if node.flags == 0 {
-                glance.lacking[d] |= bit
-                glance.wiped[d] |= bit
+                summary.lacking[d] |= bit
+                summary.wiped[d] |= bit
             } else if node.assignment(of: bar).lacksAddress {
-                glance.lacking[d] |= bit
+                summary.lacking[d] |= bit
             }
         }
         let rom = state.resources[first &+ 6]
         if rom.parent != none, state.registers[device].romSize > 0, rom.size > state.registers[device].romSize {
-            glance.inflated[d] |= 1 << 6
+            summary.inflated[d] |= 1 << 6
         }
     }
 
@@ -182,7 +182,7 @@ extension LinuxTwin {
     }
 }
 
-/// What was found out of bridges' registers while a glance is taken.
+/// What was found out of bridges' registers while a summary is taken.
 private struct KnownWindows {
     /// Per function: what its registers forward, once somebody asked.
     var ranges: [ForwardedRanges?]

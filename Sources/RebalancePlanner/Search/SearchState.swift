@@ -6,15 +6,15 @@ internal import PCITopology
 /// A machine at one moment of a plan, in thought: the twin, what it shows, and what never changes.
 ///
 /// A value; the search branches by copying it.
-struct Situation {
-    let ground: Ground
+struct SearchState {
+    let context: SearchContext
     private(set) var simulation: TwinSimulation
-    private(set) var glance: TwinGlance
+    private(set) var summary: TwinSummary
 
-    init(_ ground: Ground, _ simulation: TwinSimulation) {
-        self.ground = ground
+    init(_ context: SearchContext, _ simulation: TwinSimulation) {
+        self.context = context
         self.simulation = simulation
-        glance = simulation.twin.glance()
+        summary = simulation.twin.summary()
     }
 
     /// One part of a stage: writes that belong together.
@@ -22,9 +22,9 @@ struct Situation {
         /// What the part is for.
         enum Purpose: Hashable {
             case stop
-            case find(Maneuver.Rescan)
-            case heal
-            case revive
+            case find(Stage.Rescan)
+            case repairWindows
+            case enableVFs
             case decode
         }
 
@@ -32,57 +32,59 @@ struct Situation {
         var writes: [SystemWrite]
     }
 
-    /// Carries out a stage part by part; `report` is told each part with the situation after it.
+    /// Carries out a stage part by part; `report` is told each part with the searchState after it.
     ///
     /// - Parameters:
-    ///   - maneuver: the stage.
+    ///   - stage: the stage.
     ///   - report: told of every part that has writes.
     /// - Returns: false when the twin refuses a write, or would be in doubt after it.
     mutating func carryOut(
-        _ maneuver: Maneuver,
-        report: ((Part, Situation) -> Void)? = nil
+        _ stage: Stage,
+        report: ((Part, SearchState) -> Void)? = nil
     ) -> Bool {
-        let before = glance
-        let silent = maneuver.silenced + (maneuver.usesResizeFiles ? [] : maneuver.resizes.map(\.function))
+        let before = summary
+        let silent = stage.silenced + (stage.usesResizeFiles ? [] : stage.resizes.map(\.function))
         let commands = Set(silent).sorted().compactMap { i in command(i).map { (function: i, bits: $0) } }
         var done = true
         /// Does a part, and looks at what came of it; a look is not free.
-        func perform(_ part: Part, _ situation: inout Situation) {
+        func perform(_ part: Part, _ searchState: inout SearchState) {
             guard done, !part.writes.isEmpty else { return }
-            done = situation.simulation.perform(part.writes)
+            done = searchState.simulation.perform(part.writes)
             guard done else { return }
-            situation.glance = situation.simulation.twin.glance()
-            report?(part, situation)
+            searchState.summary = searchState.simulation.twin.summary()
+            report?(part, searchState)
         }
-        let stopping = Part(purpose: .stop, writes: stopWrites(maneuver))
-        if report != nil || maneuver.rescans.isEmpty {
+        let stopping = Part(purpose: .stop, writes: stopWrites(stage))
+        if report != nil || stage.rescans.isEmpty {
             perform(stopping, &self)
         } else {
             // Nobody looks before the rescan.
             done = stopping.writes.isEmpty || simulation.perform(stopping.writes)
         }
-        for (n, rescan) in maneuver.rescans.enumerated() where done {
-            guard let found = findWrites(maneuver, rescan) else { return false }
+        for (n, rescan) in stage.rescans.enumerated() where done {
+            guard let found = findWrites(stage, rescan) else { return false }
             var writes = found
-            if !maneuver.alignments.isEmpty {
-                let texts = alignmentTexts(maneuver, before)
+            if !stage.alignments.isEmpty {
+                let texts = alignmentTexts(stage, before)
                 if n == 0 { writes.insert(.resourceAlignment(texts.wanted), at: 0) }
-                if n == maneuver.rescans.count - 1 { writes.append(.resourceAlignment(texts.usual)) }
+                if n == stage.rescans.count - 1 { writes.append(.resourceAlignment(texts.usual)) }
             }
             // Registers that the rescan leaves behind are put right before anybody looks.
             done = simulation.perform(writes)
             guard done else { return false }
-            glance = simulation.twin.glance()
-            let healing = healWrites(maneuver, before)
+            summary = simulation.twin.summary()
+            let healing = windowRepairWrites(stage, before)
             if !healing.isEmpty {
                 done = simulation.perform(healing)
-                glance = simulation.twin.glance()
+                summary = simulation.twin.summary()
             }
             if done { report?(Part(purpose: .find(rescan), writes: writes + healing), self) }
         }
         guard done else { return false }
-        if maneuver.rescans.isEmpty { perform(Part(purpose: .heal, writes: healWrites(maneuver, before)), &self) }
-        perform(Part(purpose: .revive, writes: revivalWrites(before)), &self)
+        if stage.rescans.isEmpty {
+            perform(Part(purpose: .repairWindows, writes: windowRepairWrites(stage, before)), &self)
+        }
+        perform(Part(purpose: .enableVFs, writes: enableVFWrites(before)), &self)
         perform(Part(purpose: .decode, writes: commands.compactMap { decodeWrite($0.function, $0.bits) }), &self)
         return done
     }
@@ -105,16 +107,16 @@ struct Situation {
     /// The number of the bus behind a bridge, or of a root bus, with its segment; nil while there is none.
     func bus(behind bridge: Int) -> (segment: UInt32, bus: BusNumber)? {
         guard bridge >= 0 else {
-            let host = ground.topology.hostBridges[-1 - bridge]
+            let host = context.topology.hostBridges[-1 - bridge]
             return (host.segment, host.rootBus)
         }
-        guard let range = glance.buses[bridge], let address = address(bridge) else { return nil }
+        guard let range = summary.buses[bridge], let address = address(bridge) else { return nil }
         return (address.segment, range.first)
     }
 
     // MARK: - Writes
 
-    private func findWrites(_ maneuver: Maneuver, _ rescan: Maneuver.Rescan) -> [SystemWrite]? {
+    private func findWrites(_ stage: Stage, _ rescan: Stage.Rescan) -> [SystemWrite]? {
         switch rescan {
         case .bus(let behind):
             // Bus numbers of bridges that stay are those of before the stage.
@@ -122,11 +124,11 @@ struct Situation {
         case .aboveBridge(let bridge): return address(bridge).map { [.rescanDevice($0)] }
         case .resizeFiles:
             var writes: [SystemWrite] = []
-            for resize in maneuver.resizes {
+            for resize in stage.resizes {
                 guard let address = address(resize.function) else { return nil }
                 writes.append(.resizeBAR(address, bar: resize.bar, exponent: resize.exponent))
             }
-            for i in maneuver.stopped where maneuver.resizes.contains(where: { $0.function == i && $0.isBound }) {
+            for i in stage.stopped where stage.resizes.contains(where: { $0.function == i && $0.isBound }) {
                 guard let address = address(i) else { return nil }
                 writes.append(.probeDriver(address))
             }
@@ -135,21 +137,21 @@ struct Situation {
     }
 
     /// The text that grows BARs, with what was in force before the plan, and that by itself.
-    private func alignmentTexts(_ maneuver: Maneuver, _ before: TwinGlance) -> (wanted: String, usual: String) {
-        let usual = ground.topology.kernel.alignmentText
-        let mine = maneuver.alignments.map { "\($0.order)@\(alignmentPath($0.function))" }
+    private func alignmentTexts(_ stage: Stage, _ before: TwinSummary) -> (wanted: String, usual: String) {
+        let usual = context.topology.kernel.alignmentText
+        let mine = stage.alignments.map { "\($0.order)@\(alignmentPath($0.function))" }
         return ((mine + (usual.isEmpty ? [] : [usual])).joined(separator: ";"), usual)
     }
 
     /// The function as `resource_alignment` names it: by its place, from the topmost bridge down.
-    private func alignmentPath(_ i: Int) -> String { ground.topology.path(of: i).description }
+    private func alignmentPath(_ i: Int) -> String { context.topology.path(of: i).description }
 
     /// Writes that make window registers agree with what the kernel holds: for bridges that a plain rescan left behind
     /// (`__pci_bus_assign_resources` skips enabled ones), and for those that the stage is to heal.
-    private func healWrites(_ maneuver: Maneuver, _ before: TwinGlance) -> [SystemWrite] {
+    private func windowRepairWrites(_ stage: Stage, _ before: TwinSummary) -> [SystemWrite] {
         var writes: [SystemWrite] = []
-        for i in 0..<ground.count where glance.isKnown[i] && glance.diverging[i] != 0 {
-            guard glance.diverging[i] & ~before.diverging[i] != 0 || maneuver.heals.contains(i),
+        for i in 0..<context.count where summary.isKnown[i] && summary.diverging[i] != 0 {
+            guard summary.diverging[i] & ~before.diverging[i] != 0 || stage.repairedBridges.contains(i),
                 let address = address(i)
             else { continue }
             for register in simulation.twin.windowRegisters(ofNumber: i) {
@@ -173,8 +175,8 @@ struct Situation {
             }
             // A window that was closed when the bridge was enabled left its decode bit off (`pci_enable_resources`).
             var wanted: UInt32 = 0
-            if glance.size(i, .ioWindow) > 0 { wanted |= 1 }
-            if glance.size(i, .memoryWindow) > 0 || glance.size(i, .prefetchableWindow) > 0 { wanted |= 2 }
+            if summary.size(i, .ioWindow) > 0 { wanted |= 1 }
+            if summary.size(i, .memoryWindow) > 0 || summary.size(i, .prefetchableWindow) > 0 { wanted |= 2 }
             let command = simulation.twin.register(ofNumber: i, at: 4, width: 2) ?? 0
             let missing = wanted & ~command
             if missing != 0, !writes.isEmpty {
@@ -185,9 +187,9 @@ struct Situation {
     }
 
     /// Writes that enable VFs again where there were some.
-    private func revivalWrites(_ before: TwinGlance) -> [SystemWrite] {
+    private func enableVFWrites(_ before: TwinSummary) -> [SystemWrite] {
         var writes: [SystemWrite] = []
-        for i in 0..<ground.count where before.enabledVFs[i] > 0 && glance.isKnown[i] && glance.enabledVFs[i] == 0 {
+        for i in 0..<context.count where before.enabledVFs[i] > 0 && summary.isKnown[i] && summary.enabledVFs[i] == 0 {
             if let address = address(i) { writes.append(.sriovNumVFs(address, count: Int(before.enabledVFs[i]))) }
         }
         return writes

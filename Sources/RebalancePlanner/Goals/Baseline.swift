@@ -4,9 +4,9 @@ internal import AllocationPolicies
 internal import PCITopology
 
 /// What every function has at one moment: the measure of "nothing worse than before".
-struct Standing {
-    let ground: Ground
-    let glance: TwinGlance
+struct Baseline {
+    let context: SearchContext
+    let summary: TwinSummary
     /// Optional things whose loss is no harm, and things that are optional by default whose loss is.
     var tiers = OptionalTiers()
 
@@ -29,7 +29,7 @@ struct Standing {
         static func < (a: Loss, b: Loss) -> Bool { (a.address, a.text) < (b.address, b.text) }
     }
 
-    /// Whether anything in `later` is worse than in this standing by more than a remark.
+    /// Whether anything in `later` is worse than in this baseline by more than a remark.
     ///
     /// Harm: a function is gone; a BAR or VF BAR block that had an address has none, or a smaller one, or one that no bridge
     /// forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost its address; an empty
@@ -37,24 +37,24 @@ struct Standing {
     /// itself.
     ///
     /// A resource whose size the user asked to change is no loss when it has that size.
-    func isHarmed(in later: TwinGlance, asked: [Demand]) -> Bool { harmCount(in: later, asked: asked, atMost: 1) > 0 }
+    func isHarmed(in later: TwinSummary, asked: [Demand]) -> Bool { harmCount(in: later, asked: asked, atMost: 1) > 0 }
 
     /// The number of things that are worse in `later` by more than a remark; counting ends at `limit`.
-    func harmCount(in later: TwinGlance, asked: [Demand], atMost limit: Int = .max) -> Int {
+    func harmCount(in later: TwinSummary, asked: [Demand], atMost limit: Int = .max) -> Int {
         var count = 0
-        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
+        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
             guard count < limit else { return count }
             guard later.isKnown[i] else {
                 count += 8
                 continue
             }
-            if glance.buses[i] != nil, later.buses[i] == nil { count += 1 }
-            if isMisnumbered(i, later), !isMisnumbered(i, glance) { count += 1 }
-            if later.enabledVFs[i] < glance.enabledVFs[i] { count += 1 }
-            if later.unreachable[i] & ~glance.unreachable[i] != 0 { count += 1 }
-            for index in 0..<TwinGlance.width {
-                let had = glance.sizes[i * TwinGlance.width + index]
-                let has = later.sizes[i * TwinGlance.width + index]
+            if summary.buses[i] != nil, later.buses[i] == nil { count += 1 }
+            if isMisnumbered(i, later), !isMisnumbered(i, summary) { count += 1 }
+            if later.enabledVFs[i] < summary.enabledVFs[i] { count += 1 }
+            if later.unreachable[i] & ~summary.unreachable[i] != 0 { count += 1 }
+            for index in 0..<TwinSummary.width {
+                let had = summary.sizes[i * TwinSummary.width + index]
+                let has = later.sizes[i * TwinSummary.width + index]
                 guard has < had, let name = ResourceIndex(index), grade(i, name) == .harm else { continue }
                 if has > 0, asked.contains(.size(i, name, has)) { continue }
                 count += 1
@@ -64,27 +64,29 @@ struct Standing {
     }
 
     /// Whether a bridge's bus range leaves the range above it, or meets a neighbour's.
-    private func isMisnumbered(_ i: Int, _ glance: TwinGlance) -> Bool {
-        guard let range = glance.buses[i] else { return false }
-        let above = ground.parent[i]
-        if above >= 0, let outer = glance.buses[above], !outer.contains(range) || outer.first == range.first {
+    private func isMisnumbered(_ i: Int, _ summary: TwinSummary) -> Bool {
+        guard let range = summary.buses[i] else { return false }
+        let above = context.parent[i]
+        if above >= 0, let outer = summary.buses[above], !outer.contains(range) || outer.first == range.first {
             return true
         }
-        let siblings = above >= 0 ? ground.children[above] : ground.topology.roots(of: ground.host[i])
-        return siblings.contains { $0 != i && glance.buses[$0]?.overlaps(range) == true }
+        let siblings = above >= 0 ? context.children[above] : context.topology.roots(of: context.host[i])
+        return siblings.contains { $0 != i && summary.buses[$0]?.overlaps(range) == true }
     }
 
     /// What is worse in `later` by more than a remark, as demands to put it right.
-    func repairs(in later: TwinGlance, asked: [Demand]) -> [Demand] {
+    func repairs(in later: TwinSummary, asked: [Demand]) -> [Demand] {
         var result: [Demand] = []
-        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
-            if glance.buses[i] != nil, !later.isKnown[i] || later.buses[i] == nil { result.append(.bus(i)) }
-            if isMisnumbered(i, later), !isMisnumbered(i, glance) { result.append(.cleared(i, .busOutsideParent, nil)) }
-            for index in 0..<TwinGlance.width {
-                let had = glance.sizes[i * TwinGlance.width + index]
-                let has = later.sizes[i * TwinGlance.width + index]
+        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+            if summary.buses[i] != nil, !later.isKnown[i] || later.buses[i] == nil { result.append(.bus(i)) }
+            if isMisnumbered(i, later), !isMisnumbered(i, summary) {
+                result.append(.cleared(i, .busOutsideParent, nil))
+            }
+            for index in 0..<TwinSummary.width {
+                let had = summary.sizes[i * TwinSummary.width + index]
+                let has = later.sizes[i * TwinSummary.width + index]
                 guard let name = ResourceIndex(index), grade(i, name) == .harm else { continue }
-                let isCutOff = later.unreachable[i] & ~glance.unreachable[i] >> UInt32(index) & 1 == 1
+                let isCutOff = later.unreachable[i] & ~summary.unreachable[i] >> UInt32(index) & 1 == 1
                 guard has < had || isCutOff, has == 0 || !asked.contains(.size(i, name, has)) else { continue }
                 result.append(name.isWindow ? .window(i, name, had) : .address(i, name))
             }
@@ -95,7 +97,7 @@ struct Standing {
     /// How bad it is when a resource loses its address or part of its size.
     private func grade(_ i: Int, _ name: ResourceIndex) -> Loss.Grade {
         if name.isBAR {
-            let isIO = ground.kind(i, name) == .io
+            let isIO = context.kind(i, name) == .io
             return isIO && tiers.dropped.contains(.io) ? .remark : .harm
         }
         if name.isVFBAR { return tiers.dropped.contains(.virtualFunctions) ? .remark : .harm }
@@ -104,16 +106,16 @@ struct Standing {
     }
 
     /// Whether the windows of function `i` are room for cards to come.
-    private func isReserve(_ i: Int) -> Bool { ground.isHotPlugBridge(i) && ground.children[i].isEmpty }
+    private func isReserve(_ i: Int) -> Bool { context.isHotPlugBridge(i) && context.children[i].isEmpty }
 
     /// Whether the loss of a resource is worth a word at all.
     private func counts(_ i: Int, _ name: ResourceIndex) -> Bool { !name.isWindow || isReserve(i) }
 
     /// What is worse in `later`, in address order; addresses and names are those of the beginning.
-    func losses(in later: TwinGlance, asked: [Demand]) -> [Loss] {
+    func losses(in later: TwinSummary, asked: [Demand]) -> [Loss] {
         var result: [Loss] = []
-        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
-            let address = ground.address(i)
+        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+            let address = context.address(i)
             func note(_ grade: Loss.Grade, _ text: String) {
                 result.append(Loss(grade: grade, address: address, text: "\(address) \(text)"))
             }
@@ -121,23 +123,23 @@ struct Standing {
                 note(.harm, "is gone")
                 continue
             }
-            if let before = glance.buses[i] {
+            if let before = summary.buses[i] {
                 if let after = later.buses[i] {
-                    if after.count < before.count, ground.isHotPlugBridge(i) {
+                    if after.count < before.count, context.isHotPlugBridge(i) {
                         note(.remark, "keeps \(after.count) of \(before.count) bus numbers")
                     }
                 } else {
                     note(.harm, "loses its bus")
                 }
             }
-            if later.enabledVFs[i] < glance.enabledVFs[i] {
-                note(.harm, "had \(glance.enabledVFs[i]) VFs enabled, keeps \(later.enabledVFs[i])")
+            if later.enabledVFs[i] < summary.enabledVFs[i] {
+                note(.harm, "had \(summary.enabledVFs[i]) VFs enabled, keeps \(later.enabledVFs[i])")
             }
-            for index in 0..<TwinGlance.width {
+            for index in 0..<TwinSummary.width {
                 guard let name = ResourceIndex(index) else { continue }
-                let had = glance.size(i, name)
+                let had = summary.size(i, name)
                 let has = later.size(i, name)
-                if later.unreachable[i] & ~glance.unreachable[i] >> UInt32(index) & 1 == 1 {
+                if later.unreachable[i] & ~summary.unreachable[i] >> UInt32(index) & 1 == 1 {
                     note(.harm, "\(name) becomes unreachable")
                 }
                 guard has < had, counts(i, name), has == 0 || !asked.contains(.size(i, name, has)) else { continue }
@@ -151,18 +153,18 @@ struct Standing {
     }
 
     /// The number of optional things that are worse in `later`: the tie-breaker among plans that cost the same.
-    func remarkCount(in later: TwinGlance) -> Int {
+    func remarkCount(in later: TwinSummary) -> Int {
         var count = 0
-        for i in 0..<ground.count where glance.isKnown[i] && !glance.isVirtual[i] {
-            for index in 6..<TwinGlance.width {
-                let at = i * TwinGlance.width + index
-                guard later.sizes[at] < glance.sizes[at], let name = ResourceIndex(index), counts(i, name) else {
+        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+            for index in 6..<TwinSummary.width {
+                let at = i * TwinSummary.width + index
+                guard later.sizes[at] < summary.sizes[at], let name = ResourceIndex(index), counts(i, name) else {
                     continue
                 }
                 count += 1
             }
-            guard ground.isHotPlugBridge(i) else { continue }
-            if later.buses[i]?.count ?? 0 < glance.buses[i]?.count ?? 0 { count += 1 }
+            guard context.isHotPlugBridge(i) else { continue }
+            if later.buses[i]?.count ?? 0 < summary.buses[i]?.count ?? 0 { count += 1 }
         }
         return count
     }

@@ -10,12 +10,12 @@ internal import PCITopology
 /// decide nearly every case, and the first that serves is the best single one. When none does, sequences are tried from
 /// where the least is missing. Then sequences are taken best first, in order of weight and stages, as long as one could be
 /// cheaper than what was found. A bound from below on the weight of any plan (`DisturbanceBound`) ends the search early,
-/// and puts off whatever cannot be a whole plan by itself. Situations that were seen before are not taken up again.
+/// and puts off whatever cannot be a whole plan by itself. Search states that were seen before are not taken up again.
 ///
 /// Cost, in this order: weight of what is disturbed (each function once); what hangs on the kernel's behaviour; stages;
 /// endpoints in use that get another bus number; optional things lost; time out of service (`outage`); writes; order of
 /// generation.
-struct ManeuverSearch {
+struct StageSearch {
     let acceptance: Acceptance
     let wanted: [Demand]
     let maximumStages: Int
@@ -36,8 +36,8 @@ struct ManeuverSearch {
 
     /// A sequence that reaches the goal.
     struct Solution {
-        var maneuvers: [Maneuver]
-        var situation: Situation
+        var stages: [Stage]
+        var searchState: SearchState
         var disturbed: FunctionSet
         var weight: Int
         /// How much hangs on the behaviour that the plan is made for (`RivalBehaviours.risk`).
@@ -46,8 +46,8 @@ struct ManeuverSearch {
     }
 
     struct Node {
-        var situation: Situation
-        var maneuvers: [Maneuver]
+        var searchState: SearchState
+        var stages: [Stage]
         var disturbed: FunctionSet
         var weight: Int
         var renumbered: Int
@@ -57,11 +57,11 @@ struct ManeuverSearch {
         var parent = -1
         /// Whether the last stage was offered with slack.
         var slackOffered = false
-        /// Whether the situation was seen before: no stage follows, the last one is worth another try with slack alone.
+        /// Whether the searchState was seen before: no stage follows, the last one is worth another try with slack alone.
         var isRepeat = false
     }
 
-    /// Something to do next: a stage to simulate, or a situation whose stages are to be thought of.
+    /// Something to do next: a stage to simulate, or a searchState whose stages are to be thought of.
     struct Candidate: Comparable {
         /// The weight, or the bound where that is greater.
         var estimate: Int
@@ -73,7 +73,7 @@ struct ManeuverSearch {
         var serial: Int
         var node: Int
         /// The stage; nil to expand the node.
-        var maneuver: Maneuver?
+        var stage: Stage?
         var disturbed: FunctionSet
         var weight: Int
 
@@ -87,17 +87,17 @@ struct ManeuverSearch {
     var queue = Heap<Candidate>()
     private var serial = 0
     private var seen: Set<UInt64> = []
-    /// Stages that led back to a situation seen before, and were kept for another try with slack.
+    /// Stages that led back to a searchState seen before, and were kept for another try with slack.
     private var repeats: Set<Repeat> = []
 
     /// A stage by what it removes and finds, whatever is written in between.
     private struct Repeat: Hashable {
         var node: Int
         var roots: [Int]
-        var rescans: [Maneuver.Rescan]
+        var rescans: [Stage.Rescan]
     }
 
-    var ground: Ground { acceptance.original.ground }
+    var context: SearchContext { acceptance.original.context }
     /// Further equals looked at once a solution is known.
     private static let equals = 12
     /// The same while the best solution does not hold under every behaviour.
@@ -124,12 +124,12 @@ struct ManeuverSearch {
     }
 
     /// Searches from `start`, the machine as it is; nil when no sequence of at most `maximumStages` stages was found.
-    mutating func solve(from start: Situation) -> Solution? {
-        seen = [start.glance.key]
+    mutating func solve(from start: SearchState) -> Solution? {
+        seen = [start.summary.key]
         nodes = [
             Node(
-                situation: start,
-                maneuvers: [],
+                searchState: start,
+                stages: [],
                 disturbed: already,
                 weight: weight(of: already),
                 renumbered: 0,
@@ -191,7 +191,7 @@ struct ManeuverSearch {
                 return
             }
             queue.removeMin()
-            guard candidate.maneuver != nil else {
+            guard candidate.stage != nil else {
                 expand(candidate.node)
                 offerAlignments(nodes[candidate.node])
                 continue
@@ -206,7 +206,7 @@ struct ManeuverSearch {
         var open = Heap<Lead>()
         var known = 1
         func collect(_ open: inout Heap<Lead>) {
-            for n in known..<nodes.count where nodes[n].maneuvers.count < maximumStages {
+            for n in known..<nodes.count where nodes[n].stages.count < maximumStages {
                 var lead = lead(to: n)
                 lead.addsSlack = nodes[n].isRepeat
                 open.insert(lead)
@@ -229,17 +229,17 @@ struct ManeuverSearch {
                 }
             }
             while best == nil, simulations < limit, let candidate = queue.popMin() {
-                if candidate.maneuver != nil, let found = simulate(candidate) { best = found }
+                if candidate.stage != nil, let found = simulate(candidate) { best = found }
             }
             collect(&open)
         }
         queue = putOff
-        for n in 1..<max(1, nodes.count) where nodes[n].maneuvers.count < maximumStages {
+        for n in 1..<max(1, nodes.count) where nodes[n].stages.count < maximumStages {
             queue.insert(expansion(of: n))
         }
     }
 
-    /// A situation to go on from.
+    /// A searchState to go on from.
     private struct Lead: Comparable {
         var distance: Int
         var weight: Int
@@ -255,8 +255,8 @@ struct ManeuverSearch {
 
     func isBetter(_ a: Solution, than b: Solution?) -> Bool {
         guard let b else { return true }
-        let first = (a.weight, a.risk, a.maneuvers.count)
-        let second = (b.weight, b.risk, b.maneuvers.count)
+        let first = (a.weight, a.risk, a.stages.count)
+        let second = (b.weight, b.risk, b.stages.count)
         if first != second { return first < second }
         return a.rank.lexicographicallyPrecedes(b.rank)
     }
@@ -266,25 +266,25 @@ struct ManeuverSearch {
     mutating func expand(_ n: Int) {
         let node = nodes[n]
         guard !node.isRepeat else { return }
-        var source = ManeuverSource(
-            situation: node.situation,
-            wanted: n == 0 ? wanted : acceptance.pending(wanted, in: node.situation)
+        var source = StageSource(
+            searchState: node.searchState,
+            wanted: n == 0 ? wanted : acceptance.pending(wanted, in: node.searchState)
         )
         source.suggested = suggested
         if n > 0 { source.setsPerBus = 6 }
         for offer in source.offers() {
-            push(offer.maneuver, stopped: offer.stopped, renumbered: offer.renumbered, from: n)
+            push(offer.stage, stopped: offer.stopped, renumbered: offer.renumbered, from: n)
         }
     }
 
-    mutating func push(_ maneuver: Maneuver, stopped: FunctionSet, renumbered: Int, from n: Int) {
+    mutating func push(_ stage: Stage, stopped: FunctionSet, renumbered: Int, from n: Int) {
         let node = nodes[n]
         var disturbed = node.disturbed
         disturbed.formUnion(stopped)
         if let maxMoves, movers(disturbed) > maxMoves { return }
         let weight = weight(of: disturbed)
-        let stages = node.maneuvers.count + 1
-        let isPart = weight < bound || !maneuver.alignments.isEmpty
+        let stages = node.stages.count + 1
+        let isPart = weight < bound || !stage.alignments.isEmpty
         guard stages + (isPart ? 1 : 0) <= maximumStages else { return }
         serial += 1
         let candidate = Candidate(
@@ -292,63 +292,63 @@ struct ManeuverSearch {
             stages: stages + (isPart ? 1 : 0),
             renumbered: node.renumbered + renumbered,
             outage: outage(disturbed),
-            writes: maneuver.roots.count + maneuver.extraWrites,
+            writes: stage.roots.count + stage.extraWrites,
             serial: serial,
             node: n,
-            maneuver: maneuver,
+            stage: stage,
             disturbed: disturbed,
             weight: weight
         )
         if stages == 1, !isPart { singles.insert(candidate) } else { queue.insert(candidate) }
     }
 
-    func weight(of set: FunctionSet) -> Int { set.members.reduce(0) { $0 + ground.weight[$1] } }
+    func weight(of set: FunctionSet) -> Int { set.members.reduce(0) { $0 + context.weight[$1] } }
 
-    private func movers(_ set: FunctionSet) -> Int { set.members.count { ground.weight[$0] > 0 } }
+    private func movers(_ set: FunctionSet) -> Int { set.members.count { context.weight[$0] > 0 } }
 
     // MARK: - Simulation
 
     mutating func simulate(_ candidate: Candidate) -> Solution? {
-        guard let maneuver = candidate.maneuver else { return nil }
+        guard let stage = candidate.stage else { return nil }
         simulations += 1
         let parent = nodes[candidate.node]
-        var situation = parent.situation
-        guard situation.carryOut(maneuver) else { return nil }
+        var searchState = parent.searchState
+        guard searchState.carryOut(stage) else { return nil }
         var disturbed = candidate.disturbed
-        let moved = acceptance.moved(from: parent.situation.glance, to: situation.glance, stopped: disturbed)
+        let moved = acceptance.moved(from: parent.searchState.summary, to: searchState.summary, stopped: disturbed)
         if !moved.isEmpty {
-            guard !moved.members.contains(where: { ground.isProtected[$0] }) else { return nil }
+            guard !moved.members.contains(where: { context.isProtected[$0] }) else { return nil }
             disturbed.formUnion(moved)
             if let maxMoves, movers(disturbed) > maxMoves { return nil }
         }
-        let maneuvers = parent.maneuvers + [maneuver]
-        if acceptance.accepts(situation, wanted: wanted) {
+        let stages = parent.stages + [stage]
+        if acceptance.accepts(searchState, wanted: wanted) {
             return Solution(
-                maneuvers: maneuvers,
-                situation: situation,
+                stages: stages,
+                searchState: searchState,
                 disturbed: disturbed,
                 weight: weight(of: disturbed),
-                risk: risk(of: maneuvers),
-                rank: rank(maneuvers, situation, disturbed, candidate.renumbered)
+                risk: risk(of: stages),
+                rank: rank(stages, searchState, disturbed, candidate.renumbered)
             )
         }
-        guard maneuvers.count < maximumStages else { return nil }
-        let isRepeat = !seen.insert(situation.glance.key).inserted
+        guard stages.count < maximumStages else { return nil }
+        let isRepeat = !seen.insert(searchState.summary.key).inserted
         if isRepeat {
             // A kernel that sizes windows by need comes back to where it was; with slack it need not.
-            guard maneuver.alignments.isEmpty, !maneuver.roots.isEmpty,
+            guard stage.alignments.isEmpty, !stage.roots.isEmpty,
                 repeats.insert(
-                    Repeat(node: candidate.node, roots: maneuver.roots, rescans: maneuver.rescans)
+                    Repeat(node: candidate.node, roots: stage.roots, rescans: stage.rescans)
                 ).inserted
             else { return nil }
         }
         var node = Node(
-            situation: situation,
-            maneuvers: maneuvers,
+            searchState: searchState,
+            stages: stages,
             disturbed: disturbed,
             weight: weight(of: disturbed),
             renumbered: candidate.renumbered,
-            distance: acceptance.distance(situation, wanted: wanted),
+            distance: acceptance.distance(searchState, wanted: wanted),
             parent: candidate.node
         )
         node.isRepeat = isRepeat
@@ -363,24 +363,24 @@ struct ManeuverSearch {
         let node = nodes[n]
         return Candidate(
             estimate: max(node.weight, bound),
-            stages: node.maneuvers.count + 1,
+            stages: node.stages.count + 1,
             renumbered: node.renumbered,
             outage: outage(node.disturbed),
             writes: 0,
             serial: serial,
             node: n,
-            maneuver: nil,
+            stage: nil,
             disturbed: node.disturbed,
             weight: node.weight
         )
     }
 
     /// How much hangs on the behaviour that the sequence is made for: the writes that it would do, under each of the others.
-    func risk(of maneuvers: [Maneuver]) -> Int {
-        guard !rivals.isEmpty, var situation = nodes.first?.situation else { return 0 }
+    func risk(of stages: [Stage]) -> Int {
+        guard !rivals.isEmpty, var searchState = nodes.first?.searchState else { return 0 }
         var writes: [SystemWrite] = []
-        for maneuver in maneuvers {
-            guard situation.carryOut(maneuver, report: { part, _ in writes += part.writes }) else { return 0 }
+        for stage in stages {
+            guard searchState.carryOut(stage, report: { part, _ in writes += part.writes }) else { return 0 }
         }
         return rivals.risk(of: writes, acceptance, wanted: wanted)
     }
@@ -389,20 +389,20 @@ struct ManeuverSearch {
     /// tenth, and a driver takes a second to start. It decides between ways of the same weight and length only.
     func outage(_ disturbed: FunctionSet) -> Int {
         disturbed.members.reduce(0) { sum, i in
-            let ground = acceptance.original.ground
-            return sum + OutageEstimate.tenths(hasDriver: !ground.isBridge(i) && ground.hasDriver(i))
+            let context = acceptance.original.context
+            return sum + OutageEstimate.tenths(hasDriver: !context.isBridge(i) && context.hasDriver(i))
         }
     }
 
     func rank(
-        _ maneuvers: [Maneuver],
-        _ situation: Situation,
+        _ stages: [Stage],
+        _ searchState: SearchState,
         _ disturbed: FunctionSet,
         _ renumbered: Int
     ) -> [Int] {
         [
-            renumbered, acceptance.original.remarkCount(in: situation.glance), outage(disturbed),
-            maneuvers.reduce(0) { $0 + $1.roots.count + $1.extraWrites },
+            renumbered, acceptance.original.remarkCount(in: searchState.summary), outage(disturbed),
+            stages.reduce(0) { $0 + $1.roots.count + $1.extraWrites },
         ]
     }
 }

@@ -5,7 +5,7 @@ import PlanExecutor
 import RebalancePlanner
 
 /// A twin of the fake machine that knows it by heart.
-final class FakeForesight: Foresight {
+final class FakePredictor: Predictor {
     private let machine: FakeMachine
     /// The behaviour that explains whatever was seen.
     var explanation: String?
