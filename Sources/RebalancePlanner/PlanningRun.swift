@@ -266,7 +266,7 @@ struct PlanningRun {
         return answer.conflict == nil ? .nothing : .conflict
     }
 
-    /// What the solver says of a searchState.
+    /// What the solver says of a search state.
     func answer(
         _ bound: DisturbanceBound,
         _ searchState: SearchState,

@@ -78,7 +78,7 @@ final class FaultCampaign {
 
     // MARK: One apply
 
-    /// The number of moments and journaledWrites of an apply that nothing disturbs; the apply is done.
+    /// The number of moments and journaled writes of an apply that nothing disturbs; the apply is done.
     func measure(_ plan: Plan) throws -> (moments: Int, journaledWrites: Int, problems: [String]) {
         let problems = try apply(plan, .none)
         let words = try machine.guest.run("cat /tmp/count").output.split(whereSeparator: \.isWhitespace)

@@ -18,7 +18,7 @@ public struct Machine {
     }
 }
 
-/// One apply or recovery under way: the journaledWrites that both share.
+/// One apply or recovery under way: the journaled writes that both share.
 final class ApplyRun {
     let machine: Machine
     let audit: any AuditLog

@@ -126,6 +126,7 @@ extension PlanAssembly {
         plan.disturbed = result.disturbed
         for rest in refusals + impossible { plan.remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
         plan.remarks += result.losses
+        plan.remarks += wordRemarks(result.disturbed)
         if let remark = appearanceRemark { plan.remarks.append(remark) }
         plan.proof =
             result.cost <= result.bound && !isPartial
@@ -143,6 +144,21 @@ extension PlanAssembly {
         var bound = 0
         /// Optional things that are worse afterwards, a sentence each.
         var losses: [String] = []
+    }
+
+    /// A sentence for each word of the command line that names a function which will have another address.
+    private func wordRemarks(_ disturbed: [Disturbance]) -> [String] {
+        let renumbered = Dictionary(disturbed.map { ($0.address, $0.newAddress) }) { first, _ in first }
+        return planner.topology.kernel.addressWords.compactMap { word in
+            guard let address = renumbered[word.address], address != word.address else { return nil }
+            let other = after.functions.contains { $0.address == word.address }
+            return "the boot word \(word.word) names \(word.address), which will be \(address): "
+                + (word.isReadWhenFound
+                    ? "the kernel looks for that address when it finds a function, so what the word did for it ends with "
+                        + "this plan" : "from the next boot on the word does not reach it if it keeps that number")
+                + (other ? ", and the word reaches the function that has \(word.address) then" : "")
+                + "; --keep \(word.address) asks for a plan that leaves it alone"
+        }
     }
 
     /// The plan that says what it would have to know.

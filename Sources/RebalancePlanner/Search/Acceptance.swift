@@ -3,7 +3,7 @@
 internal import AllocationPolicies
 internal import PCITopology
 
-/// What a searchState must be so that a plan may end in it: everything that was asked for holds, nothing is worse.
+/// What a search state must be so that a plan may end in it: everything that was asked for holds, nothing is worse.
 struct Acceptance {
     /// The machine before the plan.
     let original: Baseline
@@ -50,7 +50,7 @@ struct Acceptance {
         wanted.filter { !$0.isMet(in: searchState.summary, searchState.context) }
     }
 
-    /// How far a searchState is from one that a plan may end in: demands that are not met, resources that are worse, BARs
+    /// How far a search state is from one that a plan may end in: demands that are not met, resources that are worse, BARs
     /// that are grown.
     func distance(_ searchState: SearchState, wanted: [Demand]) -> Int {
         let summary = searchState.summary

@@ -18,7 +18,7 @@ struct DisturbanceBound {
     let certainWeight: Int
     private let already: FunctionSet
 
-    /// The solver's answer about a searchState.
+    /// The solver's answer about a search state.
     struct Answer {
         /// No plan weighs less.
         var bound: Int
@@ -64,7 +64,7 @@ struct DisturbanceBound {
     /// Asks the solver about the host bridge that the demands are below.
     ///
     /// - Parameters:
-    ///   - topology: the tree as the searchState shows it.
+    ///   - topology: the tree as the search state shows it.
     ///   - weights: what is protected.
     ///   - limit: no address above this for what gets a new one.
     ///   - effort: how much work the solver may do.

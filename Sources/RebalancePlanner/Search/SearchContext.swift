@@ -6,7 +6,7 @@ internal import PCITopology
 /// What no stage of a plan changes: the functions by number, their places, what stopping them costs.
 ///
 /// A function's number is its position in the topology that planning began with, and its number in the twin. A class, since
-/// every searchState of a search refers to it; nothing in it changes.
+/// every search state of a search refers to it; nothing in it changes.
 final class SearchContext: Sendable {
     let topology: Topology
     /// Per function: the bridge above, -1 on a root bus.
@@ -31,6 +31,8 @@ final class SearchContext: Sendable {
     let wired: [[Int]]
     /// Per function: a bridge behind which functions may be that nobody could see when planning began.
     let isUnseenInside: [Bool]
+    /// The functions that a word of the kernel's command line names by address: least disturbed when they keep it.
+    let isNamedByWords: Set<Int>
     private let traits: [Traits]
     /// Per function and index (`number * TwinSummary.width + index`): the kind of the resource, nil without one.
     private let kinds: [ResourceKind?]
@@ -83,6 +85,8 @@ final class SearchContext: Sendable {
         self.subtreeWeight = subtreeWeight
         self.isProtected = isProtected
         wired = Self.wired(topology, children)
+        let named = Set(topology.kernel.addressWords.map(\.address))
+        isNamedByWords = named.isEmpty ? [] : Set((0..<count).filter { named.contains(topology.functions[$0].address) })
         isUnseenInside = (0..<count).map { topology.unseenReason(behind: $0) != nil }
         companions = (0..<count).map { i in
             Self.companions(of: i, topology)

@@ -32,7 +32,7 @@ struct SearchState {
         var writes: [SystemWrite]
     }
 
-    /// Carries out a stage part by part; `report` is told each part with the searchState after it.
+    /// Carries out a stage part by part; `report` is told each part with the search state after it.
     ///
     /// - Parameters:
     ///   - stage: the stage.

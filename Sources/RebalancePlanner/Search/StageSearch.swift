@@ -57,11 +57,11 @@ struct StageSearch {
         var parent = -1
         /// Whether the last stage was offered with slack.
         var slackOffered = false
-        /// Whether the searchState was seen before: no stage follows, the last one is worth another try with slack alone.
+        /// Whether the search state was seen before: no stage follows, the last one is worth another try with slack alone.
         var isRepeat = false
     }
 
-    /// Something to do next: a stage to simulate, or a searchState whose stages are to be thought of.
+    /// Something to do next: a stage to simulate, or a search state whose stages are to be thought of.
     struct Candidate: Comparable {
         /// The weight, or the bound where that is greater.
         var estimate: Int
@@ -87,7 +87,7 @@ struct StageSearch {
     var queue = Heap<Candidate>()
     private var serial = 0
     private var seen: Set<UInt64> = []
-    /// Stages that led back to a searchState seen before, and were kept for another try with slack.
+    /// Stages that led back to a search state seen before, and were kept for another try with slack.
     private var repeats: Set<Repeat> = []
 
     /// A stage by what it removes and finds, whatever is written in between.
@@ -239,7 +239,7 @@ struct StageSearch {
         }
     }
 
-    /// A searchState to go on from.
+    /// A search state to go on from.
     private struct Lead: Comparable {
         var distance: Int
         var weight: Int

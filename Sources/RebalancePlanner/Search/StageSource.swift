@@ -298,7 +298,9 @@ struct StageSource {
                 return sum
             }
             return sum
-                + context.children[numbers.bridge].filter { !context.isBridge($0) && context.weight[$0] > 0 }.count
+                + context.children[numbers.bridge].filter {
+                    !context.isBridge($0) && context.weight[$0] > 0 || context.isNamedByWords.contains($0)
+                }.count
         }
     }
 }

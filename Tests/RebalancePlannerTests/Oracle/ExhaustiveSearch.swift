@@ -130,7 +130,7 @@ struct Levers {
         self.openings = openings
     }
 
-    /// The stages from a searchState, without growing BARs unless `mayGrow`.
+    /// The stages from a search state, without growing BARs unless `mayGrow`.
     func stages(from searchState: SearchState, mayGrow: Bool) -> [Stage] {
         var result: [Stage] = []
         var buses = context.topology.hostBridges.indices.map { -1 - $0 }
