@@ -126,7 +126,7 @@ let package = Package(
         ),
         .testTarget(
             name: "AllocationPoliciesTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "DifferentialLaboratory"],
+            dependencies: ["PCITopology", "AllocationPolicies", "DifferentialLaboratory", "VMLaboratory"],
             swiftSettings: swift
         ),
         .testTarget(

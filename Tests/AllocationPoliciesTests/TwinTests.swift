@@ -61,13 +61,15 @@ import Testing
     @Test("a release names a preset")
     func presets() {
         #expect(KernelBehaviour.preset(forRelease: "6.1.0-56-amd64") == (.linux6_1, true))
-        #expect(KernelBehaviour.preset(forRelease: "6.12.117+deb13-amd64") == (.linux6_12, true))
+        #expect(KernelBehaviour.preset(forRelease: "6.12.117+deb13-amd64") == (.linux6_12, false))
+        #expect(KernelBehaviour.preset(forRelease: "6.12.118+deb13-amd64") == (.linux6_12, true))
         #expect(KernelBehaviour.preset(forRelease: "7.2.13-1-amd64") == (.linux7_2, true))
         #expect(KernelBehaviour.preset(forRelease: "5.15.0-91-generic") == (.linux6_1, false))
         #expect(KernelBehaviour.preset(forRelease: "6.8.0") == (.linux6_1, false))
         #expect(KernelBehaviour.preset(forRelease: "6.14.0") == (.linux6_12, false))
-        #expect(KernelBehaviour.preset(forRelease: "6.18.3") == (.linux7_2, false))
-        #expect(KernelBehaviour.preset(forRelease: "8.0") == (.linux7_2, false))
+        #expect(KernelBehaviour.preset(forRelease: "6.18.15+deb13-amd64") == (.linux6_18, true))
+        #expect(KernelBehaviour.preset(forRelease: "6.18.16") == (.linux6_18, false))
+        #expect(KernelBehaviour.preset(forRelease: "8.0") == (.linux7_3, false))
         #expect(KernelBehaviour.preset(forRelease: "") == (.linux6_1, false))
         #expect(KernelBehaviour.preset(forRelease: "rolling") == (.linux6_1, false))
     }

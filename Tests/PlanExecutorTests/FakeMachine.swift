@@ -29,7 +29,7 @@ final class FakeMachine: SystemWriter, MachineObserver {
     var disturbances: [Int: (inout FakeMachineState) -> Void] = [:]
     var uses: [FunctionAddress: UseEvidence] = [:]
     var missingPrivileges: [String] = []
-    var release = "6.12.0-test"
+    var release = "6.12.118+deb13-amd64"
     var boot = "first"
     /// Whether a write that timed out ends while it is waited for.
     var lateWritesEnd = true

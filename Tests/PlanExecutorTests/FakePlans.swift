@@ -63,7 +63,7 @@ enum Fake {
         }
         return Plan(
             verdict: Plan.Verdict(.act, reason: "unassigned-bars", sentence: "A card has no room."),
-            kernelRelease: "6.12.0-test",
+            kernelRelease: "6.12.118+deb13-amd64",
             behaviour: "fake",
             fingerprint: state.tree.fingerprint,
             goals: [.everythingRequired],

@@ -11,7 +11,7 @@ import Testing
         JournalBeginning(
             id: "t-1",
             time: 1_790_000_000,
-            kernel: "6.12.0-test",
+            kernel: "6.12.118+deb13-amd64",
             bootID: "first",
             health: [
                 HealthRecord(

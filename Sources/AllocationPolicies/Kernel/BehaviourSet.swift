@@ -18,20 +18,41 @@ public struct BehaviourSet: Sendable, Hashable {
         }
     }
 
+    /// Whether a kernel was held against the candidates in the laboratory, without a difference.
+    public enum Judgement: String, Sendable, Hashable {
+        /// This very release was.
+        case itself
+        /// Another release of the series was, and all that the allocator changed between the two is known.
+        case carried
+        /// None that would tell of this one.
+        case none
+    }
+
     /// The candidates, likeliest first; at least one, no two that act the same.
     public let candidates: [Candidate]
-    /// Whether the kernel itself was held against the first candidate in the laboratory, without a difference.
-    public let isJudged: Bool
+    /// Whether a kernel was held against them.
+    public let judgement: Judgement
+    /// Which release was judged and how far that carries, as a clause; empty where nobody told.
+    public let explanation: String
 
     /// The first candidate and others; those that act like an earlier one are left out.
-    public init(_ first: Candidate, others: [Candidate] = [], isJudged: Bool) {
+    public init(_ first: Candidate, others: [Candidate] = [], judgement: Judgement, explanation: String = "") {
         var kept = [first]
         for other in others where !kept.contains(where: { $0.behaviour.switches == other.behaviour.switches }) {
             kept.append(other)
         }
         candidates = kept
-        self.isJudged = isJudged
+        self.judgement = judgement
+        self.explanation = explanation
     }
+
+    /// The same of a kernel that was judged by itself, or was not at all.
+    public init(_ first: Candidate, others: [Candidate] = [], isJudged: Bool) {
+        self.init(first, others: others, judgement: isJudged ? .itself : .none)
+    }
+
+    /// Whether this release was judged, by itself or by one near enough to it.
+    public var isJudged: Bool { judgement != .none }
 
     /// The likeliest behaviour.
     public var first: KernelBehaviour { candidates[0].behaviour }
@@ -43,6 +64,11 @@ public struct BehaviourSet: Sendable, Hashable {
     public func filter(_ isLeft: (KernelBehaviour) throws -> Bool) rethrows -> BehaviourSet? {
         let left = try candidates.filter { try isLeft($0.behaviour) }
         guard let head = left.first else { return nil }
-        return BehaviourSet(head, others: Array(left.dropFirst()), isJudged: isJudged)
+        return BehaviourSet(
+            head,
+            others: Array(left.dropFirst()),
+            judgement: judgement,
+            explanation: explanation
+        )
     }
 }

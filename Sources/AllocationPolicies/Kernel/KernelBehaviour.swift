@@ -101,6 +101,8 @@ public struct KernelBehaviour: Sendable, Hashable {
     public enum ResizeRelease: String, Sendable, Hashable, CaseIterable {
         /// Standard BARs whose flags equal those of the resized BAR (the original `pci_resize_resource` users).
         case identicalFlags
+        /// There is no such file (5.10).
+        case noFile
         /// Every resource whose parent window is the same (the back-ports of `pci_do_resource_release_and_resize`).
         case sameParent
         /// Every resource that the same window would be chosen for, and the whole chain of windows above.
@@ -117,128 +119,89 @@ extension KernelBehaviour {
     /// Debian 12: 6.1.192.
     public static let linux6_1 = KernelBehaviour(name: "linux-6.1")
 
+    /// Debian 11: 5.10.262, by what it lacks beside 6.1.
+    public static let linux5_10 = linux6_1.changed("linux-5.10") {
+        $0.distributesAtBoot = false
+        $0.alignmentOrders = 18
+        $0.resizeRelease = .noFile
+    }
+
+    // From here on each by what changed since the one before it.
+
     /// Debian 13: 6.12.118.
-    public static let linux6_12: KernelBehaviour = {
-        var behaviour = KernelBehaviour(name: "linux-6.12")
-        behaviour.relaxedTail = true
-        behaviour.everyPortReportsErrors = false
-        behaviour.skipsTooSmallWindows = true
-        behaviour.resizeRefusedWithVFs = true
-        behaviour.acpiSparesUpstreamPorts = true
-        behaviour.hostProbeAssignsOnce = false
-        return behaviour
-    }()
-
-    /// Debian unstable in late 2026: 7.2.13.
-    public static let linux7_2: KernelBehaviour = {
-        var behaviour = KernelBehaviour(name: "linux-7.2")
-        behaviour.oldWindowSizeIsLowerBound = false
-        behaviour.headAlignment = true
-        behaviour.tailBelowAlignedStart = true
-        behaviour.optionalSplit = true
-        behaviour.windowSelectedByType = true
-        behaviour.closedWindowsKeepFlags = true
-        behaviour.skipsTooSmallWindows = true
-        behaviour.distributionMayShrink = false
-        behaviour.resizeRelease = .selectedWindow
-        behaviour.resizeRefusedWithVFs = true
-        behaviour.vfRoomIsCounted = true
-        behaviour.addIgnoresAutoprobe = false
-        behaviour.ioExtraCountsRequired = true
-        behaviour.everyPortReportsErrors = false
-        behaviour.bandwidthNeedsSpeeds = true
-        behaviour.unclaimableWindowIsClosed = true
-        behaviour.enableOverlooksWindows = true
-        behaviour.acpiSparesUpstreamPorts = true
-        behaviour.hostProbeAssignsOnce = false
-        behaviour.loongArchAssignsOnce = false
-        behaviour.alignmentOrders = 28
-        behaviour.alignmentAloneIsExtra = true
-        behaviour.emptyWindowsAreOptional = true
-        behaviour.optionalEntriesCarryAlignment = true
-        behaviour.readsAbsentWindows = false
-        return behaviour
-    }()
-
-    /// Debian 11: 5.10.262.
-    public static let linux5_10: KernelBehaviour = {
-        var behaviour = linux6_1
-        behaviour.name = "linux-5.10"
-        behaviour.distributesAtBoot = false
-        behaviour.alignmentOrders = 18
-        return behaviour
-    }()
+    public static let linux6_12 = linux6_1.changed("linux-6.12") {
+        $0.relaxedTail = true
+        $0.everyPortReportsErrors = false
+        $0.skipsTooSmallWindows = true
+        $0.resizeRefusedWithVFs = true
+        $0.acpiSparesUpstreamPorts = true
+        $0.hostProbeAssignsOnce = false
+    }
 
     /// Debian's trixie-backports: 6.16.12.
-    public static let linux6_16: KernelBehaviour = {
-        var behaviour = linux6_12
-        behaviour.name = "linux-6.16"
-        behaviour.optionalSplit = true
-        behaviour.dropsExtrasOfUnplaced = true
-        behaviour.relaxedTailForExtras = true
-        behaviour.ioExtraCountsRequired = true
-        behaviour.alignmentOrders = 28
-        behaviour.addIgnoresAutoprobe = false
-        behaviour.bandwidthNeedsSpeeds = true
-        behaviour.resizeRelease = .identicalFlags
-        return behaviour
-    }()
+    public static let linux6_16 = linux6_12.changed("linux-6.16") {
+        $0.optionalSplit = true
+        $0.dropsExtrasOfUnplaced = true
+        $0.relaxedTailForExtras = true
+        $0.ioExtraCountsRequired = true
+        $0.alignmentOrders = 28
+        $0.addIgnoresAutoprobe = false
+        $0.bandwidthNeedsSpeeds = true
+        $0.resizeRelease = .identicalFlags
+    }
 
     /// Debian's trixie-backports: 6.17.13.
-    public static let linux6_17: KernelBehaviour = {
-        var behaviour = linux6_16
-        behaviour.name = "linux-6.17"
-        return behaviour
-    }()
+    public static let linux6_17 = linux6_16.changed("linux-6.17") { _ in }
 
     /// Debian's trixie-backports: 6.18.15.
-    public static let linux6_18: KernelBehaviour = {
-        var behaviour = linux7_2
-        behaviour.name = "linux-6.18"
-        behaviour.tailBelowAlignedStart = false
-        behaviour.distributionMayShrink = true
-        behaviour.resizeRelease = .selectedWindowForGood
-        behaviour.largeMembersAlign = true
-        behaviour.emptyWindowsAreOptional = false
-        behaviour.optionalEntriesCarryAlignment = false
-        behaviour.dropsExtrasOfUnplaced = true
-        behaviour.readsAbsentWindows = true
-        return behaviour
-    }()
+    public static let linux6_18 = linux6_17.changed("linux-6.18") {
+        $0.oldWindowSizeIsLowerBound = false
+        $0.relaxedTail = false
+        $0.relaxedTailForExtras = false
+        $0.headAlignment = true
+        $0.largeMembersAlign = true
+        $0.alignmentAloneIsExtra = true
+        $0.windowSelectedByType = true
+        $0.closedWindowsKeepFlags = true
+        $0.unclaimableWindowIsClosed = true
+        $0.enableOverlooksWindows = true
+        $0.resizeRelease = .selectedWindowForGood
+        $0.vfRoomIsCounted = true
+        $0.loongArchAssignsOnce = false
+    }
 
     /// Debian's trixie-backports: 6.19.14.
-    public static let linux6_19: KernelBehaviour = {
-        var behaviour = linux6_18
-        behaviour.name = "linux-6.19"
-        behaviour.resizeRelease = .selectedWindow
-        behaviour.rootBusResizeIsChecked = false
-        return behaviour
-    }()
+    public static let linux6_19 = linux6_18.changed("linux-6.19") {
+        $0.resizeRelease = .selectedWindow
+        $0.rootBusResizeIsChecked = false
+    }
 
     /// Debian's trixie-backports: 7.0.13.
-    public static let linux7_0: KernelBehaviour = {
-        var behaviour = linux7_2
-        behaviour.name = "linux-7.0"
-        behaviour.tailBelowAlignedStart = false
-        behaviour.rootBusResizeIsChecked = false
-        return behaviour
-    }()
+    public static let linux7_0 = linux6_19.changed("linux-7.0") {
+        $0.distributionMayShrink = false
+        $0.largeMembersAlign = false
+        $0.emptyWindowsAreOptional = true
+        $0.optionalEntriesCarryAlignment = true
+        $0.dropsExtrasOfUnplaced = false
+        $0.readsAbsentWindows = false
+    }
 
     /// Debian's trixie-backports: 7.1.13.
-    public static let linux7_1: KernelBehaviour = {
-        var behaviour = linux7_2
-        behaviour.name = "linux-7.1"
-        behaviour.rootBusResizeIsChecked = false
-        return behaviour
-    }()
+    public static let linux7_1 = linux7_0.changed("linux-7.1") { $0.tailBelowAlignedStart = true }
+
+    /// Debian unstable in late 2026: 7.2.13.
+    public static let linux7_2 = linux7_1.changed("linux-7.2") { $0.rootBusResizeIsChecked = true }
 
     /// Debian's trixie-backports: 7.3.4.
-    public static let linux7_3: KernelBehaviour = {
-        var behaviour = linux7_2
-        behaviour.name = "linux-7.3"
-        behaviour.childExtrasCountAgainstLeast = true
-        return behaviour
-    }()
+    public static let linux7_3 = linux7_2.changed("linux-7.3") { $0.childExtrasCountAgainstLeast = true }
+
+    /// This behaviour with some switches turned, under another name.
+    func changed(_ name: String, _ change: (inout KernelBehaviour) -> Void) -> KernelBehaviour {
+        var copy = self
+        copy.name = name
+        change(&copy)
+        return copy
+    }
 
     /// The three generations: Debian's stable, the one before, and unstable.
     public static let presets: [KernelBehaviour] = [.linux6_1, .linux6_12, .linux7_2]
@@ -249,24 +212,12 @@ extension KernelBehaviour {
         .linux7_2, .linux7_3,
     ]
 
-    /// The preset for a release as `uname -r` prints it, and whether that generation was checked on a real kernel.
+    /// The likeliest behaviour for a release as `uname -r` prints it, and whether that very release judged it.
     ///
-    /// 6.1 and older take `linux6_1`; 6.2 to 6.9 too, they size the same way; 6.10 to 6.17 `linux6_12`; later ones
-    /// `linux7_2`. Exact: 6.1, 6.12 and 7.2, whose own kernels judged the presets. An unreadable release gives `linux6_1`,
-    /// not exact.
+    /// An unreadable release gives `linux6_1`, not exact.
     public static func preset(forRelease release: String) -> (behaviour: KernelBehaviour, isExact: Bool) {
-        let parts = release.split(whereSeparator: { $0 < "0" || $0 > "9" })
-        guard release.first.map({ $0 >= "0" && $0 <= "9" }) == true, parts.count >= 2, let major = Int(parts[0]),
-            let minor = Int(parts[1])
-        else { return (.linux6_1, false) }
-        switch (major, minor) {
-        case (6, 1): return (.linux6_1, true)
-        case (6, 12): return (.linux6_12, true)
-        case (7, 2): return (.linux7_2, true)
-        case (..<6, _), (6, ..<10): return (.linux6_1, false)
-        case (6, ..<18): return (.linux6_12, false)
-        default: return (.linux7_2, false)
-        }
+        let set = KernelCatalogue.behaviours(forRelease: release)
+        return (set.first, set.judgement == .itself)
     }
 
     /// The other behaviours to try when the machine disagrees with a prediction of this one, likeliest first.
@@ -328,6 +279,9 @@ extension KernelBehaviour {
         ("readsAbsentWindows", { AnyHashable($0.readsAbsentWindows) }),
         ("rootBusResizeIsChecked", { AnyHashable($0.rootBusResizeIsChecked) }),
     ]
+
+    /// The names of all switches, in the order of their declaration.
+    public static var switchNames: [String] { switchesByName.map(\.name) }
 
     /// The names of the switches in which two behaviours differ, in the order of their declaration.
     public func switches(differingFrom other: KernelBehaviour) -> [String] {

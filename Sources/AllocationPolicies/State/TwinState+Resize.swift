@@ -7,6 +7,9 @@ extension TwinState {
     /// A write to resourceN_resize (`__resource_resize_store`).
     mutating func resize(_ device: Int32, bar: Int, exponent: Int) {
         let here = address(device)
+        if behaviour.resizeRelease == .noFile {
+            return note(.refused(here, .unsupported, "this kernel has no resourceN_resize"))
+        }
         if devices[device].isBound { return note(.refused(here, .busy, "a driver is bound")) }
         if behaviour.resizeRefusedWithVFs, devices[device].enabledVFs > 0 {
             return note(.refused(here, .busy, "VFs are enabled"))

@@ -258,23 +258,22 @@ public struct Applier {
 
     /// On a kernel that was not judged, the way back from every step must be known under all behaviours that it may have.
     private func riskOfLoss(_ plan: Plan, _ predictor: (any Predictor)?) -> ApplyReport? {
-        guard !allowsUnjudgedKernel, !KernelCatalogue.behaviours(forRelease: plan.kernelRelease).isJudged else {
-            return nil
-        }
+        let set = KernelCatalogue.behaviours(forRelease: plan.kernelRelease)
+        guard !allowsUnjudgedKernel, !set.isJudged else { return nil }
+        let head = "How \(plan.kernelRelease) assigns addresses was not judged (\(set.explanation))"
         guard let answer = predictor?.wayBack(of: plan) else {
             return Self.untouched(
                 "unjudged-kernel",
-                "How \(plan.kernelRelease) assigns addresses was not judged on that kernel itself, and nobody could try the "
-                    + "way back in thought; --allow-unjudged carries the plan out all the same.",
+                "\(head), and nobody could try the way back in thought; --allow-unjudged carries the plan out all the "
+                    + "same.",
                 4
             )
         }
         guard let gap = answer.gaps.first else { return nil }
         return Self.untouched(
             "way-back-not-shown",
-            "How \(plan.kernelRelease) assigns addresses was not judged on that kernel itself. If it does as "
-                + "\(gap.behaviour), going back from step \(gap.step) would leave something lost (\(gap.losses[0])); "
-                + "--allow-unjudged carries the plan out all the same.",
+            "\(head). If it does as \(gap.behaviour), going back from step \(gap.step) would leave something lost "
+                + "(\(gap.losses[0])); --allow-unjudged carries the plan out all the same.",
             4,
             answer.gaps.flatMap { gap in gap.losses.map { "as \(gap.behaviour), back from step \(gap.step): \($0)" } }
         )

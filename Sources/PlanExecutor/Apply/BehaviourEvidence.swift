@@ -14,7 +14,11 @@ public struct BehaviourEvidence: Hashable, Sendable {
     public init(forRelease release: String) { self.init(KernelCatalogue.behaviours(forRelease: release)) }
 
     /// Any set; of a kernel that was judged by itself the likeliest behaviour is the one.
-    public init(_ set: BehaviourSet) { left = set.isJudged ? BehaviourSet(set.candidates[0], isJudged: true) : set }
+    public init(_ set: BehaviourSet) {
+        left =
+            set.judgement == .itself
+            ? BehaviourSet(set.candidates[0], judgement: .itself, explanation: set.explanation) : set
+    }
 
     /// Whether more than one behaviour was thought of.
     public var isOfSeveral: Bool { left.candidates.count > 1 || !ruledOut.isEmpty }

@@ -57,7 +57,7 @@ struct CheckCommand: ParsableCommand {
                 style: output.style,
                 columns: StandardOutput.columns
             )
-            if output.verbose > 1 { text.evidence = evidence(record, topology) }
+            if output.verbose > 0 { text.evidence = evidence(record, topology) }
             try StandardOutput.write(text.render())
         }
         switch assessment.verdict {

@@ -92,7 +92,7 @@ struct PlanCommand: ParsableCommand {
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }
     }
 
-    /// On a kernel that was not judged: whether apply would write at all.
+    /// On a kernel that was not judged: whether apply would write at all; with -v, how far a judgement carries.
     private func wayBackRemark(_ plan: Plan, _ topology: Topology, _ record: MachineRecord) -> String? {
         guard plan.verdict.answer == .act else { return nil }
         let evidence = KernelChoice.evidence(
@@ -101,9 +101,14 @@ struct PlanCommand: ParsableCommand {
             log: record.kernelLog,
             isQuiet: true
         )
-        guard !evidence.left.isJudged else { return nil }
-        return "how \(plan.kernelRelease) assigns addresses was not judged on that kernel itself: apply writes nothing "
-            + "without --allow-unjudged"
+        let set = evidence.left
+        let subject = "how \(plan.kernelRelease) assigns addresses was"
+        switch set.judgement {
+        case .itself: return nil
+        case .carried: return output.verbose > 0 ? "\(subject) \(set.explanation)" : nil
+        case .none:
+            return "\(subject) not judged (\(set.explanation)): apply writes nothing without --allow-unjudged"
+        }
     }
 
     /// Nothing to do is no answer where the log reports a failure about what the tree does not show.

@@ -32,6 +32,12 @@ func checkJSON(_ topology: Topology, _ assessment: Assessment, evidence: Behavio
             for finding in findings { write(finding, to: &json) }
         }
         write(gaps: topology.gaps, to: &json)
+        if let set = evidence?.left, set.judgement != .itself {
+            json.object("judgement") { json in
+                json.field("basis", set.judgement.rawValue)
+                json.field("explanation", set.explanation)
+            }
+        }
         write(topology.kernel, to: &json)
         json.field("notes", findings.count - problems)
         json.field("problems", problems)

@@ -13,7 +13,7 @@ struct CheckText {
     var verbosity: Int
     var style: Style
     var columns: Int
-    /// What the kernel may do; named with -vv where it was not judged by itself.
+    /// What the kernel may do; named with -v where it was not judged by itself.
     var evidence: BehaviourEvidence?
 
     /// The text.
@@ -35,7 +35,7 @@ struct CheckText {
                 hanging: 4
             )
         }
-        if verbosity > 1, let evidence, evidence.isOfSeveral { write(evidence, to: &page) }
+        if verbosity > 0, let evidence, evidence.left.judgement != .itself { write(evidence, to: &page) }
         let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
         let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"
         let functions = number(topology.functions.count, "function")
@@ -73,13 +73,15 @@ struct CheckText {
     }
 
     private func write(_ evidence: BehaviourEvidence, to page: inout TextPage) {
-        let names = evidence.left.candidates.map { "\($0.behaviour.name) (\($0.reason))" }
-        page.paragraph(
-            "kernel: \(topology.kernel.release ?? "of unknown release") was not judged by itself; it may do as "
-                + names.joined(separator: ", "),
-            indent: 0,
-            hanging: 4
-        )
+        let set = evidence.left
+        let release = topology.kernel.release.map { "how \($0) assigns addresses" } ?? "a kernel of unknown release"
+        let judged = set.isJudged ? set.explanation : "not judged (\(set.explanation))"
+        var text = "kernel: \(release) was \(judged)"
+        if evidence.isOfSeveral {
+            let names = set.candidates.map { "\($0.behaviour.name) (\($0.reason))" }
+            text += "; it may do as \(names.joined(separator: ", "))"
+        }
+        page.paragraph(text, indent: 0, hanging: 4)
         for one in evidence.ruledOut {
             page.paragraph("- not \(one.behaviour): \(one.reason)", indent: 4, hanging: 6)
         }
