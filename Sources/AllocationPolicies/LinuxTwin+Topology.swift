@@ -117,7 +117,7 @@ extension LinuxTwin {
     }
 
     /// The implemented resources of a function in index order.
-    private func resources(_ device: Int32) -> [Resource] {
+    func resources(_ device: Int32) -> [Resource] {
         let facts = state.facts[device]
         var result: [Resource] = []
         for index in 0..<facts.resourceCount {

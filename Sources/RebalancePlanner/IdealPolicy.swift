@@ -104,14 +104,16 @@ public struct IdealPolicy: AllocationPolicy {
     /// space beside everything else, and keeping what takes less in all.
     private func tightened(_ problem: Problem, _ layout: Layout) -> Layout {
         var best = layout
+        // Machines of many host bridges are asked fewer times each.
+        let asks = UInt64(min(16, max(2, 64 / max(problem.hosts.count, 1))))
         for h in problem.hosts.indices {
             let apertures = problem.hosts[h].apertures.filter { $0.kind != .io && $0.range.clampedSize > Self.granule }
             let order = apertures.map { ($0, taken(problem, best, host: h, in: $0.range)) }.sorted { $0.1 > $1.1 }
             for (aperture, spent) in order where spent > Self.granule {
                 let used = used(problem, best, host: h, in: aperture.range)
                 guard spent > used else { continue }
-                // The answers are not monotonic: the least that succeeds counts, of sixteen steps.
-                let step = max((spent - used) / 16, 1)
+                // The answers are not monotonic: the least that succeeds counts, of sixteen steps or fewer.
+                let step = max((spent - used) / asks, 1)
                 var trial = used
                 while trial < spent {
                     if let better = layoutBeside(problem, best, aperture, host: h, spending: trial),
@@ -128,6 +130,9 @@ public struct IdealPolicy: AllocationPolicy {
     }
 
     private static let granule: UInt64 = 1 << 20
+
+    /// Work for the solver for one piece of free space that is asked for.
+    private static let effortOfTrial = 400_000
 
     /// The layout from scratch that leaves one piece of an aperture free, all but `spent` bytes of it; other host bridges
     /// keep the layout that they have.
@@ -152,6 +157,8 @@ public struct IdealPolicy: AllocationPolicy {
                 limits: aperture.range
             )
         )
+        // Yes or no: what takes long is no.
+        let effort = Effort(steps: min(effort.steps, Self.effortOfTrial))
         guard var result = try? Solver(effort: effort).fromScratch(trial, host: host, beside: layout) else {
             return nil
         }

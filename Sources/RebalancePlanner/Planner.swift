@@ -10,7 +10,7 @@ public import PCITopology
 /// version: plans differ by kernel because the twin's predictions do.
 public struct Planner: Sendable {
     /// The tree as it is.
-    public let topology: Topology
+    public internal(set) var topology: Topology
     /// The behaviour of the running kernel.
     public let behaviour: KernelBehaviour
     /// What the kernel may do instead, likeliest first: of plans that disturb the same, one that holds under all of these
@@ -34,6 +34,8 @@ public struct Planner: Sendable {
     ///   - constraints: what may not be touched, and how long to search.
     /// - Returns: a plan whose verdict is `act`, `none`, `refused`, `impossible` or `unknown`: what was not told is not
     ///   taken for the usual case.
+    /// - Complexity: host bridges that share nothing are planned apart, so that the cost grows with their number, and
+    ///   with the square of what is below one of them; the search ends with `Constraints.workLimit`.
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
         var plan = try planWhole(goals, constraints)
@@ -61,8 +63,14 @@ public struct Planner: Sendable {
         let barring = untold.filter { $0.code != .aperturesNotTold && $0.code != .bridgesNotTold }
         let edge = Set(untold.filter { $0.code == .bridgesNotTold }.flatMap(\.addresses))
         if !barring.isEmpty { return whole.assembly.unknown(barring) }
-        for cluster in clusters { whole.take(cluster) }
-        let plan = whole.finish()
+        let plan: Plan
+        if let result = try takeByParts(clusters, goals, constraints, &whole) {
+            plan = whole.finish(result)
+        } else {
+            whole.allowance.share(among: clusters.count)
+            for cluster in clusters { whole.take(cluster) }
+            plan = whole.finish(whole.result())
+        }
         switch plan.verdict.answer {
         case .impossible where !untold.isEmpty: return whole.assembly.unknown(untold)
         case .act where plan.disturbed.contains(where: { edge.contains($0.address) }):
@@ -83,7 +91,16 @@ public struct Planner: Sendable {
     }
 
     /// A run over the whole tree, with nothing taken yet, and the catalogue of what could be asked of it.
-    func run(goals: [Goal], constraints: Constraints) throws(PlanningError) -> (PlanningRun, DemandCatalogue) {
+    ///
+    /// - Parameters:
+    ///   - goals: the goals.
+    ///   - constraints: what may not be touched, and how long to search.
+    ///   - allowance: the work that is shared with other parts of the tree; nil for all of `constraints`.
+    func run(
+        goals: [Goal],
+        constraints: Constraints,
+        _ allowance: SearchAllowance? = nil
+    ) throws(PlanningError) -> (PlanningRun, DemandCatalogue) {
         let weights = DisturbanceWeights(topology, constraints: constraints)
         let context = SearchContext(topology, weights: weights)
         let start = SearchState(context, try TwinSimulation(topology, behaviour: behaviour))
@@ -97,7 +114,8 @@ public struct Planner: Sendable {
             weights: weights,
             acceptance: Acceptance(original, findings: findings, constraints: constraints),
             start: start,
-            rivals: RivalBehaviours(topology, others)
+            rivals: RivalBehaviours(topology, others),
+            allowance: allowance ?? SearchAllowance(constraints.workLimit)
         )
         return (run, catalogue)
     }

@@ -16,6 +16,8 @@ struct PlanningRun {
     var disturbed = FunctionSet()
     /// What the bound is about: everything that the plan provides.
     private var provided: [Demand] = []
+    /// The work that is left for searches.
+    let allowance: SearchAllowance
     let start: SearchState
     /// The machine under the other behaviours, as far as the plan has come.
     private var rivals: RivalBehaviours
@@ -42,8 +44,10 @@ struct PlanningRun {
         weights: DisturbanceWeights,
         acceptance: Acceptance,
         start: SearchState,
-        rivals: RivalBehaviours = RivalBehaviours()
+        rivals: RivalBehaviours = RivalBehaviours(),
+        allowance: SearchAllowance
     ) {
+        self.allowance = allowance
         self.planner = planner
         self.constraints = constraints
         self.weights = weights
@@ -56,6 +60,11 @@ struct PlanningRun {
 
     /// Plans for a group: the first of its choices that can be met, then its wishes as far as they go.
     mutating func take(_ cluster: DemandCatalogue.Cluster) {
+        allowance.beginGroup()
+        takeUp(cluster)
+    }
+
+    private mutating func takeUp(_ cluster: DemandCatalogue.Cluster) {
         for demand in cluster.choices.last ?? [] {
             guard let sentence = excess(of: demand) else { continue }
             return assembly.note(impossible: "mmio-window-too-small", sentence)
@@ -93,7 +102,7 @@ struct PlanningRun {
             return
         }
         guard cluster.apart.isEmpty else {
-            for part in cluster.apart { take(part) }
+            for part in cluster.apart { takeUp(part) }
             return
         }
         guard let wanted = cluster.choices.last else { return }
@@ -246,9 +255,18 @@ struct PlanningRun {
         _ pool: inout Int
     ) -> Result {
         let bound = DisturbanceBound(searchState, wanted: wanted, already: already)
+        let functions = searchState.context.count
+        if var quick = quickSearch(bound, searchState, acceptance, wanted, already, maxMoves, rivals),
+            let solution = quick.solveWithinBound(from: searchState)
+        {
+            pool -= quick.simulations
+            allowance.spend(quick.simulations, functions: functions, permitted: budget, wanted: budget, found: true)
+            return .solved(solution)
+        }
         let answer = answer(bound, searchState, weights)
         // What the solver proves impossible is tried a little all the same: the proof is about the solver's model.
-        let budget = answer.conflict != nil ? min(budget, Self.doubt) : budget
+        let wish = min(answer.conflict != nil ? min(budget, Self.doubt) : budget, constraints.simulationBudget)
+        let budget = min(wish, allowance.stages(functions))
         var search = StageSearch(
             acceptance,
             wanted: wanted,
@@ -257,13 +275,45 @@ struct PlanningRun {
             suggested: answer.suggested,
             maximumStages: planner.maximumStages,
             maxMoves: maxMoves,
-            budget: min(budget, constraints.simulationBudget)
+            budget: budget
         )
         search.rivals = rivals
         let solution = search.solve(from: searchState)
         pool -= search.simulations
+        allowance.spend(
+            search.simulations,
+            functions: functions,
+            permitted: budget,
+            wanted: wish,
+            found: solution != nil || answer.conflict != nil
+        )
         if let solution { return .solved(solution) }
         return answer.conflict == nil ? .nothing : .conflict
+    }
+
+    /// The search that needs no word of the solver's: among what disturbs no more than every plan must; nil where that is
+    /// not known to be anything.
+    private func quickSearch(
+        _ bound: DisturbanceBound,
+        _ searchState: SearchState,
+        _ acceptance: Acceptance,
+        _ wanted: [Demand],
+        _ already: FunctionSet,
+        _ maxMoves: Int?,
+        _ rivals: RivalBehaviours
+    ) -> StageSearch? {
+        guard !bound.certain.isEmpty else { return nil }
+        var search = StageSearch(
+            acceptance,
+            wanted: wanted,
+            already: already,
+            bound: bound.certainWeight,
+            maximumStages: 1,
+            maxMoves: maxMoves,
+            budget: Self.doubt
+        )
+        search.rivals = rivals
+        return search
     }
 
     /// What the solver says of a search state.
@@ -296,11 +346,32 @@ struct PlanningRun {
         assembly.asked += wanted
     }
 
+    /// Takes over what was planned for a part of the tree that shares nothing with the rest.
+    ///
+    /// - Parameters:
+    ///   - part: the run.
+    ///   - numbers: per function of the part its number here.
+    mutating func takeOver(_ part: PlanningRun, numbers: [Int]) {
+        func renumbered(_ demands: [Demand]) -> [Demand] { demands.map { $0.of(numbers[$0.function]) } }
+        assembly.append(part: part.assembly, asked: renumbered(part.assembly.asked))
+        let met = renumbered(part.provided)
+        provided += met
+        acceptance.reached += met
+    }
+
     // MARK: - The end
 
     /// The plan.
-    func finish() -> Plan {
-        var plan = assembly.finish(result())
+    ///
+    /// - Parameter result: what the steps come to.
+    func finish(_ result: PlanAssembly.Result) -> Plan {
+        var assembly = assembly
+        if allowance.isSpent {
+            assembly.remarks.append(
+                "the search gave up before it had tried everything: --effort lets it work longer"
+            )
+        }
+        var plan = assembly.finish(result)
         if plan.verdict.answer == .act, !planner.others.isEmpty {
             plan.outlooks = ([planner.behaviour] + planner.others).map { outlook(of: $0, plan) }
         }

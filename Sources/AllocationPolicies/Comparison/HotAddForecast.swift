@@ -51,6 +51,8 @@ public struct HotAddForecast: Hashable, Sendable {
 
     /// Plugs `card` into the port at `port` and lets the native hot-plug driver configure it.
     ///
+    /// For many ports or cards make a `HotAddRehearsal` once.
+    ///
     /// - Parameters:
     ///   - outcome: the layout before.
     ///   - topology: the tree that the outcome was made for.
@@ -67,39 +69,122 @@ public struct HotAddForecast: Hashable, Sendable {
         behaviour: KernelBehaviour,
         platform: Platform
     ) throws {
-        let expected = card.functions.reduce(0) { $0 + $1.deepBARCount }
-        let before = try outcome.applied(to: topology)
-        guard let i = before.functions.indices.first(where: { before.path(of: $0) == port }) else {
-            // The policy has no bus number for the bus that the port sits on.
-            self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
-            unreachable = expected
-            return
-        }
-        var twin = try LinuxTwin(before, behaviour: behaviour, platform: platform)
-        _ = try twin.perform(.hotAdd(port: before.functions[i].address, card: card, method: .pciehp))
-        let after = try twin.topology()
+        var rehearsal = try HotAddRehearsal(after: outcome, of: topology, behaviour: behaviour, platform: platform)
+        self = try rehearsal.forecast(port: port, card: card)
+    }
+
+    fileprivate init(port: TopologyPath, card: CardProfile, unreachable: Int) {
         self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
-        for f in after.functions.indices {
-            let function = after.functions[f]
-            let path = after.path(of: f)
-            if path != port, port.isAncestorOrSelf(of: path) {
-                for resource in function.resources where resource.index.isBAR {
-                    if resource.range != nil {
-                        placed += 1
-                    } else {
-                        failed.append("\(function.address) \(resource.index)")
-                    }
-                }
-            } else if let old = before[function.address] {
-                for resource in old.resources where resource.index.isBAR && resource.range != nil {
-                    if function.resource(resource.index)?.range == nil {
-                        lost.append("\(function.address) \(resource.index)")
-                    }
-                }
-            }
+        self.unreachable = unreachable
+    }
+}
+
+/// A machine under a layout, into which one card after the other is plugged, each into the machine as it was.
+///
+/// Host bridges that share nothing have a twin each, made when it is first needed.
+public struct HotAddRehearsal {
+    private let before: Topology
+    private let behaviour: KernelBehaviour
+    private let platform: Platform
+    private var numbers: [TopologyPath: Int] = [:]
+    /// Per host bridge: the group that it belongs to.
+    private var groupOf: [Int]
+    private let groups: [[Int]]
+    private var stages: [Stage?]
+
+    /// The part of the machine that a port belongs to.
+    private struct Stage {
+        var tree: Topology
+        var twin: LinuxTwin
+        /// The BARs that have an address, ascending.
+        var held: [(function: Int32, resource: ResourceIndex)]
+    }
+
+    /// Makes ready for forecasts.
+    ///
+    /// - Parameters:
+    ///   - outcome: the layout.
+    ///   - topology: the tree that the outcome was made for.
+    ///   - behaviour: the kernel that runs.
+    ///   - platform: its platform.
+    /// - Throws: `TopologyError` as `applied(to:)`.
+    public init(
+        after outcome: PolicyOutcome,
+        of topology: Topology,
+        behaviour: KernelBehaviour,
+        platform: Platform
+    ) throws(TopologyError) {
+        before = try outcome.applied(to: topology)
+        self.behaviour = behaviour
+        self.platform = platform
+        for i in before.functions.indices where !before.functions[i].isVirtual { numbers[before.path(of: i)] = i }
+        groups = before.independentHosts
+        groupOf = Array(repeating: 0, count: before.hostBridges.count)
+        for (g, group) in groups.enumerated() { for h in group { groupOf[h] = g } }
+        stages = Array(repeating: nil, count: groups.count)
+    }
+
+    /// What becomes of `card` in the port at `port`.
+    ///
+    /// - Throws: `TwinError` when the twin refuses the tree or the port.
+    /// - Complexity: linear in what is below the port's group of host bridges.
+    public mutating func forecast(port: TopologyPath, card: CardProfile) throws -> HotAddForecast {
+        let expected = card.functions.reduce(0) { $0 + $1.deepBARCount }
+        guard let i = numbers[port] else {
+            // The policy has no bus number for the bus that the port sits on.
+            return HotAddForecast(port: port, card: card, unreachable: expected)
+        }
+        let stage = try stage(of: i)
+        var twin = stage.twin
+        _ = try twin.perform(.hotAdd(port: before.functions[i].address, card: card, method: .pciehp))
+        var result = HotAddForecast(port: port, card: card, unreachable: 0)
+        for bar in twin.bars(from: stage.tree.functions.count) {
+            if bar.isPlaced { result.placed += 1 } else { result.failed.append("\(bar.address) \(bar.index)") }
+        }
+        for (function, index) in stage.held where !twin.holds(index, of: function) {
+            result.lost.append("\(stage.tree.functions[Int(function)].address) \(index)")
         }
         // A bridge of the card without a bus number hides what is behind it.
-        unreachable = max(expected - placed - failed.count, 0)
+        result.unreachable = max(expected - result.placed - result.failed.count, 0)
+        return result
+    }
+
+    private mutating func stage(of i: Int) throws -> Stage {
+        let h = before.host(of: i)
+        let g = groupOf.indices.contains(h) ? groupOf[h] : 0
+        if stages.indices.contains(g), let known = stages[g] { return known }
+        let tree = (groups.count > 1 ? before.part(ofHosts: groups[g]) : nil) ?? before
+        var twin = try LinuxTwin(tree, behaviour: behaviour, platform: platform)
+        twin.recordsEvents = false
+        var held: [(function: Int32, resource: ResourceIndex)] = []
+        for f in tree.functions.indices {
+            for resource in tree.functions[f].resources where resource.index.isBAR && resource.range != nil {
+                held.append((Int32(f), resource.index))
+            }
+        }
+        let stage = Stage(tree: tree, twin: twin, held: held)
+        if stages.indices.contains(g) { stages[g] = stage }
+        return stage
+    }
+}
+
+extension LinuxTwin {
+    /// The BARs of functions that are numbered `first` and up and that the kernel knows, in address order.
+    fileprivate func bars(from first: Int) -> [(address: FunctionAddress, index: ResourceIndex, isPlaced: Bool)] {
+        var result: [(address: FunctionAddress, index: ResourceIndex, isPlaced: Bool)] = []
+        for device in Int32(first)..<max(state.devices.count, Int32(first)) where state.devices[device].exists {
+            let address = state.address(device)
+            for resource in resources(device) where resource.index.isBAR {
+                result.append((address, resource.index, resource.range != nil))
+            }
+        }
+        return result.sorted { ($0.address, $0.index.rawValue) < ($1.address, $1.index.rawValue) }
+    }
+
+    /// Whether the kernel holds a resource; true for a function that it does not know.
+    fileprivate func holds(_ index: ResourceIndex, of device: Int32) -> Bool {
+        !state.devices[device].exists
+            || state.resources[state.facts[device].firstResource &+ Int32(index.rawValue)].parent != none
     }
 }
 

@@ -35,27 +35,68 @@ public struct FunctionState: Hashable, Sendable {
 }
 
 /// What a kernel shows of the whole tree at one moment, in ascending address order.
+///
+/// Held segment by segment: states of one machine that differ in one segment share the others.
 public struct TreeState: Hashable, Sendable {
+    /// The functions of each segment that has any, the segments ascending.
+    private var segments: [[FunctionState]]
+
     /// The functions in ascending address order.
-    public var functions: [FunctionState]
+    /// - Complexity: O(1) for one segment, O(n) for several.
+    public var functions: [FunctionState] {
+        get { segments.count == 1 ? segments[0] : Array(segments.joined()) }
+        set { segments = Self.bySegment(newValue) }
+    }
 
     /// Creates a state; functions are sorted by address.
     public init(_ functions: [FunctionState]) {
-        self.functions = functions.sorted { $0.address < $1.address }
+        segments = Self.bySegment(functions.sorted { $0.address < $1.address })
+    }
+
+    private static func bySegment(_ functions: [FunctionState]) -> [[FunctionState]] {
+        guard let first = functions.first, let last = functions.last else { return [] }
+        if first.address.segment == last.address.segment { return [functions] }
+        var result: [[FunctionState]] = []
+        for function in functions {
+            if let segment = result.last?.first?.address.segment, segment == function.address.segment {
+                result[result.count - 1].append(function)
+            } else {
+                result.append([function])
+            }
+        }
+        return result
+    }
+
+    /// This state with some segments as they are in another.
+    ///
+    /// - Parameters:
+    ///   - numbers: the segments to replace, whether or not either state has functions there.
+    ///   - part: what is there instead; its other segments do not count.
+    /// - Returns: the state.
+    public func replacing(segments numbers: Set<UInt32>, with part: TreeState) -> TreeState {
+        func isReplaced(_ segment: [FunctionState]) -> Bool {
+            segment.first.map { numbers.contains($0.address.segment) } ?? true
+        }
+        var result = self
+        result.segments = segments.filter { !isReplaced($0) } + part.segments.filter { isReplaced($0) }
+        result.segments.sort { ($0.first?.address.segment ?? 0) < ($1.first?.address.segment ?? 0) }
+        return result
     }
 
     /// The state that `topology` shows.
     public init(_ topology: Topology) {
-        functions = topology.functions.indices.map { i in
-            let f = topology.functions[i]
-            return FunctionState(
-                address: f.address,
-                path: topology.path(of: i),
-                ids: UInt32(f.identity.vendor) << 16 | UInt32(f.identity.device),
-                lines: f.lines,
-                busRange: f.bridge?.busRange
-            )
-        }
+        segments = Self.bySegment(
+            topology.functions.indices.map { i in
+                let f = topology.functions[i]
+                return FunctionState(
+                    address: f.address,
+                    path: topology.path(of: i),
+                    ids: UInt32(f.identity.vendor) << 16 | UInt32(f.identity.device),
+                    lines: f.lines,
+                    busRange: f.bridge?.busRange
+                )
+            }
+        )
         setPlaces(
             claimedBesides: topology.functions.compactMap { f in
                 f.bridge?.busRange == nil ? BusRoutes.Claim(f.address, f.bridge?.registers) : nil
@@ -110,23 +151,25 @@ public struct TreeState: Hashable, Sendable {
     /// - Complexity: O(number of resource lines).
     public func differences(from found: TreeState) -> [Difference] {
         var result: [Difference] = []
+        let mine = functions
+        let theirs = found.functions
         var a = 0
         var b = 0
-        while a < functions.count || b < found.functions.count {
-            if b >= found.functions.count
-                || (a < functions.count && functions[a].address < found.functions[b].address)
+        while a < mine.count || b < theirs.count {
+            if b >= theirs.count
+                || (a < mine.count && mine[a].address < theirs[b].address)
             {
-                result.append(.missing(functions[a]))
+                result.append(.missing(mine[a]))
                 a += 1
                 continue
             }
-            if a >= functions.count || found.functions[b].address < functions[a].address {
-                result.append(.unexpected(found.functions[b]))
+            if a >= mine.count || theirs[b].address < mine[a].address {
+                result.append(.unexpected(theirs[b]))
                 b += 1
                 continue
             }
-            let x = functions[a]
-            let y = found.functions[b]
+            let x = mine[a]
+            let y = theirs[b]
             if x.ids != y.ids { result.append(.identity(x.address, expected: x.ids, found: y.ids)) }
             if x.busRange != y.busRange {
                 result.append(.busRange(x.address, expected: x.busRange, found: y.busRange))

@@ -53,17 +53,31 @@ public struct FitQuestion: Sendable {
             return answer
         }
         guard measuresLargest, let size = card.largestMemoryBAR else { return answer }
+        // What is below other host bridges makes no difference where they share nothing with this one.
+        let near = nearby
         answer.largestNow = try largest(from: size) { (size) throws(FitError) in
-            try self.attempt(card.resized(to: size)).missing.isEmpty
+            try near.attempt(card.resized(to: size), explains: false).missing.isEmpty
         }
         answer.largestAfterPlan = try largest(from: max(size, answer.largestNow?.rawValue ?? 0)) {
             (size) throws(FitError) in
-            let attempt = try self.attempt(card.resized(to: size))
+            let attempt = try near.attempt(card.resized(to: size), explains: false)
             guard !attempt.missing.isEmpty else { return true }
-            if case .afterPlan = try self.verdict(after: attempt.plugged, budget: 400) { return true }
+            if case .afterPlan = try near.verdict(after: attempt.plugged, budget: 400) { return true }
             return false
         }
         return answer
+    }
+
+    /// The same question about the host bridges that share something with the port's own.
+    private var nearby: FitQuestion {
+        guard topology.hostBridges.count > 1, constraints.maxMoves == nil, constraints.onlyBelow == nil,
+            let i = topology.position(of: port)
+        else { return self }
+        let groups = topology.independentHosts
+        guard groups.count > 1, let group = groups.first(where: { $0.contains(topology.host(of: i)) }),
+            let part = topology.part(ofHosts: group)
+        else { return self }
+        return FitQuestion(topology: part, behaviour: behaviour, port: port, constraints: constraints)
     }
 
     /// What the answer would need and nobody told. That a card fits into the windows of a port that was read needs no
@@ -84,25 +98,36 @@ public struct FitQuestion: Sendable {
     }
 
     /// The tree with the card in the port, as the kernel would leave it.
-    private func attempt(_ card: CardProfile) throws(FitError) -> PlanExecution {
+    ///
+    /// - Parameters:
+    ///   - card: the card.
+    ///   - explains: whether what is missing is to say why.
+    private func attempt(_ card: CardProfile, explains: Bool = true) throws(FitError) -> PlanExecution {
         guard let i = topology.position(of: port) else { throw FitError("no function at \(port)") }
         guard topology.functions[i].isBridge else { throw FitError("\(port) is no port: expected a bridge") }
         do {
             var twin = try LinuxTwin(topology, behaviour: behaviour)
+            twin.recordsEvents = false
             let isReplaced = !topology.children(of: i).isEmpty
             if isReplaced { _ = try twin.perform(.unplug(port: port)) }
             _ = try twin.perform(.hotAdd(port: port, card: card, method: .pciehp))
             let plugged = try twin.topology()
-            return PlanExecution(plugged: plugged, missing: newProblems(in: plugged), isReplaced: isReplaced)
+            return PlanExecution(
+                plugged: plugged,
+                missing: newProblems(in: plugged, explains: explains),
+                isReplaced: isReplaced
+            )
         } catch {
             throw FitError(error.description)
         }
     }
 
     /// Problems that the tree did not have before.
-    private func newProblems(in plugged: Topology) -> [Finding] {
-        let before = Set(topology.findings().filter { $0.severity == .problem }.map { ProblemPlace($0, topology) })
-        return plugged.findings().filter { finding in
+    private func newProblems(in plugged: Topology, explains: Bool) -> [Finding] {
+        let before = Set(
+            topology.findings(explains: false).filter { $0.severity == .problem }.map { ProblemPlace($0, topology) }
+        )
+        return plugged.findings(explains: explains).filter { finding in
             finding.severity == .problem && finding.code != .windowClosed
                 && !before.contains(ProblemPlace(finding, plugged))
         }

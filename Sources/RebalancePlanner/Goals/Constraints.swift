@@ -19,6 +19,12 @@ public struct Constraints: Hashable, Sendable {
     public var tiers: OptionalTiers
     /// How many operations the search may simulate, 1 and up.
     public var simulationBudget: Int
+    /// How much work all searches of a plan may do together: simulated stages times the functions of the tree, 0 and up. The
+    /// best that was found is the plan then, and says so.
+    public var workLimit: Int
+
+    /// The work that takes about a second on a machine of 2020.
+    public static let workPerSecond = 250_000
 
     /// Creates constraints; nothing beyond the default protection.
     public init(
@@ -28,7 +34,8 @@ public struct Constraints: Hashable, Sendable {
         maxMoves: Int? = nil,
         highestAddress: UInt64? = nil,
         tiers: OptionalTiers = OptionalTiers(),
-        simulationBudget: Int = 3000
+        simulationBudget: Int = 3000,
+        workLimit: Int = 10 * Constraints.workPerSecond
     ) {
         self.keep = keep
         self.allowDisturb = allowDisturb
@@ -37,6 +44,7 @@ public struct Constraints: Hashable, Sendable {
         self.highestAddress = highestAddress
         self.tiers = tiers
         self.simulationBudget = simulationBudget
+        self.workLimit = workLimit
     }
 }
 

@@ -31,6 +31,20 @@ enum Demand: Hashable {
         }
     }
 
+    /// The same demand of a function that has another number.
+    func of(_ i: Int) -> Demand {
+        switch self {
+        case .address(_, let index): .address(i, index)
+        case .bus: .bus(i)
+        case .size(_, let index, let size): .size(i, index, size)
+        case .buses(_, let count): .buses(i, count)
+        case .window(_, let index, let size): .window(i, index, size)
+        case .room(_, let kind, let size): .room(i, kind, size)
+        case .freeBuses(_, let count): .freeBuses(i, count)
+        case .cleared(_, let code, let resource): .cleared(i, code, resource)
+        }
+    }
+
     /// Whether numbers have to be found, not only addresses.
     var wantsBuses: Bool {
         switch self {

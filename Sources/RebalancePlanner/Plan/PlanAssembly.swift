@@ -36,6 +36,28 @@ struct PlanAssembly {
         latest = before
     }
 
+    /// Appends what was planned for a part of the tree that shares nothing with the rest.
+    ///
+    /// Diagnosis and remarks are appended as well. The steps expect registers of the part only.
+    ///
+    /// - Parameters:
+    ///   - part: what was planned.
+    ///   - demands: everything that was asked for there and is being met, by the numbers of the whole.
+    mutating func append(part: PlanAssembly, asked demands: [Demand]) {
+        let segments = Set(part.context.topology.hostBridges.map(\.segment))
+        for step in part.steps {
+            var step = step
+            latest = latest.replacing(segments: segments, with: step.after)
+            step.after = latest
+            steps.append(step)
+        }
+        diagnosis += part.diagnosis
+        remarks += part.remarks
+        asked += demands
+        refusals += part.refusals
+        impossible += part.impossible
+    }
+
     // MARK: - Steps
 
     /// Appends the steps of stages that begin in `searchState`.

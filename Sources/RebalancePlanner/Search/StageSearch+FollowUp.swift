@@ -32,7 +32,7 @@ extension StageSearch {
             if let best, nodes[lead].weight >= best.weight { break }
             let end = min(limit, simulations + Self.followUpsPerLead)
             queue = Heap<Candidate>()
-            offerAlignments(nodes[lead])
+            offerAlignments(lead)
             var grown = queue
             while simulations < end, let candidate = grown.popMin() {
                 let known = nodes.count
@@ -51,7 +51,7 @@ extension StageSearch {
         var best: Solution?
         for root in nodes[n].stages.last?.roots ?? [] {
             for bridge in context.subtree[root] where context.isBridge(bridge) {
-                for stage in emptying(bridge, nodes[n].searchState) where simulations < end {
+                for stage in emptying(bridge, state(of: n)) where simulations < end {
                     var stopped = FunctionSet()
                     for member in stage.roots { for i in context.subtree[member] { stopped.insert(i) } }
                     queue = Heap<Candidate>()

@@ -18,7 +18,7 @@ extension StageSearch {
         for lead in leads where best == nil {
             queue = Heap<Candidate>()
             let roots = nodes[lead].stages[0].roots
-            offerAlignments(nodes[lead])
+            offerAlignments(lead)
             while best == nil, simulations < limit, let candidate = queue.popMin() {
                 if candidate.stage != nil, let found = simulate(candidate) { best = found }
             }
@@ -41,11 +41,12 @@ extension StageSearch {
 
     /// Where the last stage left a BAR without a place, the same stage once more with another function's BARs grown
     /// meanwhile: slack in the windows above, which a further stage then uses.
-    mutating func offerAlignments(_ node: Node) {
+    mutating func offerAlignments(_ n: Int) {
+        let node = nodes[n]
         guard let stage = node.stages.last, stage.alignments.isEmpty, !stage.roots.isEmpty,
             node.stages.count + 1 <= maximumStages, node.parent >= 0
         else { return }
-        let searchState = node.searchState
+        let searchState = state(of: n)
         var removed = FunctionSet()
         for root in stage.roots { for i in context.subtree[root] { removed.insert(i) } }
         var orders: Set<Int> = []

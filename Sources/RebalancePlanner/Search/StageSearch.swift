@@ -46,7 +46,6 @@ struct StageSearch {
     }
 
     struct Node {
-        var searchState: SearchState
         var stages: [Stage]
         var disturbed: FunctionSet
         var weight: Int
@@ -83,6 +82,8 @@ struct StageSearch {
     }
 
     var nodes: [Node] = []
+    /// The machines that the nodes stand for, as many as are worth their memory.
+    private var kept = KeptStates()
     private var singles = Heap<Candidate>()
     var queue = Heap<Candidate>()
     private var serial = 0
@@ -125,18 +126,7 @@ struct StageSearch {
 
     /// Searches from `start`, the machine as it is; nil when no sequence of at most `maximumStages` stages was found.
     mutating func solve(from start: SearchState) -> Solution? {
-        seen = [start.summary.key]
-        nodes = [
-            Node(
-                searchState: start,
-                stages: [],
-                disturbed: already,
-                weight: weight(of: already),
-                renumbered: 0,
-                distance: 0
-            )
-        ]
-        expand(0)
+        begin(start)
         var best = searchSingles()
         if best == nil, budget > Self.followUpsFrom, let found = searchFollowUps() {
             if found.weight <= bound {
@@ -153,6 +143,31 @@ struct StageSearch {
         return best.map { trimmed($0, from: start) }
     }
 
+    /// The best single stage that weighs no more than the bound, and holds under every behaviour; nil without one.
+    mutating func solveWithinBound(from start: SearchState) -> Solution? {
+        begin(start)
+        guard let first = singles.min, first.estimate <= bound else { return nil }
+        guard let best = searchSingles(within: bound), best.weight <= bound, best.risk == 0 else { return nil }
+        return trimmed(best, from: start)
+    }
+
+    private mutating func begin(_ start: SearchState) {
+        seen = [start.summary.key]
+        kept = KeptStates(start)
+        nodes = [Node(stages: [], disturbed: already, weight: weight(of: already), renumbered: 0, distance: 0)]
+        expand(0)
+    }
+
+    /// The machine that node `n` stands for: kept, or simulated again.
+    mutating func state(of n: Int) -> SearchState {
+        if let state = kept[n] { return state }
+        var state = state(of: nodes[n].parent)
+        // What was carried out once is carried out again: the twin decides nothing by chance.
+        if let stage = nodes[n].stages.last { _ = state.carryOut(stage) }
+        kept.keep(state, of: n)
+        return state
+    }
+
     /// Stages simulated in search of something cheaper than a single stage that serves.
     private static let improvement = 300
 
@@ -163,10 +178,10 @@ struct StageSearch {
     private static let slackBudget = 400
 
     /// The best single stage.
-    private mutating func searchSingles() -> Solution? {
+    private mutating func searchSingles(within limit: Int = .max) -> Solution? {
         var best: Solution?
         var equals = 0
-        while let candidate = singles.popMin(), simulations < budget {
+        while let candidate = singles.popMin(), simulations < budget, candidate.estimate <= limit {
             if let best {
                 guard candidate.estimate <= best.weight,
                     equals < (best.risk > 0 ? Self.equalsAtRisk : Self.equals)
@@ -193,7 +208,7 @@ struct StageSearch {
             queue.removeMin()
             guard candidate.stage != nil else {
                 expand(candidate.node)
-                offerAlignments(nodes[candidate.node])
+                offerAlignments(candidate.node)
                 continue
             }
             if let found = simulate(candidate), isBetter(found, than: best) { best = found }
@@ -218,7 +233,7 @@ struct StageSearch {
         while best == nil, simulations < limit, let next = open.popMin() {
             queue = Heap<Candidate>()
             if next.addsSlack {
-                offerAlignments(nodes[next.node])
+                offerAlignments(next.node)
             } else {
                 expand(next.node)
                 if !nodes[next.node].slackOffered {
@@ -266,9 +281,10 @@ struct StageSearch {
     mutating func expand(_ n: Int) {
         let node = nodes[n]
         guard !node.isRepeat else { return }
+        let searchState = state(of: n)
         var source = StageSource(
-            searchState: node.searchState,
-            wanted: n == 0 ? wanted : acceptance.pending(wanted, in: node.searchState)
+            searchState: searchState,
+            wanted: n == 0 ? wanted : acceptance.pending(wanted, in: searchState)
         )
         source.suggested = suggested
         if n > 0 { source.setsPerBus = 6 }
@@ -312,10 +328,11 @@ struct StageSearch {
         guard let stage = candidate.stage else { return nil }
         simulations += 1
         let parent = nodes[candidate.node]
-        var searchState = parent.searchState
+        let before = state(of: candidate.node)
+        var searchState = before
         guard searchState.carryOut(stage) else { return nil }
         var disturbed = candidate.disturbed
-        let moved = acceptance.moved(from: parent.searchState.summary, to: searchState.summary, stopped: disturbed)
+        let moved = acceptance.moved(from: before.summary, to: searchState.summary, stopped: disturbed)
         if !moved.isEmpty {
             guard !moved.members.contains(where: { context.isProtected[$0] }) else { return nil }
             disturbed.formUnion(moved)
@@ -343,7 +360,6 @@ struct StageSearch {
             else { return nil }
         }
         var node = Node(
-            searchState: searchState,
             stages: stages,
             disturbed: disturbed,
             weight: weight(of: disturbed),
@@ -353,6 +369,7 @@ struct StageSearch {
         )
         node.isRepeat = isRepeat
         nodes.append(node)
+        kept.keep(searchState, of: nodes.count - 1)
         queue.insert(expansion(of: nodes.count - 1))
         return nil
     }
@@ -377,7 +394,7 @@ struct StageSearch {
 
     /// How much hangs on the behaviour that the sequence is made for: the writes that it would do, under each of the others.
     func risk(of stages: [Stage]) -> Int {
-        guard !rivals.isEmpty, var searchState = nodes.first?.searchState else { return 0 }
+        guard !rivals.isEmpty, var searchState = kept[0] else { return 0 }
         var writes: [SystemWrite] = []
         for stage in stages {
             guard searchState.carryOut(stage, report: { part, _ in writes += part.writes }) else { return 0 }

@@ -129,21 +129,13 @@ struct CompareCommand: ParsableCommand {
         let platform =
             kernel?.platform
             ?? Platform(topology.kernel, commandLine: topology.kernel.commandLine)
+        // What the twin refuses, as what a policy never laid out, cannot be tried.
+        var rehearsal =
+            outcome.halt != nil || ports.isEmpty || cards.isEmpty
+            ? nil : try? HotAddRehearsal(after: outcome, of: topology, behaviour: behaviour, platform: platform)
         return ports.flatMap { port in
             cards.map { card in
-                // What the twin refuses, as what a policy never laid out, cannot be tried.
-                let forecast =
-                    outcome.halt != nil
-                    ? nil
-                    : try? HotAddForecast(
-                        after: outcome,
-                        of: topology,
-                        port: port,
-                        card: card,
-                        behaviour: behaviour,
-                        platform: platform
-                    )
-                return forecast ?? .untried(port: port, card: card.name)
+                (try? rehearsal?.forecast(port: port, card: card)) ?? .untried(port: port, card: card.name)
             }
         }
     }

@@ -94,7 +94,16 @@ struct PlanningOptions: ParsableArguments {
     )
     var without: [TierWord] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Search for about this many seconds of work at most, 10 by default; the best plan so far is the answer.",
+            valueName: "seconds"
+        )
+    )
+    var effort = 10
+
     func validate() throws {
+        guard 1...3600 ~= effort else { throw ValidationError("expected --effort 1 to 3600, found \(effort)") }
         for word in with where without.contains(word) {
             let tier = word.tier.rawValue
             throw ValidationError("expected --with \(tier) or --without \(tier), found both")
@@ -122,7 +131,8 @@ struct PlanningOptions: ParsableArguments {
             onlyBelow: onlyBelow,
             maxMoves: maxMoves,
             highestAddress: maxAddr?.address,
-            tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier)))
+            tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier))),
+            workLimit: effort * Constraints.workPerSecond
         )
     }
 
