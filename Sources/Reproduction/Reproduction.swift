@@ -110,6 +110,8 @@ public struct Reproduction: Sendable {
             (verdict, reason) = (.part, "not-predicted")
         } else if !leftOut.isEmpty {
             (verdict, reason) = (.part, "left-out")
+        } else if !alsoFails.isEmpty {
+            (verdict, reason) = (.part, "also-fails")
         } else if !remarks.isEmpty {
             (verdict, reason) = (.part, "replaced")
         } else {

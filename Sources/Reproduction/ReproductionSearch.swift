@@ -42,6 +42,8 @@ struct ReproductionSearch {
     private struct Candidate {
         var port: EmulatedNode
         var remarks: [String]
+        /// Whether the whole root port is built, so that all that fails below it is in it.
+        var isPinned = false
     }
 
     init(_ topology: Topology, findings: [Finding], behaviour: KernelBehaviour) {
@@ -74,8 +76,8 @@ struct ReproductionSearch {
     mutating func run() -> Found? {
         var ports: [EmulatedNode] = []
         var remarks: [String] = []
-        let cuts = cuts()
-        for cut in cuts {
+        var whole: Set<Int> = []
+        for cut in cuts() where !whole.contains(cut.root) {
             let name = topology.functions[cut.bridge ?? cut.root].address
             guard ports.count < EmulatedMachine.maximumPorts else {
                 leftOut.append("\(name): what fails below it is left out, \(ports.count) ports are built")
@@ -90,6 +92,13 @@ struct ReproductionSearch {
                 leftOut.append("\(name): what fails below it cannot be built")
                 continue
             }
+            if !ports.isEmpty, best.found.missing == 0,
+                judge(ports + [best.candidate.port], [])?.missing ?? 1 > 0
+            {
+                leftOut.append("\(name): what fails below it would find room that the other ports give up")
+                continue
+            }
+            if best.candidate.isPinned { whole.insert(cut.root) }
             ports.append(best.candidate.port)
             remarks += best.candidate.remarks
         }
@@ -160,7 +169,7 @@ struct ReproductionSearch {
         guard port.all.contains(where: { !$0.plugged.isEmpty }) else { return nil }
         if let told = told(cut.root) {
             set(told, of: &port)
-            return Candidate(port: port, remarks: builder.remarks)
+            return Candidate(port: port, remarks: builder.remarks, isPinned: true)
         }
         let numbers = topology.functions[cut.root].bridge?.busRange
         let own = UInt64(port.all.filter { $0.device.bridge != nil && $0.device.portType != .rootPort }.count)
@@ -174,7 +183,7 @@ struct ReproductionSearch {
             ),
             of: &port
         )
-        return Candidate(port: port, remarks: builder.remarks)
+        return Candidate(port: port, remarks: builder.remarks, isPinned: true)
     }
 
     /// The reserve that an emulated root port of the report asks for.
@@ -259,6 +268,17 @@ struct ReproductionSearch {
                 // Firmware gives a port no less than 2 MiB: what is too much is filled.
                 let count = Int((built - size) >> 20)
                 let filler = kind == .memory ? EmulatedDevice.edu : .sharedMemory(1 << 20)
+                if placed == 0, content.count == 1, content[0].device.portType == .bridgeToPCI {
+                    // Behind the bridge, whose window then is too large as a whole.
+                    let device = UInt8(truncatingIfNeeded: content[0].children.count + 1)
+                    guard device < 31 else { return nil }
+                    content[0].children += CardBuilder.numbered(
+                        Array(repeating: EmulatedNode(filler), count: count),
+                        device: device
+                    )
+                    if kind == .memory { reserve.memory = built } else { reserve.prefetchable64 = built }
+                    continue
+                }
                 guard content.count + count <= 8 else { return nil }
                 content += Array(repeating: EmulatedNode(filler), count: count)
             }

@@ -105,6 +105,21 @@ extension EmulatedMachine {
             last=$now
         done
         $b dmesg
+        # What lost its address without a message: it starts at 0 or is marked unset.
+        for device in /sys/bus/pci/devices/*; do
+            bar=0
+            while read -r first last flags && [ "$bar" -lt 6 ]; do
+                if [ $((flags)) -ne 0 ] && { [ $((first)) -eq 0 ] || [ $((flags & 0x20000000)) -ne 0 ]; }; then
+                    kind=mem width=8
+                    [ $((flags & 0x100)) -eq 0 ] || { kind='io ' width=4; }
+                    size=$($b printf "0x%0${width}x" $((last - first + 1)))
+                    [ $((flags & 0x100000)) -eq 0 ] || size="$size 64bit"
+                    [ $((flags & 0x2000)) -eq 0 ] || size="$size pref"
+                    echo "reproduction: unset ${device##*/} BAR $bar [$kind size $size]"
+                fi
+                bar=$((bar + 1))
+            done <"$device/resource"
+        done
         echo 'reproduction: end'
         $b poweroff -f
         END
@@ -145,6 +160,16 @@ extension EmulatedMachine {
 
         # What has no place in the end: a message about a BAR counts until a later one says otherwise.
         awk '
+            /^reproduction: unset / {
+                key = $3 " BAR " $5
+                if (!(key in state)) {
+                    text = $0
+                    sub(/^[^[]*/, "", text)
+                    state[key] = " " text
+                    words[key] = "pci " $3 ": BAR " $5 " " text ": lost its address without a message"
+                }
+                next
+            }
             match($0, /[0-9a-f]+:[0-9a-f][0-9a-f]:[0-9a-f][0-9a-f]\.[0-7]: /) {
                 address = substr($0, RSTART, RLENGTH - 2)
                 rest = substr($0, RSTART + RLENGTH)
