@@ -35,6 +35,8 @@ let package = Package(
         .target(name: "AllocationPolicies", dependencies: ["PCITopology"], swiftSettings: swift),
         // Maps of address space and bus numbers as text: terminal, SVG, HTML.
         .target(name: "PolicyPictures", dependencies: ["PCITopology"], swiftSettings: swift),
+        // From a tree that fails to an emulated machine that fails the same way.
+        .target(name: "Reproduction", dependencies: ["PCITopology", "AllocationPolicies"], swiftSettings: swift),
         // Layouts, bus numbers, conflicts. Knows no kernel.
         .target(
             name: "ResourceSolver",
@@ -76,7 +78,7 @@ let package = Package(
             name: "pci-rebalance",
             dependencies: [
                 "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner", "PlanExecutor",
-                "CPlanExecutor", "PolicyPictures",
+                "CPlanExecutor", "PolicyPictures", "Reproduction",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift
@@ -116,6 +118,11 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/vm-lab",
+            swiftSettings: swift
+        ),
+        .testTarget(
+            name: "ReproductionTests",
+            dependencies: ["PCITopology", "AllocationPolicies", "LibPCIBridge", "Reproduction"],
             swiftSettings: swift
         ),
         .testTarget(name: "PCITopologyTests", dependencies: ["PCITopology"], swiftSettings: swift),

@@ -27,6 +27,7 @@ struct SchemaTests {
         ("snapshot", ["snapshot", "-q"]),
         ("fit", ["fit", "00:02.0", "-q", "--json", "--profile", "nvme"]),
         ("comparison", ["compare", "-q", "--json", "--policies", "today,seabios"]),
+        ("reproduction", ["reproduce", "-q", "--json"]),
         ("parting", ["compare", "-q", "--json", "--explain", "seabios", "ovmf"]),
         ("cmdline", ["cmdline", "-q", "--json", "pci=realloc,hpmemprefsize=1G"]),
         (

@@ -10,7 +10,8 @@ struct VMLab: ParsableCommand {
         abstract: "Boots Debian's kernels in an emulated machine with a PCI tree of your choice.",
         subcommands: [
             RunCommand.self, ExecCommand.self, RecordCommand.self, ListCommand.self, DifferentialCommand.self,
-            ReplayCommand.self, OraclesCommand.self, RecordTreesCommand.self, ExplainCommand.self,
+            ReplayCommand.self, OraclesCommand.self, ReproduceCommand.self, RecordTreesCommand.self,
+            ExplainCommand.self,
         ]
     )
 }

@@ -21,6 +21,9 @@ struct Report {
             if !body.hasSuffix("\n") { text += "\n" }
         }
         section("versions", versions)
+        if assessment.verdict == .problems {
+            text += "To see this on another machine: pci-rebalance reproduce --from THIS-FILE -o DIRECTORY\n"
+        }
         section(
             "check",
             CheckText(topology: topology, assessment: assessment, verbosity: 2, style: .plain, columns: 120).render()

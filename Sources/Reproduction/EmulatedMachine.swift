@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+
+/// A q35 machine made of emulated devices, and what is plugged into it while it runs.
+public struct EmulatedMachine: Hashable, Sendable {
+    /// The root ports, at devices 2, 3, … of bus 00.
+    public let ports: [EmulatedNode]
+
+    /// Creates a machine and gives every device its number.
+    init(_ ports: [EmulatedNode]) {
+        var ports = ports
+        var next = 0
+        for i in ports.indices {
+            ports[i].devfn = UInt8(truncatingIfNeeded: i + 2) << 3
+            ports[i].number(from: &next)
+        }
+        self.ports = ports
+    }
+
+    /// The most root ports that are built: bus 00 has room for more, bus numbers run out sooner.
+    public static let maximumPorts = 8
+
+    /// Memory of the guest in MiB: it ends 1 MiB below the configuration space at 0xb0000000, so that the apertures below
+    /// 4 GiB are that MiB and what firmware lays windows into.
+    public static let memory = 2815
+
+    /// Where memory windows can lie below 4 GiB.
+    static let apertures: [(first: UInt64, last: UInt64)] = [(0xaff0_0000, 0xafff_ffff), (0xc000_0000, 0xfebf_ffff)]
+
+    /// QEMU's arguments for machine, chips and devices, one word each, without kernel and channels.
+    public var arguments: [String] {
+        var result = [
+            "-M", "q35", "-cpu", "qemu64", "-m", "\(Self.memory)", "-nodefaults", "-display", "none", "-no-reboot",
+            "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+            "-global", "q35-pcihost.pci-hole64-size=0",
+            "-global", "xio3130-downstream.power_controller_present=off",
+        ]
+        for port in ports {
+            for command in Self.commands(port, on: "pcie.0", isPlugged: false) {
+                switch command {
+                case .object(let text): result += ["-object", text]
+                case .device(let text): result += ["-device", text]
+                case .handler: break
+                }
+            }
+        }
+        return result
+    }
+
+    /// The monitor's commands that plug what is plugged later; empty when nothing is.
+    ///
+    /// QEMU lets nothing be plugged below a switch that was itself plugged in, for want of a handler that would tell the
+    /// guest. Here the guest stands still and is told by the slot above, so that the machine, which does nothing, may be
+    /// the handler.
+    public var plugCommands: [String] {
+        var result: [String] = []
+        for node in ports.flatMap(\.all) where !node.plugged.isEmpty {
+            let bus = node.name
+            // Function 0 comes last: it is the one that makes the slot speak.
+            for card in node.plugged.reversed() {
+                for command in Self.commands(card, on: bus, isPlugged: true) {
+                    switch command {
+                    case .object(let text): result.append("object_add \(text)")
+                    case .device(let text): result.append("device_add \(text)")
+                    case .handler(let name):
+                        result.append("qom-set /machine/peripheral/\(name)/\(name) hotplug-handler /machine")
+                    }
+                }
+            }
+        }
+        return result
+    }
+
+    private enum Command {
+        case object(String)
+        case device(String)
+        case handler(String)
+    }
+
+    private static func commands(
+        _ node: EmulatedNode,
+        on bus: String,
+        isPlugged: Bool
+    ) -> [Command] {
+        let name = node.name
+        var result: [Command] = []
+        var words = [node.device.driver, "id=\(name)", "bus=\(bus)"]
+        words.append("addr=\(bareHex(UInt64(node.devfn >> 3))).\(node.devfn & 7)")
+        if node.isMultiFunction { words.append("multifunction=on") }
+        if node.device.isSlot {
+            let number = node.number + 1
+            words += ["chassis=\(number)", "slot=\(number)"]
+        }
+        words += node.device.properties.map(\.text)
+        if let memory = node.device.memory {
+            words.append("\(memory.property)=\(name)m")
+            result.append(
+                .object("memory-backend-ram,id=\(name)m,size=\(memory.size),share=on,reserve=off")
+            )
+        }
+        result.append(.device(words.joined(separator: ",")))
+        if isPlugged, node.device.bridge != nil { result.append(.handler(name)) }
+        // In a running machine function 0 closes its device to others.
+        for child in isPlugged ? node.children.reversed() : node.children {
+            result += commands(child, on: name, isPlugged: isPlugged)
+        }
+        return result
+    }
+
+    /// The chips of a q35 machine without defaults.
+    static let chips: [CardProfile] = {
+        func function(_ devfn: UInt8, _ device: UInt16, _ classCode: UInt32, _ bars: [CardBAR]) -> CardFunction {
+            CardFunction(
+                devfn: devfn,
+                identity: Function.Identity(vendor: 0x8086, device: device, classCode: classCode),
+                bars: bars,
+                portType: nil
+            )
+        }
+        return [
+            CardProfile(name: "host bridge", functions: [function(0, 0x29c0, 0x060000, [])]),
+            CardProfile(
+                name: "ICH9",
+                functions: [
+                    function(0xf8, 0x2918, 0x060100, []),
+                    function(0xfa, 0x2922, 0x010601, [.io(4, 32), .memory(5, 4096)]),
+                    function(0xfb, 0x2930, 0x0c0500, [.io(4, 64)]),
+                ]
+            ),
+        ]
+    }()
+}
+
+extension EmulatedNode {
+    /// Whether the node is function 0 of a device that has others.
+    var isMultiFunction: Bool { devfn & 7 == 0 && hasSiblings }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+extension Reproduction {
+    /// The reproduction as a document of schema `pci-rebalance.reproduction/1`; keys in sorted order.
+    ///
+    /// - Parameter release: the kernel's release in the report, or nil.
+    /// - Returns: the document.
+    public func document(release: String?) -> [UInt8] {
+        var json = JSONWriter(.indented)
+        json.object { json in
+            json.field("alsoFails", alsoFails)
+            json.field("behaviour", behaviour)
+            json.key("event")
+            if let machine {
+                json.object { json in
+                    json.field("commands", machine.plugCommands)
+                    json.field("kind", "plug")
+                }
+            } else {
+                json.null()
+            }
+            json.field("isPredicted", isPredicted)
+            json.field("leftOut", leftOut)
+            json.array("lines") { json in
+                for line in lines {
+                    json.object { json in
+                        json.field("difference", line.difference)
+                        json.field("guest", line.key)
+                        json.field("report", line.reportKey)
+                    }
+                }
+            }
+            json.field("machine", machine?.arguments ?? [])
+            json.field("parameters", parameters)
+            json.field("reason", reason)
+            json.field("release", release)
+            json.field("remarks", remarks)
+            json.field("schema", "pci-rebalance.reproduction/1")
+            json.field("verdict", verdict.rawValue)
+        }
+        return json.document
+    }
+}

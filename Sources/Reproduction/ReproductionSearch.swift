@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import AllocationPolicies
+internal import PCITopology
+
+/// Tries machines of different shapes on the twin and keeps, for each window that is too small, the one that comes nearest.
+struct ReproductionSearch {
+    /// The resources that have to fail, with what each asks for.
+    private var failing: Set<ResourceKey> = []
+    /// The functions that had addresses and lost one: they were there before it happened.
+    private var losers: Set<FunctionAddress> = []
+    /// The bridges without bus numbers.
+    private var busless: Set<FunctionAddress> = []
+    /// What fails and is not rebuilt.
+    private(set) var leftOut: [String] = []
+    /// Whether something fails whose size nobody tells.
+    private(set) var lacksSizes = false
+
+    private let topology: Topology
+    private let behaviour: KernelBehaviour
+
+    /// A machine with what it shows.
+    struct Found {
+        var machine: EmulatedMachine
+        var lines: [Reproduction.Line]
+        var missing: Int
+        var extra: [String]
+        var noise: Int
+        var remarks: [String]
+        var parameters: [String]
+    }
+
+    /// What is too small, and what fails for it.
+    private struct Cut: Hashable {
+        /// The bridge whose window is too small; nil for the host bridge's aperture.
+        var bridge: Int?
+        /// The function on the root bus that the failing functions are, or lie below.
+        var root: Int
+    }
+
+    /// One way to build a cut.
+    private struct Candidate {
+        var port: EmulatedNode
+        var remarks: [String]
+        /// Whether the whole root port is built, so that all that fails below it is in it.
+        var isPinned = false
+    }
+
+    init(_ topology: Topology, findings: [Finding], behaviour: KernelBehaviour) {
+        self.topology = topology
+        self.behaviour = behaviour
+        for finding in findings where finding.severity == .problem {
+            switch finding.code {
+            case .barUnassigned, .barWiped, .barLost:
+                guard let index = finding.resource, let resource = topology[finding.address]?.resource(index) else {
+                    continue
+                }
+                guard index.isBAR, resource.bytes != nil else {
+                    lacksSizes = lacksSizes || resource.bytes == nil
+                    leftOut.append("\(finding.address) \(index): its size is not told")
+                    continue
+                }
+                failing.insert(ResourceKey(finding.address, index))
+                if finding.code == .barLost { losers.insert(finding.address) }
+            case .busMissing: busless.insert(finding.address)
+            case .windowClosed: break
+            default: leftOut.append("\(finding.address): \(finding.sentence)")
+            }
+        }
+    }
+
+    /// Whether nothing can be rebuilt.
+    var isEmpty: Bool { failing.isEmpty && busless.isEmpty }
+
+    /// The machine that comes nearest, or nil when none can be started.
+    mutating func run() -> Found? {
+        var ports: [EmulatedNode] = []
+        var remarks: [String] = []
+        var whole: Set<Int> = []
+        for cut in cuts() where !whole.contains(cut.root) {
+            let name = topology.functions[cut.bridge ?? cut.root].address
+            guard ports.count < EmulatedMachine.maximumPorts else {
+                leftOut.append("\(name): what fails below it is left out, \(ports.count) ports are built")
+                continue
+            }
+            var best: (found: Found, candidate: Candidate)?
+            for candidate in candidates(cut) {
+                guard let found = judge([candidate.port], candidate.remarks) else { continue }
+                if best.map({ found.isNearer(than: $0.found) }) ?? true { best = (found, candidate) }
+            }
+            guard let best, !best.found.lines.isEmpty else {
+                leftOut.append("\(name): what fails below it cannot be built")
+                continue
+            }
+            if !ports.isEmpty, best.found.missing == 0,
+                judge(ports + [best.candidate.port], [])?.missing ?? 1 > 0
+            {
+                leftOut.append("\(name): what fails below it would find room that the other ports give up")
+                continue
+            }
+            if best.candidate.isPinned { whole.insert(cut.root) }
+            ports.append(best.candidate.port)
+            remarks += best.candidate.remarks
+        }
+        guard !ports.isEmpty else { return nil }
+        return judge(ports, remarks.uniqued())
+    }
+
+    // MARK: What is too small
+
+    private func cuts() -> [Cut] {
+        var result: [Cut] = []
+        for i in topology.functions.indices {
+            let function = topology.functions[i]
+            if busless.contains(function.address) {
+                result.append(Cut(bridge: topology.parent(of: i), root: root(of: i)))
+            }
+            let kinds = function.resources.filter { failing.contains(ResourceKey(function.address, $0.index)) }
+                .compactMap(\.kind).uniqued()
+            guard !kinds.isEmpty else { continue }
+            // The outermost of the windows that its kinds need.
+            let bridges = kinds.map { windowHolder(above: i, $0) }
+            let depth = bridges.map { $0.map { topology.ancestors(of: $0).count + 1 } ?? 0 }
+            let outermost = zip(bridges, depth).min { $0.1 < $1.1 }?.0
+            // The functions of a device on a root bus are one card.
+            let first = function.parent == nil ? siblings(of: i).first ?? i : root(of: i)
+            result.append(Cut(bridge: outermost ?? nil, root: first))
+        }
+        // A window below another that is too small as well is built with it.
+        let unique = result.uniqued()
+        return unique.filter { cut in
+            guard let bridge = cut.bridge else { return true }
+            return !unique.contains { other in
+                guard other.root == cut.root, other != cut else { return false }
+                guard let above = other.bridge else { return true }
+                return topology.ancestors(of: bridge).contains(above)
+            }
+        }
+    }
+
+    private func root(of i: Int) -> Int { topology.ancestors(of: i).last ?? i }
+
+    /// The nearest bridge above whose window of a kind is open; nil when none is.
+    private func windowHolder(above i: Int, _ kind: ResourceKind) -> Int? {
+        topology.ancestors(of: i).first { window(kind, of: $0) != nil }
+    }
+
+    private func window(_ kind: ResourceKind, of bridge: Int) -> UInt64? {
+        let index: ResourceIndex = kind == .io ? .ioWindow : kind == .memory ? .memoryWindow : .prefetchableWindow
+        return topology.functions[bridge].resource(index)?.range?.clampedSize
+    }
+
+    // MARK: Ways to build it
+
+    private func candidates(_ cut: Cut) -> [Candidate] {
+        [pinned(cut), slot(cut, room: .ofReport), slot(cut, room: .asPlaced)].compactMap { $0 }
+    }
+
+    /// The whole root port as it stands, and what fails plugged into its slots: what works holds its addresses.
+    private func pinned(_ cut: Cut) -> Candidate? {
+        guard topology.functions[cut.root].isBridge else { return nil }
+        var builder = TreeBuilder(topology, failing: failing, busless: busless)
+        var port = EmulatedNode(.rootPort(PortReserve()), bridge: topology.functions[cut.root].address)
+        switch builder.role(of: cut.root) {
+        case .slot: port.children = builder.slotContent(of: cut.root)
+        case .upstream, .conventional: port.children = [builder.bridgeNode(cut.root)]
+        }
+        plugWhatFails(&port)
+        guard port.all.contains(where: { !$0.plugged.isEmpty }) else { return nil }
+        if let told = told(cut.root) {
+            set(told, of: &port)
+            return Candidate(port: port, remarks: builder.remarks, isPinned: true)
+        }
+        let numbers = topology.functions[cut.root].bridge?.busRange
+        let own = UInt64(port.all.filter { $0.device.bridge != nil && $0.device.portType != .rootPort }.count)
+        let buses = numbers.map { UInt64($0.last.rawValue - $0.first.rawValue) } ?? own
+        set(
+            PortReserve(
+                // A lone port gets its one number from firmware.
+                buses: buses > own ? buses : nil,
+                memory: window(.memory, of: cut.root),
+                prefetchable64: window(.prefetchable, of: cut.root)
+            ),
+            of: &port
+        )
+        return Candidate(port: port, remarks: builder.remarks, isPinned: true)
+    }
+
+    /// The reserve that an emulated root port of the report asks for.
+    private func told(_ i: Int) -> PortReserve? {
+        guard topology.functions[i].identity.vendor == 0x1b36, topology.functions[i].identity.device == 0x000c else {
+            return nil
+        }
+        let path = topology.path(of: i)
+        let demand = ResourceDemand(topology)
+        let hint = demand.position(of: path).flatMap { demand.functions[$0].bridge?.reserveHint }
+        return PortReserve(buses: hint?.buses, memory: hint?.memory, prefetchable64: hint?.prefetchable64)
+    }
+
+    /// Moves what fails out of the deepest slots that hold all of it.
+    private func plugWhatFails(_ node: inout EmulatedNode) {
+        if node.device.isSlot, node.children.contains(where: { isFailing($0) }) {
+            node.plugged = node.children
+            node.children = []
+            return
+        }
+        for i in node.children.indices { plugWhatFails(&node.children[i]) }
+    }
+
+    /// Whether the node itself fails, or something on a bus without slots behind it.
+    private func isFailing(_ node: EmulatedNode) -> Bool {
+        let fails = node.standIns.contains {
+            failing.contains(ResourceKey($0.address, $0.index)) && !losers.contains($0.address)
+        }
+        if fails { return true }
+        if let bridge = node.bridge, busless.contains(bridge) { return true }
+        return node.device.portType == .bridgeToPCI && node.children.contains { isFailing($0) }
+    }
+
+    /// How large the windows are that a slot gets.
+    private enum Room {
+        /// As those of the report.
+        case ofReport
+        /// As large as what was placed.
+        case asPlaced
+    }
+
+    /// A slot whose windows are those that were too small, everything below plugged in at once.
+    private func slot(_ cut: Cut, room: Room) -> Candidate? {
+        var builder = TreeBuilder(topology, failing: failing, busless: busless)
+        let top = cut.bridge ?? cut.root
+        let address = topology.functions[top].address
+        var content: [EmulatedNode]
+        if topology.functions[top].isBridge {
+            content = builder.role(of: top) == .slot ? builder.slotContent(of: top) : [builder.bridgeNode(top)]
+        } else {
+            let members = siblings(of: top)
+            content = builder.content(members)
+        }
+        guard !content.isEmpty else { return nil }
+        var remarks = builder.remarks
+        let kinds = Set(failingKinds(content))
+        var reserve = PortReserve()
+        let bridges = UInt64(content.flatMap(\.all).filter { $0.device.bridge != nil }.count)
+        if busless.isEmpty || !content.contains(where: { $0.bridge.map { busless.contains($0) } ?? false }) {
+            reserve.buses = min(8 + 2 * bridges, 64)
+        } else if let range = topology.functions[top].bridge?.busRange, range.last > range.first {
+            reserve.buses = UInt64(range.last.rawValue - range.first.rawValue)
+        }
+        for kind in [ResourceKind.memory, .prefetchable] {
+            let placed = Self.need(content, kind) { failing.contains(ResourceKey($0.address, $0.index)) }
+            var size: UInt64
+            if !kinds.contains(kind) {
+                // What does not fail has ample room.
+                let all = Self.need(content, kind) { _ in false }
+                size = all.addingReportingOverflow(all).partialValue
+                size = size.addingReportingOverflow(4 << 20 * (bridges + 1)).partialValue
+                if kind == .memory { size = min(size, 256 << 20) }
+            } else if room == .ofReport {
+                guard let bridge = cut.bridge else { return nil }
+                size = window(kind, of: bridge) ?? 0
+            } else {
+                size = placed
+            }
+            size = min(size, 1 << 38)
+            let built = max((size + (2 << 20) - 1) & ~((2 << 20) - 1), 2 << 20)
+            if kinds.contains(kind), built > size {
+                // Firmware gives a port no less than 2 MiB: what is too much is filled.
+                let count = Int((built - size) >> 20)
+                let filler = kind == .memory ? EmulatedDevice.edu : .sharedMemory(1 << 20)
+                if placed == 0, content.count == 1, content[0].device.portType == .bridgeToPCI {
+                    // Behind the bridge, whose window then is too large as a whole.
+                    let device = UInt8(truncatingIfNeeded: content[0].children.count + 1)
+                    guard device < 31 else { return nil }
+                    content[0].children += CardBuilder.numbered(
+                        Array(repeating: EmulatedNode(filler), count: count),
+                        device: device
+                    )
+                    if kind == .memory { reserve.memory = built } else { reserve.prefetchable64 = built }
+                    continue
+                }
+                guard content.count + count <= 8 else { return nil }
+                content += Array(repeating: EmulatedNode(filler), count: count)
+            }
+            if kind == .memory { reserve.memory = built } else { reserve.prefetchable64 = built }
+        }
+        if kinds.contains(.memory) || kinds.contains(.prefetchable) {
+            if cut.bridge == nil {
+                remarks.append("\(address): a slot without further room stands for the host bridge's apertures")
+            } else if room == .asPlaced {
+                remarks.append("\(address): its windows are built as large as what was placed in them")
+            }
+        }
+        var port = EmulatedNode(.rootPort(reserve), bridge: address)
+        port.plugged = CardBuilder.numbered(content, device: 0)
+        set(reserve, of: &port)
+        return Candidate(port: port, remarks: remarks)
+    }
+
+    private func set(_ reserve: PortReserve, of port: inout EmulatedNode) {
+        port.device = .rootPort(reserve)
+        port.reserve = reserve
+    }
+
+    /// The functions of the same device.
+    private func siblings(of i: Int) -> [Int] {
+        let address = topology.functions[i].address
+        return topology.functions.indices.filter {
+            let other = topology.functions[$0]
+            return other.address.segment == address.segment && other.address.bus == address.bus
+                && other.address.device == address.device && !other.isVirtual && !other.isBridge
+        }
+    }
+
+    private func failingKinds(_ nodes: [EmulatedNode]) -> [ResourceKind] {
+        nodes.flatMap(\.all).flatMap { node in
+            node.standIns.filter { failing.contains(ResourceKey($0.address, $0.index)) }
+                .compactMap { topology[$0.address]?.resource($0.index)?.kind }
+        }
+    }
+
+    /// The bytes that a bus needs for what is on it, without what `isExcluded`.
+    private static func need(
+        _ nodes: [EmulatedNode],
+        _ kind: ResourceKind,
+        _ isExcluded: (StandIn) -> Bool
+    ) -> UInt64 {
+        var sum: UInt64 = 0
+        for node in nodes {
+            for bar in node.device.bars where !bar.isIO && bar.isPrefetchable == (kind == .prefetchable) {
+                if node.standIns.contains(where: { $0.bar == bar.index && isExcluded($0) }) { continue }
+                sum = sum.addingReportingOverflow(max(bar.size, 4096)).partialValue
+            }
+            if node.device.bridge != nil {
+                sum = sum.addingReportingOverflow(need(node.children, kind, isExcluded)).partialValue
+            }
+        }
+        return alignUp(sum, 1 << 20) ?? sum
+    }
+
+    // MARK: Judging
+
+    /// What a machine of these ports shows; nil when it does not start.
+    private func judge(_ ports: [EmulatedNode], _ remarks: [String]) -> Found? {
+        var ports = ports
+        if ports.contains(where: { ($0.reserve?.prefetchable64 ?? 0) > 2 << 20 }) {
+            // With more than fits below 4 GiB firmware lays 64-bit windows above, where their start is aligned.
+            var filler = EmulatedNode(.rootPort(PortReserve()))
+            set(PortReserve(prefetchable64: 1 << 30), of: &filler)
+            ports.append(filler)
+        }
+        let machine = EmulatedMachine(ports)
+        guard let trial = try? MachineTrial(machine, behaviour: behaviour) else { return nil }
+        var found = Found(
+            machine: machine,
+            lines: [],
+            missing: 0,
+            extra: [],
+            noise: 0,
+            remarks: remarks,
+            parameters: trial.parameters
+        )
+        for node in machine.ports.flatMap(\.all) {
+            guard let guest = trial.addresses[node.number] else { continue }
+            for bar in node.device.bars {
+                guard let index = ResourceIndex.bar(bar.index) else { continue }
+                let fails = trial.failing.contains(.init(node: node.number, index: index))
+                guard let standIn = node.standIns.first(where: { $0.bar == bar.index }),
+                    let resource = topology[standIn.address]?.resource(standIn.index)
+                else {
+                    if fails, !bar.isIO { found.noise += 1 }
+                    continue
+                }
+                if failing.contains(ResourceKey(standIn.address, standIn.index)) {
+                    if !fails { found.missing += 1 }
+                    found.lines.append(
+                        Reproduction.Line(
+                            report: standIn.address,
+                            reportIndex: standIn.index,
+                            reportText: resource.wish,
+                            guest: guest,
+                            guestIndex: index,
+                            guestText: bar.wish,
+                            difference: standIn.difference
+                        )
+                    )
+                } else if fails, !resource.lacksAddress {
+                    found.extra.append("\(standIn.address) \(standIn.index)")
+                }
+            }
+            if let bridge = node.bridge, node.device.portType != .rootPort {
+                let fails = trial.failing.contains(.init(node: node.number, index: nil))
+                if busless.contains(bridge) {
+                    if !fails { found.missing += 1 }
+                    found.lines.append(
+                        Reproduction.Line(
+                            report: bridge,
+                            reportIndex: nil,
+                            reportText: "",
+                            guest: guest,
+                            guestIndex: nil,
+                            guestText: "",
+                            difference: nil
+                        )
+                    )
+                } else if fails {
+                    found.extra.append("\(bridge) bus numbers")
+                }
+            }
+        }
+        // What the kernel does not find cannot fail.
+        let shown = Set(found.lines.map(\.reportKey)).count
+        let wanted = Set(machine.ports.flatMap(\.all).flatMap(\.standIns).map { ResourceKey($0.address, $0.index) })
+            .intersection(failing).count
+        found.missing += max(wanted - shown, 0)
+        found.lines.sort { ($0.guest, $0.guestIndex?.rawValue ?? 0) < ($1.guest, $1.guestIndex?.rawValue ?? 0) }
+        return found
+    }
+}
+
+extension ReproductionSearch.Found {
+    /// Whether this machine shows the failure better than another.
+    func isNearer(than other: Self) -> Bool {
+        (missing, extra.count, noise) < (other.missing, other.extra.count, other.noise)
+    }
+}
+
+extension Resource {
+    /// What it asks for in the kernel's words: `[mem size 0x40000000 64bit pref]`.
+    fileprivate var wish: String {
+        CardBAR.wish(size: bytes ?? 0, isIO: flags.contains(.io), suffix: typeSuffix)
+    }
+}
+
+extension CardBAR {
+    /// What it asks for in the kernel's words.
+    fileprivate var wish: String {
+        Self.wish(size: size, isIO: isIO, suffix: (is64Bit ? " 64bit" : "") + (isPrefetchable ? " pref" : ""))
+    }
+
+    fileprivate static func wish(size: UInt64, isIO: Bool, suffix: String) -> String {
+        "[\(isIO ? "io " : "mem") size \(hex(size, width: isIO ? 4 : 8))\(suffix)]"
+    }
+}
