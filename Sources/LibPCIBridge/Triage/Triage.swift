@@ -106,6 +106,25 @@ public struct Triage: Hashable, Sendable {
 
     /// Whether anything fatal or degraded was found.
     public var hasProblems: Bool { groups.contains { $0.severity != .harmless } }
+
+    /// What a log means: something is lost, nothing is, or it does not tell.
+    public enum Verdict: String, Hashable, Sendable {
+        /// A fatal or degraded group.
+        case problems
+        /// No such group, in a log that tells of PCI.
+        case harmless
+        /// No such group, and the log is none, tells nothing of PCI, or is damaged.
+        case cannotTell = "cannot-tell"
+    }
+
+    /// The verdict.
+    public var verdict: Verdict { hasProblems ? .problems : notTold == nil ? .harmless : .cannotTell }
+
+    /// What a verdict of harmlessness would need and is not told, as a lower-case sentence; nil when nothing.
+    public var notTold: String? {
+        if evidence.messages.isEmpty { return "no message of the kernel log about PCI is in this input" }
+        return evidence.findings.first { $0.code == .damagedLog }?.detail
+    }
 }
 
 /// What the log says about every resource, from its first line to its last.

@@ -195,7 +195,7 @@ struct TriageJudge {
             group.cause = reason(entry, kind: entry.wanted?.kind)
             group.nextStep = stepToPlace(entry.key.address)
             let need = Self.need(of: index, kind: entry.wanted?.kind, facts)
-            if facts == nil, !evidence.functions.isEmpty {
+            if isGone(entry) {
                 group.severity = .degraded
                 group.code = "gone"
                 group.summary =
@@ -247,6 +247,11 @@ struct TriageJudge {
             return group
         }
         return claim(entry, group)
+    }
+
+    /// Whether the function was there and is gone at the end of the log. A listing that leaves it out says less.
+    private func isGone(_ entry: TriageCourse.Entry) -> Bool {
+        function(entry) == nil && !evidence.functions.isEmpty && evidence.lineCounts.lspci == 0
     }
 
     private func isLostAfterClaim(_ entry: TriageCourse.Entry) -> Bool {
@@ -488,7 +493,24 @@ struct TriageJudge {
             return
                 "the host bridge's largest aperture is \(Self.text(ByteCount(largest.range.clampedSize))) (\(largest.range))"
         }
-        return "the host bridge's apertures have no free block of that size left"
+        guard let wanted, wanted.rawValue > 0 else { return "the host bridge's apertures had no room for it" }
+        let roomy = suitable.filter { !$0.isLegacyMemory }
+            .map { (aperture: $0, room: FreeRoom(in: $0.range, taken: held(on: root, isIO: kind == .io))) }
+            .filter { $0.room.holds(wanted.rawValue) }
+            .max { $0.room.largestBlock < $1.room.largestBlock }
+        guard let roomy else { return "the host bridge's apertures have no free block of that size left" }
+        return
+            "the kernel found no room in the host bridge's apertures, although by this log nothing of PCI lies in "
+            + "\(Self.text(ByteCount(roomy.room.largestBlock))) of \(roomy.aperture.range): firmware's memory map may "
+            + "hold it, or the kernel looked elsewhere"
+    }
+
+    /// What the functions on a root bus hold, as far as the log tells.
+    private func held(on root: RootFacts, isIO: Bool) -> [AddressRange] {
+        evidence.functions.filter { $0.address.segment == root.segment && $0.address.bus == root.bus }.flatMap { one in
+            one.resources.filter { $0.flags.contains(.io) == isIO }.compactMap(\.range)
+                + ResourceKind.allCases.filter { ($0 == .io) == isIO }.compactMap { one.bridge?[$0]?.range }
+        }
     }
 
     /// The windows that the log says were not released around the time of a failed resize.
@@ -540,6 +562,9 @@ struct TriageJudge {
             } else if kind == .io {
                 group.code = "io-window-unused"
                 group.summary = "no I/O space; nothing behind it needs any"
+            } else if isGone(entry) {
+                group.code = "gone"
+                group.summary = "\(amount(entry.wanted)) could not be given; the port is gone at the end of the log"
             } else if !isDescribed(entry.key.address) {
                 let near = placelessLosers(kind).first
                 group.severity = near == nil ? .degraded : .fatal
@@ -665,6 +690,11 @@ struct TriageJudge {
             group.summary = "no bus number is left for what was plugged in: nothing behind it can be reached"
             group.cause = "the bus range of the bridges above is used up"
             group.nextStep = stepToPlace(entry.key.address)
+        } else if let beyond = emptyBeyond(entry) {
+            group.code = "bus-reserve-left-out"
+            group.summary =
+                "fewer bus numbers than were to be kept for cards to come (up to \(beyond)); nothing is on those that it "
+                + "lacks"
         } else if entry.has(.unreachable) {
             group.severity = .fatal
             group.code = "buses-outside"
@@ -688,6 +718,39 @@ struct TriageJudge {
             group.summary = "firmware left no usable bus numbers in it; the kernel numbered it anew"
         }
         return group
+    }
+
+    /// The last bus that was wanted beyond a bridge's range and did not fit, where the log, which tells the bridge and all
+    /// that was found, shows no function on the buses in between: the kernel keeps buses for CardBus and hot-plug that
+    /// nobody uses. Nil for every other entry.
+    ///
+    /// Source: `pci_scan_bridge_extend` (`bridge has subordinate …`), `pci_bus_update_busn_res_end`.
+    private func emptyBeyond(_ entry: TriageCourse.Entry) -> BusNumber? {
+        guard entry.kinds == [.unreachable] || entry.kinds == [.busRefused] else { return nil }
+        let text = Array(entry.sample.utf8)[...]
+        var wanted: UInt64?
+        var has: UInt64?
+        if var rest = text.after("has subordinate ") {
+            has = rest.takeHex()
+            var tail = rest.after("max busn ")
+            wanted = tail?.takeHex()
+        } else if var rest = text.after("can not be updated to ") {
+            wanted = rest.takeHex()
+            if var tail = text.after("busn_res: [bus "), let first = tail.takeHex() {
+                has = tail.take("-") ? tail.takeHex() : first
+            }
+        }
+        guard let wanted, let has, has < wanted, wanted <= 0xff else { return nil }
+        // Only a log that tells the discovery of the bridge tells what was found behind it.
+        let owner = entry.key.address ?? entry.key.bus.flatMap { bus in
+            bridges[UInt64(entry.key.segment) << 8 | UInt64(bus.rawValue)].map { evidence.functions[$0].address }
+        }
+        guard let owner, isDescribed(owner) else { return nil }
+        let isUsed = evidence.functions.contains {
+            $0.address.segment == owner.segment && UInt64($0.address.bus.rawValue) > has
+                && UInt64($0.address.bus.rawValue) <= wanted
+        }
+        return isUsed ? nil : BusNumber(UInt8(wanted))
     }
 
     /// The last bus of `under [bus 00-0f]` in a message that refuses a bus range.

@@ -10,8 +10,10 @@ extension Triage {
     /// - Returns: lines without line feeds, at least one.
     public func lines(isVerbose: Bool = false) -> [String] {
         var result: [String] = []
+        let isUntold = verdict == .cannotTell
+        let untold = isUntold ? notTold.map { ["cannot tell: \($0)", "what would tell: \([Unknown.Remedy.log].commands)"] } : nil
         guard failingLines > 0 else {
-            return ["no failure about PCI resources in \(evidence.messages.count) messages about PCI"]
+            return untold ?? ["no failure about PCI resources in \(evidence.messages.count) messages about PCI"]
         }
         let counts = Severity.allCases.map { "\(count(of: $0)) \($0.rawValue)" }.joined(separator: ", ")
         result.append("\(Self.count(failingLines, "failing line")) in \(Self.count(groups.count, "group")): \(counts)")
@@ -25,7 +27,7 @@ extension Triage {
         if unclassified.count > 3, !isVerbose {
             result.append("and \(unclassified.count - 3) more lines not understood")
         }
-        return result
+        return result + (untold ?? [])
     }
 
     /// Fatal and degraded groups; what repeats is told once.
@@ -120,6 +122,8 @@ extension Triage {
         "claimed-elsewhere": "firmware's addresses were not accepted; the kernel gave others",
         "relaxed-sizing": "windows smaller than asked for; the kernel sizes the ports below more tightly",
         "optional-left-out": "optional parts of windows were left out",
+        "bus-reserve-left-out": "bus numbers for cards to come that were left out; nothing is on them",
+        "gone": "windows of ports that are gone at the end of the log",
         "buses-renumbered": "bridges that firmware left without bus numbers; the kernel numbered them",
         "firmware-overlap": "reserved memory that overlaps an aperture",
         "left-to-firmware": "functions that firmware placed outside the apertures and the kernel leaves as they are",

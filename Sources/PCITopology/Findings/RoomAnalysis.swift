@@ -77,7 +77,7 @@ extension Topology {
         guard h >= 0, let need else { return }
         let isIO = resource.kind == .io
         let obstacle = narrowness(of: resource, at: i)
-        let all = hostBridges[h].apertures.filter { $0.isIO == isIO }
+        let all = hostBridges[h].apertures.filter { $0.isIO == isIO && !$0.isLegacyMemory }
         guard !all.isEmpty else { return }
         let reachable = obstacle == nil ? all : all.compactMap(\.lower4GiB)
         let spaces = reachable.map { (aperture: $0, space: occupancy(of: $0, host: h)) }
@@ -173,6 +173,10 @@ extension Array where Element: Hashable {
 }
 
 extension Aperture {
+    /// Whether it is memory below 1 MiB, the legacy ranges of displays and ROMs: no kernel places a BAR there, so that what
+    /// is free in it is no room. Source: `PCIBIOS_MIN_MEM`, `pcibios_align_resource` of x86.
+    public var isLegacyMemory: Bool { !isIO && range.last < 0x10_0000 }
+
     /// The part whose bus addresses lie below 4 GiB, or nil.
     var lower4GiB: Aperture? {
         guard let bus = busRange else { return nil }

@@ -230,8 +230,13 @@ extension [Unknown] {
     public var remedies: [Unknown.Remedy] { Array<Unknown.Remedy>(Set(flatMap(\.remedies))).sorted() }
 
     /// The commands that would tell, one text short enough to paste: `sudo lspci -vvxxx > lspci.txt; sudo dmesg > …`.
+    public var commands: String { remedies.commands }
+}
+
+extension [Unknown.Remedy] {
+    /// The commands, one text short enough to paste.
     public var commands: String {
-        remedies.filter { $0 != .snapshot || remedies.count == 1 }.map { remedy in
+        filter { $0 != .snapshot || count == 1 }.map { remedy in
             switch remedy {
             case .listing: "\(remedy.rawValue) > lspci.txt"
             case .log: "\(remedy.rawValue) > dmesg.txt"

@@ -42,7 +42,7 @@ extension Topology {
         let bus = own.first
         var this = i
         while true {
-            if functions[this].config.hasHeader, functions[this].config.word(0) == 0xffff { return .notAnswering }
+            if isSilent(this) { return .notAnswering }
             let above = parent(of: this)
             let siblings = above.map { children(of: $0) } ?? (host(of: this) >= 0 ? roots(of: host(of: this)) : [])
             for sibling in siblings where sibling != this {
@@ -54,6 +54,14 @@ extension Topology {
         }
         let h = host(of: i)
         return h >= 0 && !hostBridges[h].busRange.contains(bus) ? .hiddenRange : nil
+    }
+
+    /// Whether the function at index `i` does not answer: its registers read all ones. Ids alone read so too where a text
+    /// did not tell them.
+    private func isSilent(_ i: Int) -> Bool {
+        let function = functions[i]
+        if function.config.isSilent { return true }
+        return function.knowledge.registers != .unseen && function.config.hasHeader && function.config.word(0) == 0xffff
     }
 
     /// The indexes of the bridges behind which functions may be that nobody could see, ascending.

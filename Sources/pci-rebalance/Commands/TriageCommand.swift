@@ -9,7 +9,7 @@ struct TriageCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "triage",
         abstract: "Sort kernel log lines about PCI resources into fatal, degraded and harmless",
-        discussion: "Exit status 0 when nothing is lost, 3 when something is."
+        discussion: "Exit status 0 when nothing is lost, 3 when something is, 8 when the log does not tell."
     )
 
     @Argument(
@@ -48,8 +48,7 @@ struct TriageCommand: ParsableCommand {
             // On a terminal, or where somebody says how wide it is; a file and a pipe keep whole lines for grep.
             guard StandardOutput.isTerminal || StandardOutput.environment("COLUMNS")?.isEmpty == false else {
                 try StandardOutput.write(lines.map { $0 + "\n" }.joined())
-                if triage.hasProblems { throw CommandEnd(.problems) }
-                return
+                return try end(triage)
             }
             var page = TextPage(columns: StandardOutput.columns)
             for line in lines {
@@ -62,6 +61,14 @@ struct TriageCommand: ParsableCommand {
             }
             try StandardOutput.write(page.text)
         }
-        if triage.hasProblems { throw CommandEnd(.problems) }
+        try end(triage)
+    }
+
+    private func end(_ triage: Triage) throws {
+        switch triage.verdict {
+        case .problems: throw CommandEnd(.problems)
+        case .cannotTell: throw CommandEnd(.cannotTell)
+        case .harmless: break
+        }
     }
 }

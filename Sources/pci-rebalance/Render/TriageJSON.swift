@@ -23,9 +23,10 @@ func triageJSON(_ triage: Triage) -> [UInt8] {
                 }
             }
         }
+        json.field("notTold", triage.notTold)
         json.field("schema", "pci-rebalance.triage/1")
         json.field("unclassified", triage.unclassified)
-        json.field("verdict", triage.hasProblems ? "problems" : "harmless")
+        json.field("verdict", triage.verdict.rawValue)
     }
     return json.document
 }
