@@ -96,6 +96,8 @@ public struct Planner: Sendable {
     ///   - goals: the goals.
     ///   - constraints: what may not be touched, and how long to search.
     ///   - allowance: the work that is shared with other parts of the tree; nil for all of `constraints`.
+    /// - Returns: the run and the catalogue.
+    /// - Throws: `PlanningError` when the twin cannot take the tree.
     func run(
         goals: [Goal],
         constraints: Constraints,

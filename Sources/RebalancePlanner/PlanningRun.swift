@@ -364,6 +364,7 @@ struct PlanningRun {
     /// The plan.
     ///
     /// - Parameter result: what the steps come to.
+    /// - Returns: the plan, with what it leads to under the other behaviours.
     func finish(_ result: PlanAssembly.Result) -> Plan {
         var assembly = assembly
         if allowance.isSpent {

@@ -102,6 +102,8 @@ public struct FitQuestion: Sendable {
     /// - Parameters:
     ///   - card: the card.
     ///   - explains: whether what is missing is to say why.
+    /// - Returns: the tree, and what is wrong with it that was not before.
+    /// - Throws: `FitError` when the port does not exist or is no port.
     private func attempt(_ card: CardProfile, explains: Bool = true) throws(FitError) -> PlanExecution {
         guard let i = topology.position(of: port) else { throw FitError("no function at \(port)") }
         guard topology.functions[i].isBridge else { throw FitError("\(port) is no port: expected a bridge") }
