@@ -76,9 +76,16 @@ public struct Reproduction: Sendable {
     ///   - topology: the tree.
     ///   - findings: what is wrong with it.
     ///   - unknowns: what was not told.
+    ///   - log: the kernel's log; empty without one. It tells whether something was plugged in.
     ///   - behaviour: the kernel that predicts; that of the report.
     /// - Complexity: a few boots of the twin for each window that is too small.
-    public init(_ topology: Topology, findings: [Finding], unknowns: [Unknown], behaviour: KernelBehaviour) {
+    public init(
+        _ topology: Topology,
+        findings: [Finding],
+        unknowns: [Unknown],
+        log: [String],
+        behaviour: KernelBehaviour
+    ) {
         self.behaviour = behaviour.name
         var search = ReproductionSearch(topology, findings: findings, behaviour: behaviour)
         leftOut = search.leftOut
@@ -105,7 +112,7 @@ public struct Reproduction: Sendable {
         leftOut = search.leftOut
         remarks = found.remarks
         remarks += lines.compactMap { line in line.difference.map { "\(line.report) \(line.reportKeyName): \($0)" } }
-        remarks = remarks.uniqued()
+        remarks = (remarks + Self.circumstances(topology, log)).uniqued()
         if !isPredicted {
             (verdict, reason) = (.part, "not-predicted")
         } else if !leftOut.isEmpty {
@@ -117,6 +124,25 @@ public struct Reproduction: Sendable {
         } else {
             (verdict, reason) = (.whole, "predicted")
         }
+    }
+}
+
+extension Reproduction {
+    /// What the emulated machine and its event stand for, where they are not the report's own.
+    private static func circumstances(_ topology: Topology, _ log: [String]) -> [String] {
+        var result: [String] = []
+        if let architecture = topology.kernel.architecture, architecture != "x86_64" {
+            result.append("an x86_64 machine stands for one of \(architecture)")
+        }
+        // pciehp's words when a card is found in a slot (drivers/pci/hotplug/pciehp_ctrl.c).
+        let isPlugTold = log.contains { $0.contains("pciehp") && $0.contains("Card present") }
+        if !isPlugTold {
+            result.append(
+                "the report tells of no card that was plugged in: plugging in while the machine runs stands for the boot, or for "
+                    + "what else happened"
+            )
+        }
+        return result
     }
 }
 

@@ -176,8 +176,8 @@ struct ReproductionSearch {
         let buses = numbers.map { UInt64($0.last.rawValue - $0.first.rawValue) } ?? own
         set(
             PortReserve(
-                // A lone port gets its one number from firmware.
-                buses: buses > own ? buses : nil,
+                // A lone port gets its one number from firmware; no port may take those of the others.
+                buses: buses > own ? min(buses, own + 16) : nil,
                 memory: window(.memory, of: cut.root),
                 prefetchable64: window(.prefetchable, of: cut.root)
             ),
@@ -245,7 +245,7 @@ struct ReproductionSearch {
         if busless.isEmpty || !content.contains(where: { $0.bridge.map { busless.contains($0) } ?? false }) {
             reserve.buses = min(8 + 2 * bridges, 64)
         } else if let range = topology.functions[top].bridge?.busRange, range.last > range.first {
-            reserve.buses = UInt64(range.last.rawValue - range.first.rawValue)
+            reserve.buses = min(UInt64(range.last.rawValue - range.first.rawValue), 64)
         }
         for kind in [ResourceKind.memory, .prefetchable] {
             let placed = Self.need(content, kind) { failing.contains(ResourceKey($0.address, $0.index)) }

@@ -21,6 +21,7 @@ struct ReproductionTests {
             topology,
             findings: assessment.findings,
             unknowns: assessment.unknowns,
+            log: record.kernelLog ?? [],
             behaviour: KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
         )
     }
@@ -91,7 +92,7 @@ struct ReproductionTests {
         )
         let topology = try Topology(kernel: KernelIdentity(), hostBridges: [host], functions: [function])
         let finding = Finding(.barWiped, .problem, at: function.address, resource: .bar(0), "BAR 0 has no address")
-        let result = Reproduction(topology, findings: [finding], unknowns: [], behaviour: .linux6_12)
+        let result = Reproduction(topology, findings: [finding], unknowns: [], log: [], behaviour: .linux6_12)
         #expect(result.verdict == .cannotTell)
         #expect(result.reason == "sizes-not-told")
         #expect(result.machine == nil)

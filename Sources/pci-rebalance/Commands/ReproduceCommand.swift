@@ -38,6 +38,7 @@ struct ReproduceCommand: ParsableCommand {
             topology,
             findings: assessment.findings,
             unknowns: assessment.unknowns,
+            log: record.kernelLog ?? [],
             behaviour: behaviour
         )
         let release = topology.kernel.release
