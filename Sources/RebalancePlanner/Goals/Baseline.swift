@@ -86,12 +86,17 @@ struct Baseline {
                 let had = summary.sizes[i * TwinSummary.width + index]
                 let has = later.sizes[i * TwinSummary.width + index]
                 guard let name = ResourceIndex(index), grade(i, name) == .harm else { continue }
-                let isCutOff = later.unreachable[i] & ~summary.unreachable[i] >> UInt32(index) & 1 == 1
-                guard has < had || isCutOff, has == 0 || !asked.contains(.size(i, name, has)) else { continue }
+                let isLost = isCutOff(i, index, in: later)
+                guard has < had || isLost, has == 0 || !asked.contains(.size(i, name, has)) else { continue }
                 result.append(name.isWindow ? .window(i, name, had) : .address(i, name))
             }
         }
         return result
+    }
+
+    /// Whether a BAR that every bridge above forwarded is forwarded no longer.
+    private func isCutOff(_ i: Int, _ index: Int, in later: TwinSummary) -> Bool {
+        (later.unreachable[i] & ~summary.unreachable[i]) >> UInt32(index) & 1 == 1
     }
 
     /// How bad it is when a resource loses its address or part of its size.
@@ -139,7 +144,7 @@ struct Baseline {
                 guard let name = ResourceIndex(index) else { continue }
                 let had = summary.size(i, name)
                 let has = later.size(i, name)
-                if later.unreachable[i] & ~summary.unreachable[i] >> UInt32(index) & 1 == 1 {
+                if isCutOff(i, index, in: later) {
                     note(.harm, "\(name) becomes unreachable")
                 }
                 guard has < had, counts(i, name), has == 0 || !asked.contains(.size(i, name, has)) else { continue }
