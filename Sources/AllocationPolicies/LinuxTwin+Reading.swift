@@ -12,8 +12,7 @@ extension LinuxTwin {
     /// - Throws: `TwinError`, at present never: what cannot be is left out and noted among the topology's gaps.
     /// - Complexity: O(n log n).
     public init(_ topology: Topology, behaviour: KernelBehaviour) throws(TwinError) {
-        let platform = Platform(topology.kernel, commandLine: topology.kernel.commandLine)
-        try self.init(topology, behaviour: behaviour, platform: platform)
+        try self.init(topology, behaviour: behaviour, platform: Platform(topology))
     }
 
     /// Makes the twin of a running machine on a given platform.

@@ -83,4 +83,8 @@ struct TwinHost: Sendable {
     var rootBus: Int32 = none
     /// The functions on the root bus in ascending devfn.
     var firstFunction: Int32 = none
+
+    /// Whether a driver makes the host bridge, of a device (VMD) or a hypervisor's channel: Linux numbers such segments
+    /// from 0x10000.
+    var isMadeByDriver: Bool { segment > 0xffff }
 }

@@ -28,25 +28,58 @@ extension TwinState {
     mutating func boot() {
         forgetEverything()
         alignmentRequests = platform.alignmentRequests
-        for host in 0..<hosts.count {
+        // Host bridges that a driver makes, of a device which it finds first, come after all others.
+        let own = (0..<hosts.count).filter { !hosts[$0].isMadeByDriver }
+        for host in own {
             addRootBus(host: host)
             scanChildBus(hosts[host].rootBus)
             if platform.preservesConfiguration || platform.probesOnly { claimWindows(hosts[host].rootBus) }
         }
         switch platform.boot {
-        case .survey: survey(hosts.map(\.rootBus))
-        case .powerPCSurvey, .powerPCReassign: surveyPowerPC(hosts.map(\.rootBus))
+        case .survey: survey(own.map { hosts[$0].rootBus })
+        case .powerPCSurvey, .powerPCReassign: surveyPowerPC(own.map { hosts[$0].rootBus })
         case .rootBus, .hostProbe, .loongArch, .once: break
         }
         insertBlockers(early: true)
         if platform.boot == .survey, !platform.assignsROMs {
-            for host in hosts { claimROMs(host.rootBus) }
+            for host in own { claimROMs(hosts[host].rootBus) }
         }
-        for host in 0..<hosts.count { assignAtBoot(hosts[host].rootBus) }
+        for host in own { assignAtBoot(hosts[host].rootBus) }
         firmwareAddresses = [:]
         insertBlockers(early: false)
-        for host in 0..<hosts.count { applyFinalQuirks(hosts[host].rootBus) }
-        for host in 0..<hosts.count { addDevices(hosts[host].rootBus, appliesQuirks: false) }
+        for host in own { applyFinalQuirks(hosts[host].rootBus) }
+        for host in own { addDevices(hosts[host].rootBus, appliesQuirks: false) }
+        for host in 0..<hosts.count where hosts[host].isMadeByDriver { bootDriverHost(host) }
+    }
+
+    /// `vmd_enable_domain`: the host bridge's apertures lie in BARs of the device; what is behind it is found and assigned
+    /// once, and nothing that firmware left there is claimed.
+    private mutating func bootDriverHost(_ host: Int) {
+        for aperture in hosts[host].apertures where aperture > Self.ioRoot && resources[aperture].parent == none {
+            if let bar = barHolding(aperture), request(aperture, in: bar) == none { continue }
+            _ = insert(aperture, in: resources[aperture].flags & Flag.io != 0 ? Self.ioRoot : Self.memoryRoot)
+        }
+        addRootBus(host: host)
+        scanChildBus(hosts[host].rootBus)
+        assignUnassigned(onBus: hosts[host].rootBus)
+        applyFinalQuirks(hosts[host].rootBus)
+        addDevices(hosts[host].rootBus, appliesQuirks: false)
+    }
+
+    /// The assigned BAR that covers an aperture, or nil.
+    private func barHolding(_ aperture: Int32) -> Int32? {
+        for device in 0..<Int32(facts.count) {
+            let first = facts[device].firstResource
+            for bar in first..<(first &+ min(facts[device].resourceCount, 6)) where resources[bar].parent != none {
+                if resources[bar].flags & Flag.typeBits & ~Flag.prefetch
+                    == resources[aperture].flags & Flag.typeBits & ~Flag.prefetch,
+                    resources[bar].start <= resources[aperture].start, resources[bar].end >= resources[aperture].end
+                {
+                    return bar
+                }
+            }
+        }
+        return nil
     }
 
     /// What is left after claiming, or everything: how many tries, and whether extras are a must.
@@ -89,7 +122,7 @@ extension TwinState {
                 hosts[host].apertures = [Self.ioRoot, Self.memoryRoot]
                 hosts[host].offsets = [0, 0]
             }
-            for aperture in hosts[host].apertures where aperture > Self.ioRoot {
+            for aperture in hosts[host].apertures where aperture > Self.ioRoot && !hosts[host].isMadeByDriver {
                 let root = resources[aperture].flags & Flag.io != 0 ? Self.ioRoot : Self.memoryRoot
                 _ = insert(aperture, in: root)
             }

@@ -17,7 +17,8 @@ struct ConfigSynthesis {
 
     /// - Parameters:
     ///   - facts: what the text tells.
-    ///   - prefetchableWidth: the width of the prefetchable window where the text does not tell it, or nil.
+    ///   - prefetchableWidth: the width of the prefetchable window where the text does not tell it, 0 for a bridge that has
+    ///     none, or nil.
     ///   - offset: CPU address minus bus address of an address, by kind of space.
     init(_ facts: TextFunction, prefetchableWidth: Int? = nil, offset: @escaping (UInt64, Bool) -> Int64) {
         self.facts = facts
@@ -140,6 +141,8 @@ struct ConfigSynthesis {
     private mutating func prefetchableWindow(_ window: WindowFacts?) {
         let open = window?.range.map { busRange($0, isIO: false) }
         let width = window?.width ?? prefetchableWidth
+        // A window that is not there reads zero.
+        if open == nil, width == 0 { return }
         let isWide = (open?.last ?? 0) > 0xffff_ffff || width == 64
         let type: UInt16 = isWide ? 1 : 0
         put16(UInt16(truncatingIfNeeded: (open?.first ?? 0xfff0_0000) >> 16) & 0xfff0 | type, 0x24)
@@ -155,10 +158,17 @@ struct ConfigSynthesis {
     /// Only what the log told: a PCI Express and an SR-IOV capability. The standard list ends in a pointer into the header,
     /// where no capability can stand, so that it counts as not read to its end.
     private mutating func partial() {
-        put8(facts.express == nil ? 0x04 : 0x40, facts.headerLayout == 2 ? 0x14 : 0x34)
-        if facts.express != nil {
+        // SR-IOV is an extended capability, which only PCI Express functions have; older kernels do not name those.
+        let hasVFs = facts.sriov?.totalVFs != nil
+        let isExpress = facts.express != nil || hasVFs
+        put8(isExpress ? 0x40 : 0x04, facts.headerLayout == 2 ? 0x14 : 0x34)
+        if isExpress {
             put8(0x10, 0x40)
             put8(0x04, 0x41)
+            if facts.express == nil {
+                let type: ExpressPortType = facts.address.bus == BusNumber(0) ? .integratedEndpoint : .endpoint
+                put16(2 | UInt16(type.rawValue) << 4, 0x42)
+            }
             express(at: 0x40)
         }
         guard let sriov = facts.sriov, sriov.totalVFs != nil else { return }

@@ -91,16 +91,24 @@ public struct RangeText: Hashable, Sendable {
 }
 
 /// Takes `DDDD:BB:DD.F` (or `BB:DD.F`) off the front; nil, and nothing taken, for another form.
+///
+/// Bus and device have two digits, the segment four and more, as every kernel and lspci print them: an address that lost
+/// a digit on the way is none, since nobody knows which one.
 func takeAddress(_ text: inout TextBytes) -> FunctionAddress? {
     var rest = text
-    guard let a = rest.takeHex(), rest.take(":") else { return nil }
+    func number(_ digits: ClosedRange<Int>) -> UInt64? {
+        let start = rest.startIndex
+        guard let value = rest.takeHex(), digits.contains(rest.startIndex - start) else { return nil }
+        return value
+    }
+    guard let a = number(2...8), rest.take(":") else { return nil }
     let wasShort = rest.startIndex - text.startIndex == 3
-    guard let b = rest.takeHex() else { return nil }
+    guard let b = number(2...2) else { return nil }
     var segment: UInt64 = 0
     var bus = a
     var device = b
     if rest.take(":") {
-        guard let c = rest.takeHex() else { return nil }
+        guard rest.startIndex - text.startIndex >= 8, let c = number(2...2) else { return nil }
         segment = a
         bus = b
         device = c
@@ -122,9 +130,9 @@ func takeAddress(_ text: inout TextBytes) -> FunctionAddress? {
 /// Takes `DDDD:BB` off the front; nil, and nothing taken, for another form.
 func takeBus(_ text: inout TextBytes) -> (segment: UInt32, bus: BusNumber)? {
     var rest = text
-    guard let segment = rest.takeHex(), segment <= UInt64(UInt32.max), rest.take(":"), let bus = rest.takeHex(),
-        bus <= 0xff
-    else { return nil }
+    guard let segment = rest.takeHex(), segment <= UInt64(UInt32.max), rest.take(":") else { return nil }
+    let start = rest.startIndex
+    guard let bus = rest.takeHex(), rest.startIndex - start == 2 else { return nil }
     text = rest
     return (UInt32(segment), BusNumber(UInt8(bus)))
 }

@@ -175,7 +175,8 @@ struct ResourceLines {
         case .io:
             flags = .io
             if told == nil { range = registers?.io.range.flatMap { cpu($0, isIO: true) } }
-            if registers?.io.type == 1 || (range?.last ?? 0) > 0xffff { flags.insert(ResourceFlags(rawValue: 1)) }
+            let isWide = (registers ?? BridgeRegisters(config))?.io.type == 1
+            if isWide || (range?.last ?? 0) > 0xffff { flags.insert(ResourceFlags(rawValue: 1)) }
         case .memory:
             flags = .memory
             if told == nil { range = registers?.memory.range.flatMap { cpu($0, isIO: false) } }

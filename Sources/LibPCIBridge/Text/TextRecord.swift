@@ -20,7 +20,7 @@ extension TextEvidence {
         let failed = failedInLog
         let held = ResourceLines.held(self)
         var slotNames = Set<String>()
-        let widths = PrefetchableWidths(functions)
+        let widths = PrefetchableWidths(self)
         let placeless = self.placeless
         for facts in functions where !placeless.contains(facts.address) {
             var f = FunctionRecord(address: facts.address)
@@ -80,7 +80,26 @@ extension TextEvidence {
             )
         }
         record.gaps += gaps(withoutDump: withoutDump, withoutSizes: withoutSizes)
+        if functions.isEmpty, let detail = addressesOnly {
+            record.gaps.append(ReadingGap(code: "addresses-only", detail: detail))
+        }
         return record
+    }
+
+    /// What /proc/iomem and /proc/ioports name where nothing else is told: owners of addresses, no BARs and no bridges.
+    private var addressesOnly: String? {
+        guard !iomem.nodes.isEmpty || !ioports.nodes.isEmpty else { return nil }
+        let file = iomem.nodes.isEmpty ? "/proc/ioports" : "/proc/iomem"
+        if iomem.isZeroed || iomem.nodes.isEmpty && ioports.isZeroed {
+            return
+                "\(file) was read without root and shows no addresses; it names owners, and no BARs, bridges or what "
+                + "has no address"
+        }
+        let owners = Set((iomem.nodes + ioports.nodes).compactMap { FunctionAddress(parsing: $0.name) }).count
+        let windows = (iomem.busNodes + ioports.busNodes).count
+        return
+            "\(file) alone names \(owners) functions and \(windows) windows that have addresses; which BAR, which bridge, "
+            + "and what has no address are not in it"
     }
 
     /// The functions that do not answer and that no bridge leads to: their bus is no root bus for that.
@@ -227,9 +246,11 @@ extension TextEvidence {
         private var byDevice: [UInt32: Int] = [:]
         private var byVendor: [UInt16: Int] = [:]
         private var hasNarrowPort = false
+        private let byPlacement: PlacementWidths
 
-        init(_ functions: [TextFunction]) {
-            for facts in functions {
+        init(_ evidence: TextEvidence) {
+            byPlacement = PlacementWidths(evidence)
+            for facts in evidence.functions {
                 guard let width = facts.bridge?.prefetchable?.width else { continue }
                 if facts.express != nil, width == 32 { hasNarrowPort = true }
                 guard let vendor = facts.vendor, let device = facts.device else { continue }
@@ -240,9 +261,10 @@ extension TextEvidence {
             }
         }
 
-        /// The width in bits, or nil when nothing tells.
+        /// The width in bits, 0 for a bridge without such a window, or nil when nothing tells.
         func width(of facts: TextFunction) -> Int? {
             if let width = facts.bridge?.prefetchable?.width { return width }
+            if let width = byPlacement[facts.address] { return width }
             if let vendor = facts.vendor, let device = facts.device,
                 let width = byDevice[UInt32(vendor) << 16 | UInt32(device)]
             {

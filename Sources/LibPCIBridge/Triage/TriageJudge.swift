@@ -742,9 +742,11 @@ struct TriageJudge {
         }
         guard let wanted, let has, has < wanted, wanted <= 0xff else { return nil }
         // Only a log that tells the discovery of the bridge tells what was found behind it.
-        let owner = entry.key.address ?? entry.key.bus.flatMap { bus in
-            bridges[UInt64(entry.key.segment) << 8 | UInt64(bus.rawValue)].map { evidence.functions[$0].address }
-        }
+        let owner =
+            entry.key.address
+            ?? entry.key.bus.flatMap { bus in
+                bridges[UInt64(entry.key.segment) << 8 | UInt64(bus.rawValue)].map { evidence.functions[$0].address }
+            }
         guard let owner, isDescribed(owner) else { return nil }
         let isUsed = evidence.functions.contains {
             $0.address.segment == owner.segment && UInt64($0.address.bus.rawValue) > has

@@ -11,7 +11,9 @@ extension Triage {
     public func lines(isVerbose: Bool = false) -> [String] {
         var result: [String] = []
         let isUntold = verdict == .cannotTell
-        let untold = isUntold ? notTold.map { ["cannot tell: \($0)", "what would tell: \([Unknown.Remedy.log].commands)"] } : nil
+        let untold =
+            isUntold
+            ? notTold.map { ["cannot tell: \($0)", "what would tell: \([Unknown.Remedy.log].commands)"] } : nil
         guard failingLines > 0 else {
             return untold ?? ["no failure about PCI resources in \(evidence.messages.count) messages about PCI"]
         }

@@ -75,6 +75,7 @@ extension ReadingGap {
         switch code {
         case "orphan", "no-place": Unknown(.functionsLeftOut, [], detail, [.snapshot, .listing])
         case "several-machines", "several-boots-joined": Unknown(.sourcesDisagree, [], detail, [.snapshot])
+        case "addresses-only": Unknown(.noFunctions, [], detail, [.listing, .log])
         case "damaged-log": Unknown(.sourceDamaged, [], detail, [.log])
         case "damagedHexRow": Unknown(.sourceDamaged, [], detail, [.listing])
         default: nil
@@ -87,7 +88,7 @@ extension Topology {
     /// - Complexity: O(number of functions).
     public func unknowns() -> [Unknown] {
         var result: [Unknown] = []
-        if functions.isEmpty {
+        if functions.isEmpty, !gaps.contains(where: { $0.code == "addresses-only" }) {
             result.append(Unknown(.noFunctions, [], "no function is described in this input", [.listing, .log]))
         }
         result += gaps.compactMap(\.unknown).uniqued()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 public import PCITopology
 
 /// What is left where a running kernel takes no sequence of operations to the goal.
@@ -11,6 +12,8 @@ public enum OtherWay: Hashable, Sendable {
     case parameter(String?)
     /// One restart by kexec with this many functions programmed by hand (`RestartPlan`).
     case kexec(functions: Int)
+    /// Another kernel, whose way to size windows fits where this one's does not, by the name of its behaviour.
+    case kernel(String)
     /// Another setting of firmware's, or of the hypervisor's.
     case firmware(Setting)
 
@@ -37,6 +40,9 @@ extension OtherWay: CustomStringConvertible {
         case .kexec(let count):
             "one restart by kexec with \(count) function\(count == 1 ? "" : "s") programmed by hand: "
                 + "pci-rebalance plan --kexec writes the script"
+        case .kernel(let name):
+            "another kernel: there is room, and this kernel's way to size windows is what stands in the way; \(name) "
+                + "sizes them so that this fits"
         case .firmware(.above4G): "firmware's setup: Above 4G Decoding on; no aperture above 4 GiB is declared"
         case .firmware(.deviceTree):
             "the device tree: larger ranges of the host bridge's node, as far as the hardware decodes them; or fewer devices"
@@ -61,7 +67,7 @@ extension Planner {
     ///   - commandLine: the kernel command line that is in force now, or nil.
     ///   - firmware: what firmware left, or nil when that is not known.
     /// - Returns: at most two ways; none where no aperture is known, so that nothing can be said.
-    /// - Complexity: at most 302 boots of the twin and two solver runs.
+    /// - Complexity: at most 302 boots of the twin, two solver runs and two small plans.
     public func otherWays(
         to goals: [Goal],
         beside plan: Plan? = nil,
@@ -96,6 +102,9 @@ extension Planner {
         {
             ways.append(.kexec(functions: restart.stopped.count))
         }
+        if ways.count < 2, plan?.verdict.answer == .impossible, let name = betterKernel(goals, constraints) {
+            ways.append(.kernel(name))
+        }
         guard ways.isEmpty, plan?.verdict.answer != .refused else { return ways }
         let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
         guard !memory.isEmpty, lacksMemory else { return [] }
@@ -106,6 +115,24 @@ extension Planner {
 }
 
 extension Planner {
+    /// The behaviour of another kernel under which a plan reaches all goals, the newest first; nil when none is found in a
+    /// small search.
+    private func betterKernel(_ goals: [Goal], _ constraints: Constraints) -> String? {
+        var constraints = constraints
+        constraints.simulationBudget = min(constraints.simulationBudget, 400)
+        for other in [KernelBehaviour.linux7_2, .linux6_12] where other.name != behaviour.name {
+            guard
+                let plan = try? Planner(topology: topology, behaviour: other).plan(
+                    goals: goals,
+                    constraints: constraints
+                ),
+                plan.verdict.answer == .act, plan.isWhole
+            else { continue }
+            return other.name
+        }
+        return nil
+    }
+
     /// Whether some memory BAR lacks an address that no aperture within its reach has room for: else firmware's setup is
     /// not what stands in the way.
     private var lacksMemory: Bool {

@@ -210,7 +210,12 @@ struct ConflictFinder {
             .map(\.range)
         }
         var taken: [AddressRange] = []
-        var limits = AddressRange.all
+        // What none of the members can reach is no room for them.
+        let reaches = core.compactMap { if case .request(let r) = $0 { reach(of: r) } else { nil } }
+        var limits =
+            reaches.map(\.first).min().flatMap { first in
+                reaches.map(\.last).max().flatMap { AddressRange(first: first, last: $0) }
+            } ?? .all
         for element in core {
             switch element {
             case .request(let r):
@@ -232,6 +237,30 @@ struct ConflictFinder {
             }
         }
         return outer.compactMap { $0.intersection(limits) }.flatMap { $0.subtracting(taken) }.sorted()
+    }
+
+    /// The addresses that a request can have, by itself and through every bridge above it.
+    private func reach(of r: Int) -> AddressRange {
+        let request = problem.requests[r]
+        var range = request.limits
+        var above = request.bridge
+        while let b = above {
+            let carriers = problem.bridges[b].windows.filter { window in
+                switch request.kind {
+                case .io: window.kind == .io
+                case .memory: window.kind == .memory
+                case .prefetchable: window.kind == .memory || window.kind == .prefetchable
+                default: false
+                }
+            }
+            if let first = carriers.map(\.limits.first).min(), let last = carriers.map(\.limits.last).max(),
+                let hull = AddressRange(first: first, last: last)
+            {
+                range = range.intersection(hull) ?? range
+            }
+            above = problem.bridges[b].parent
+        }
+        return range
     }
 
     /// Whether all requests of the core lie below bridge `b`.

@@ -55,7 +55,7 @@ struct FitCommand: ParsableCommand {
         let topology = try reading.topology(output)
         let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
         let question = FitQuestion(topology: topology, behaviour: behaviour, port: port)
-        let answer: FitAnswer
+        var answer: FitAnswer
         do {
             answer = try question.answer(for: try card())
         } catch let error as FitError {
@@ -64,10 +64,12 @@ struct FitCommand: ParsableCommand {
         // Room behind a port of which nobody knows what is behind it is not free.
         if let i = topology.position(of: port), let reason = topology.unseenReason(behind: i) {
             let sentence = "nobody could see what is behind \(port), since \(reason)"
-            guard answer.verdict.exitStatus != .success else {
-                throw CommandEnd(.problems, "cannot tell whether the card fits: \(sentence)")
+            if answer.verdict.exitStatus == .success {
+                answer.verdict = .cannotTell
+                answer.unknowns.append(Unknown(.functionsNotRead, [port], sentence, [.snapshot]))
+            } else if !output.quiet {
+                Diagnostics.warning("\(sentence): the answer is for an empty port")
             }
-            if !output.quiet { Diagnostics.warning("\(sentence): the answer is for an empty port") }
         }
         if output.json {
             try StandardOutput.write(fitJSON(answer, port: port))

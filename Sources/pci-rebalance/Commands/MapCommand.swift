@@ -43,11 +43,14 @@ struct MapCommand: ParsableCommand {
         if let file, !file.hasSuffix(".svg"), !file.hasSuffix(".html") {
             throw ValidationError("expected a name that ends in .svg or .html, found '\(file)'")
         }
-        if output.json { throw ValidationError("expected no --json: tree --json holds the same") }
+        if output.json, file != nil || after || policies != nil {
+            throw ValidationError("expected --json alone: it writes the tree's document, as tree --json does")
+        }
     }
 
     func run() throws {
         let topology = try reading.topology(output)
+        if output.json { return try StandardOutput.write(treeJSON(topology, findings: topology.findings(), selection: nil)) }
         let demand = ResourceDemand(topology)
         if !output.quiet, policies != nil { PolicyWords.warnOfUnknownApertures(demand) }
         let maps = try maps(of: topology, demand)

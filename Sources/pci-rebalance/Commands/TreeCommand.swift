@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 
 /// `tree`: what is there, where it is, and how much room is left.
@@ -30,10 +31,16 @@ struct TreeCommand: ParsableCommand {
     var paths = false
 
     func run() throws {
-        let topology = try reading.topology(output)
+        let (record, topology) = try reading.read(output)
         let findings = topology.findings()
         guard !output.json else {
             return try StandardOutput.write(treeJSON(topology, findings: findings, selection: selection))
+        }
+        if topology.functions.isEmpty {
+            let owners = AddressOwners(iomem: record.iomem, ioports: record.ioports)
+            if !owners.entries.isEmpty {
+                return try StandardOutput.write(OwnersText(owners: owners, columns: StandardOutput.columns).render())
+            }
         }
         var text = TreeText(
             topology,

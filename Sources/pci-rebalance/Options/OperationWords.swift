@@ -54,7 +54,7 @@ struct OperationWords {
         case "unbind": return .unbind(try address(after: verb))
         case "boot":
             return .boot(
-                Platform(topology.kernel, commandLine: topology.kernel.commandLine)
+                Platform(topology)
             )
         default:
             throw CommandEnd(

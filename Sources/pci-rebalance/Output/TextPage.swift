@@ -42,9 +42,10 @@ struct TextPage {
         text += "\n"
     }
 
-    /// Appends a paragraph, broken between words; a bracketed range such as `[mem 0x0-0xf pref]` is one word.
+    /// Appends a paragraph, broken between words; a bracketed range such as `[mem 0x0-0xf pref]` is one word, and several
+    /// blanks within a line stay as many.
     mutating func paragraph(_ sentence: String, indent: Int, hanging: Int? = nil) {
-        line(words(sentence).map { Piece($0, gap: 1) }, indent: indent, hanging: hanging ?? indent)
+        line(words(sentence), indent: indent, hanging: hanging ?? indent)
     }
 
     /// Appends an empty line.
@@ -56,21 +57,26 @@ struct TextPage {
         text += "\n"
     }
 
-    private func words(_ sentence: String) -> [String] {
-        var result: [String] = []
+    private func words(_ sentence: String) -> [Piece] {
+        var result: [Piece] = []
         var word = ""
+        var gap = 0
         var depth = 0
         for character in sentence {
             if character == "[" { depth += 1 }
             if character == "]", depth > 0 { depth -= 1 }
             if character == " ", depth == 0 {
-                if !word.isEmpty { result.append(word) }
+                if !word.isEmpty {
+                    result.append(Piece(word, gap: gap))
+                    gap = 0
+                }
                 word = ""
+                gap += 1
             } else {
                 word.append(character)
             }
         }
-        if !word.isEmpty { result.append(word) }
+        if !word.isEmpty { result.append(Piece(word, gap: gap)) }
         return result
     }
 
