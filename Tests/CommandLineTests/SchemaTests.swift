@@ -28,6 +28,7 @@ struct SchemaTests {
         ("fit", ["fit", "00:02.0", "-q", "--json", "--profile", "nvme"]),
         ("comparison", ["compare", "-q", "--json", "--policies", "today,seabios"]),
         ("parting", ["compare", "-q", "--json", "--explain", "seabios", "ovmf"]),
+        ("upgrade", ["upgrade", "-q", "--json"]),
         ("cmdline", ["cmdline", "-q", "--json", "pci=realloc,hpmemprefsize=1G"]),
         (
             "cmdline",

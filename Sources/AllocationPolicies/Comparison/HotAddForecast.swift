@@ -49,7 +49,8 @@ public struct HotAddForecast: Hashable, Sendable {
         return result
     }
 
-    /// Plugs `card` into the port at `port` and lets the native hot-plug driver configure it.
+    /// Plugs `card` into the port at `port` and lets whoever drives its slot configure it; where that is not known, the
+    /// worst that may come is the forecast.
     ///
     /// - Parameters:
     ///   - outcome: the layout before.
@@ -75,9 +76,24 @@ public struct HotAddForecast: Hashable, Sendable {
             unreachable = expected
             return
         }
-        var twin = try LinuxTwin(before, behaviour: behaviour, platform: platform)
-        _ = try twin.perform(.hotAdd(port: before.functions[i].address, card: card, method: .pciehp))
-        let after = try twin.topology()
+        let twin = try LinuxTwin(before, behaviour: behaviour, platform: platform)
+        var worst: HotAddForecast?
+        for method in before.hotPlugMethods(behind: i) {
+            var plugged = twin
+            try plugged.plug(card, behind: before.functions[i].address, method)
+            let forecast = HotAddForecast(from: before, to: try plugged.topology(), port, card, expected)
+            if worst.map({ ($0.harm ?? 0) < (forecast.harm ?? 0) }) ?? true { worst = forecast }
+        }
+        self = worst ?? .untried(port: port, card: card.name)
+    }
+
+    private init(
+        from before: Topology,
+        to after: Topology,
+        _ port: TopologyPath,
+        _ card: CardProfile,
+        _ expected: Int
+    ) {
         self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
         for f in after.functions.indices {
             let function = after.functions[f]

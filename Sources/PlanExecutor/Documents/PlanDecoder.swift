@@ -174,7 +174,8 @@ enum PlanDecoder {
                 throw fields.error("setting", "expected above-4g, larger-aperture or device-tree")
             }
             return .firmware(setting)
-        default: throw fields.error("kind", "expected reboot, parameter, kexec or firmware")
+        case "kernel": return .kernel(placedBy: try fields.strings("placedBy", atMost: 64))
+        default: throw fields.error("kind", "expected reboot, parameter, kexec, kernel or firmware")
         }
     }
 
