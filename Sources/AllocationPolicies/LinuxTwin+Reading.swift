@@ -41,6 +41,7 @@ extension LinuxTwin {
         }
         for host in topology.hostBridges.indices {
             if let native = Self.hasNativeHotPlug(topology, host: host) { state.hosts[host].hasNativeHotPlug = native }
+            state.hosts[host].slotDriver = topology.hostBridges[host].slotDriver
             state.addRootBus(host: host)
             let bus = state.hosts[host].rootBus
             state.buses[bus].isAdded = true

@@ -16,7 +16,7 @@ extension LinuxTwin {
         var order = 0
         for host in state.hosts where host.rootBus != none { collect(host.rootBus, &order, &functions) }
         let hostBridges = state.hosts.map { host in
-            HostBridge(
+            var bridge = HostBridge(
                 segment: host.segment,
                 busRange: BusRange(first: BusNumber(host.firstBus), last: BusNumber(max(host.firstBus, host.lastBus)))
                     ?? BusRange(BusNumber(host.firstBus)),
@@ -30,6 +30,8 @@ extension LinuxTwin {
                 },
                 source: .kernelLog
             )
+            bridge.slotDriver = host.slotDriver
+            return bridge
         }
         var kernel = kernel
         kernel.resourceAlignment = state.alignmentRequests.isEmpty ? nil : state.alignmentRequests

@@ -63,6 +63,10 @@ public struct LinuxTwin: Sendable {
             guard bus != none else { throw TwinError(.noSuchBus, "expected a bus \(number), found none") }
             state.rescanBus(bus)
         case .hotAdd(let port, let card, let method): try hotAdd(card, behind: try known(port), method)
+        case .hotAddOnBus(let segment, let number, let card, let method):
+            let bus = state.findBus(Int(number.rawValue), segment: segment)
+            guard bus != none else { throw TwinError(.noSuchBus, "expected a bus \(number), found none") }
+            try hotAdd(card, onBus: bus, method)
         case .unplug(let port):
             let bridge = try knownBridge(port)
             state.unconfigureSlot(behind: bridge)
@@ -109,17 +113,50 @@ public struct LinuxTwin: Sendable {
         guard state.facts[port].firstChild == none else {
             throw TwinError(.occupied, "expected an empty slot, something is behind \(state.address(port))")
         }
+        try expectSensible(card)
+        state.insert(card, parent: port, host: state.facts[port].host)
+        guard method != .unnoticed else { return }
+        let bus = state.devices[port].subordinate
+        guard bus != none else {
+            return state.note(.refused(state.address(port), .noDevice, "the port has no bus"))
+        }
+        configureSlot(onBus: bus, device: 0, method)
+    }
+
+    private mutating func hotAdd(_ card: CardProfile, onBus bus: Int32, _ method: HotPlugMethod) throws(TwinError) {
+        try expectSensible(card)
+        let bridge = state.buses[bus].bridge
+        let host = state.buses[bus].host
+        var there = bridge == none ? state.hosts[Int(host)].firstFunction : state.facts[bridge].firstChild
+        while there != none {
+            if let taken = card.functions.first(where: { $0.devfn >> 3 == state.facts[there].devfn >> 3 }) {
+                throw TwinError(
+                    .occupied,
+                    "expected a free device number, device \(taken.devfn >> 3) of the bus is there already"
+                )
+            }
+            there = state.facts[there].nextSibling
+        }
+        guard let device = card.functions.map({ $0.devfn >> 3 }).min() else { return }
+        state.insert(card, parent: bridge, host: host)
+        configureSlot(onBus: bus, device: device, method)
+    }
+
+    /// Lets a hot-plug driver find what is in a slot.
+    private mutating func configureSlot(onBus bus: Int32, device: UInt8, _ method: HotPlugMethod) {
+        switch method {
+        case .pciehp: state.configureSlot(onBus: bus, device: device)
+        case .acpiphp: state.enableACPISlot(onBus: bus, device: device)
+        case .unnoticed: break
+        }
+    }
+
+    private func expectSensible(_ card: CardProfile) throws(TwinError) {
         guard card.isSensible else {
             throw TwinError(
                 .badArgument,
                 "card \(card.name): expected BAR indexes 0 to 5 and sizes that are powers of two"
             )
-        }
-        state.insert(card, parent: port, host: state.facts[port].host)
-        switch method {
-        case .pciehp: state.configureSlot(behind: port)
-        case .acpiphp: state.enableACPISlot(behind: port, device: 0)
-        case .unnoticed: break
         }
     }
 

@@ -29,6 +29,7 @@ struct SchemaTests {
         ("comparison", ["compare", "-q", "--json", "--policies", "today,seabios"]),
         ("reproduction", ["reproduce", "-q", "--json"]),
         ("parting", ["compare", "-q", "--json", "--explain", "seabios", "ovmf"]),
+        ("upgrade", ["upgrade", "-q", "--json"]),
         ("cmdline", ["cmdline", "-q", "--json", "pci=realloc,hpmemprefsize=1G"]),
         (
             "cmdline",
@@ -79,7 +80,9 @@ struct SchemaTests {
         let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
         let plan = try Planner(topology: topology, behaviour: behaviour).plan(goals: [.everythingRequired])
         var wide = plan
-        wide.otherWays = [.reboot, .parameter("pci=realloc"), .parameter(nil), .kexec(functions: 3), .kernel("linux-6.12")]
+        wide.otherWays = [
+            .reboot, .parameter("pci=realloc"), .parameter(nil), .kexec(functions: 3), .kernel(placedBy: ["6.12"]),
+        ]
         wide.otherWays += OtherWay.Setting.allCases.map { .firmware($0) }
         try validate(String(decoding: PlanDocument.encode(wide), as: UTF8.self), "plan")
         let quiet = QuietWatch.Result(tree: plan.before, waited: .seconds(1), isQuiet: false, busySlots: [address])

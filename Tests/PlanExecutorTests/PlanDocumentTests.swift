@@ -46,7 +46,7 @@ import Testing
         ]
         plan.otherWays = [
             .reboot, .parameter("pci=realloc,noaer"), .parameter(nil), .kexec(functions: 12), .firmware(.above4G),
-            .firmware(.largerAperture), .firmware(.deviceTree),
+            .firmware(.largerAperture), .firmware(.deviceTree), .kernel(placedBy: ["6.1", "6.12"]),
         ]
         return plan
     }

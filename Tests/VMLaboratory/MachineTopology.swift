@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-/// A q35 machine described as a tree of devices, rendered to QEMU's command line.
+/// A machine described as a tree of devices, rendered to QEMU's command line.
 public struct MachineTopology: Sendable, Hashable {
     /// Who handles hot-plug events of the ports.
     public enum HotPlug: Sendable, Hashable {
@@ -10,6 +10,19 @@ public struct MachineTopology: Sendable, Hashable {
         case acpi
     }
 
+    /// The machine that QEMU emulates.
+    public enum Board: String, Sendable, Hashable {
+        /// PCI Express, Intel's Q35.
+        case q35
+        /// Conventional PCI, Intel's 440FX: cards sit on the root bus, acpiphp drives its slots.
+        case i440fx = "pc"
+
+        /// QEMU's name of the root bus.
+        var rootBus: String { self == .q35 ? "pcie.0" : "pci.0" }
+    }
+
+    /// The machine that QEMU emulates.
+    public var board = Board.q35
     /// The name by which the topology is listed.
     public var name: String
     /// One sentence that says what is there and what it is good for.
@@ -33,8 +46,10 @@ public struct MachineTopology: Sendable, Hashable {
         hotPlug: HotPlug = .native,
         kernelArguments: [String] = [],
         machineArguments: [String] = [],
+        board: Board = .q35,
         devices: [Device] = []
     ) {
+        self.board = board
         self.name = name
         self.summary = summary
         self.memory = memory
@@ -60,11 +75,11 @@ public struct MachineTopology: Sendable, Hashable {
     /// - Throws: ``LaboratoryError`` if two devices have the same identifier.
     public func arguments() throws -> [String] {
         var arguments = ["-m", "\(memory.bytes >> 20)"]
-        if hotPlug == .native {
+        if hotPlug == .native, board == .q35 {
             arguments += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
         }
         var rendering = Rendering()
-        for device in devices { try rendering.add(device, on: "pcie.0", index: nil) }
+        for device in devices { try rendering.add(device, on: board.rootBus, index: nil) }
         return arguments + rendering.arguments + machineArguments
     }
 

@@ -4,7 +4,7 @@ extension MachineTopology {
     /// Every topology that has a name, in the order in which they are listed.
     public static let named: [MachineTopology] = [
         .firstLight, .threeRootPorts, .topologyA, .deepSwitches, .switchBelowPort, .conventional, .twoHostBridges,
-        .virtualFunctions,
+        .virtualFunctions, .firstLightACPI, .rootBusSlots, .twoLargeCards,
     ]
 
     /// The topology with the given name, or nil.
@@ -33,6 +33,56 @@ extension MachineTopology {
                             .downstreamPort("d1", children: [.testDevice("sibling", memory: .mib(16))]),
                             .downstreamPort("d2"),
                         ]
+                    )
+                ]
+            )
+        ]
+    )
+
+    /// The window case under the ACPI hot-plug driver, as QEMU has it unless told otherwise.
+    public static let firstLightACPI: MachineTopology = {
+        var topology = firstLight
+        topology.name = "first-light-acpi"
+        topology.summary = "first-light with QEMU's default: acpiphp drives the slots"
+        topology.hotPlug = .acpi
+        return topology
+    }()
+
+    /// Slots of a root bus: cards go to free device numbers, a bridge that has a card takes another.
+    public static let rootBusSlots = MachineTopology(
+        "root-bus-slots",
+        summary: "i440fx: a 16 MiB device at 00:04.0, a bridge at 00:05.0 with a 1 MiB device, acpiphp",
+        hotPlug: .acpi,
+        kernelArguments: withoutSHPC,
+        board: .i440fx,
+        devices: [
+            .testDevice("card", memory: .mib(16), at: "4"),
+            .pciBridge("bridge", at: "5", children: [.testDevice("below", memory: .mib(1), at: "1")]),
+        ]
+    )
+
+    /// Two devices of 4 GiB behind one switch, each with a small prefetchable neighbour: what kernels size differently.
+    public static let twoLargeCards = MachineTopology(
+        "two-large-cards",
+        summary: "root port, switch, behind each of its ports 4 GiB and 16 KiB of prefetchable memory",
+        memory: .gib(1),
+        kernelArguments: withoutSHPC,
+        devices: [
+            .rootPort(
+                "rp1",
+                at: "2",
+                children: [
+                    .upstreamPort(
+                        "up1",
+                        children: (1...2).map { n in
+                            .downstreamPort(
+                                "d\(n)",
+                                children: [
+                                    .testDevice("card\(n)", memory: .gib(4), at: "0.0"),
+                                    Device("virtio-rng-pci", "rng\(n)", at: "0.1"),
+                                ]
+                            )
+                        }
                     )
                 ]
             )

@@ -167,7 +167,8 @@ public final class VirtualMachine {
             + options.kernelArguments
         let program = ProcessInfo.processInfo.environment["PCI_REBALANCE_QEMU"] ?? "qemu-system-x86_64"
         return [
-            program, "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-nodefaults", "-display", "none", "-no-reboot",
+            program, "-M", topology.board.rawValue, "-accel", "tcg", "-cpu", "qemu64", "-nodefaults", "-display",
+            "none", "-no-reboot",
             "-kernel", files.image, "-initrd", archive, "-append", parameters.joined(separator: " "),
         ] + (try topology.arguments()) + options.machineArguments
             // Firmware then waits that many milliseconds at its boot menu.

@@ -49,7 +49,8 @@ public struct HotAddForecast: Hashable, Sendable {
         return result
     }
 
-    /// Plugs `card` into the port at `port` and lets the native hot-plug driver configure it.
+    /// Plugs `card` into the port at `port` and lets whoever drives its slot configure it; where that is not known, the
+    /// worst that may come is the forecast.
     ///
     /// For many ports or cards make a `HotAddRehearsal` once.
     ///
@@ -135,8 +136,23 @@ public struct HotAddRehearsal {
             return HotAddForecast(port: port, card: card, unreachable: expected)
         }
         let stage = try stage(of: i)
-        var twin = stage.twin
-        _ = try twin.perform(.hotAdd(port: before.functions[i].address, card: card, method: .pciehp))
+        var worst: HotAddForecast?
+        for method in before.hotPlugMethods(behind: i) {
+            var twin = stage.twin
+            try twin.plug(card, behind: before.functions[i].address, method)
+            let forecast = Self.forecast(twin, stage, port: port, card: card, expected: expected)
+            if worst.map({ ($0.harm ?? 0) < (forecast.harm ?? 0) }) ?? true { worst = forecast }
+        }
+        return worst ?? .untried(port: port, card: card.name)
+    }
+
+    private static func forecast(
+        _ twin: LinuxTwin,
+        _ stage: Stage,
+        port: TopologyPath,
+        card: CardProfile,
+        expected: Int
+    ) -> HotAddForecast {
         var result = HotAddForecast(port: port, card: card, unreachable: 0)
         for bar in twin.bars(from: stage.tree.functions.count) {
             if bar.isPlaced { result.placed += 1 } else { result.failed.append("\(bar.address) \(bar.index)") }

@@ -30,13 +30,15 @@ public struct PolicyParting: Hashable, Sendable {
     ///   - first: a policy and its outcome.
     ///   - second: another's.
     ///   - demand: what both laid out.
+    ///   - matters: which differences count for the first; where none does, all of them.
     public init?(
         _ first: (policy: any AllocationPolicy, outcome: PolicyOutcome),
         _ second: (policy: any AllocationPolicy, outcome: PolicyOutcome),
-        _ demand: ResourceDemand
+        _ demand: ResourceDemand,
+        where matters: (PolicyDifference) -> Bool = { _ in true }
     ) {
         all = PolicyDifference.all(first.outcome, second.outcome)
-        guard let difference = all.first else { return nil }
+        guard let difference = all.first(where: matters) ?? all.first else { return nil }
         self.difference = difference
         firstPolicy = first.outcome.policy
         secondPolicy = second.outcome.policy

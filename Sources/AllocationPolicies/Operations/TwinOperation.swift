@@ -14,6 +14,9 @@ public enum TwinOperation: Sendable, Hashable {
     case rescanBus(segment: UInt32, bus: BusNumber)
     /// A card goes into the slot behind a port.
     case hotAdd(port: FunctionAddress, card: CardProfile, method: HotPlugMethod)
+    /// A card goes into a slot of a bus, a root bus or one behind a bridge that has something behind it; the device number
+    /// is the card's.
+    case hotAddOnBus(segment: UInt32, bus: BusNumber, card: CardProfile, method: HotPlugMethod)
     /// The card behind a port is taken out, in an orderly way.
     case unplug(port: FunctionAddress)
     /// A write of 1, 2 or 4 bytes to /sys/bus/pci/devices/A/config.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import PCITopology
+
 /// What the kernel holds for a function that it found (`struct pci_dev`); the same number as the function's facts.
 struct KernelDevice: Sendable {
     /// The kernel knows the function at present.
@@ -79,6 +81,8 @@ struct TwinHost: Sendable {
     var offsets: [UInt64]
     /// Firmware left PCI Express hot-plug below this host bridge to the kernel.
     var hasNativeHotPlug = true
+    /// Who notices a card on the root bus.
+    var slotDriver = SlotDriver.unknown
     /// The root bus, none until it is scanned.
     var rootBus: Int32 = none
     /// The functions on the root bus in ascending devfn.

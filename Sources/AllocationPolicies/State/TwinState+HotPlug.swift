@@ -20,17 +20,20 @@ extension TwinState {
         addDevices(bus)
     }
 
-    /// `pciehp_configure_device`.
-    mutating func configureSlot(behind port: Int32) {
-        let bus = devices[port].subordinate
-        guard bus != none else { return note(.refused(address(port), .noDevice, "the port has no bus")) }
+    /// `pciehp_configure_device`, `shpchp_configure_device`.
+    mutating func configureSlot(onBus bus: Int32, device slot: UInt8) {
+        let port = buses[bus].bridge
+        // Both drivers sit in a bridge.
+        guard port != none else { return }
         var known = buses[bus].firstDevice
-        while known != none, devices[known].devfn != 0 { known = devices[known].next }
+        while known != none, devices[known].devfn != slot << 3 { known = devices[known].next }
         guard known == none else { return note(.refused(address(port), .exists, "function 0 is known already")) }
-        guard scanSlot(bus, device: 0) > 0 else { return note(.refused(address(port), .noDevice, "no device found")) }
+        guard scanSlot(bus, device: slot) > 0 else {
+            return note(.refused(address(port), .noDevice, "no device found"))
+        }
         var device = buses[bus].firstDevice
         while device != none {
-            if isBridge(device) { _ = addHotBridge(device) }
+            if isBridge(device), devices[device].devfn >> 3 == slot { _ = addHotBridge(device) }
             device = devices[device].next
         }
         assignUnassigned(belowBridge: port)
@@ -49,9 +52,7 @@ extension TwinState {
     }
 
     /// `enable_slot` without native hot-plug: claims below new bridges, one try, nothing grows.
-    mutating func enableACPISlot(behind port: Int32, device slot: UInt8) {
-        let bus = devices[port].subordinate
-        guard bus != none else { return note(.refused(address(port), .noDevice, "the port has no bus")) }
+    mutating func enableACPISlot(onBus bus: Int32, device slot: UInt8) {
         _ = scanSlot(bus, device: slot)
         var highest = highestNumber(below: bus)
         var extras = Extras.listed

@@ -24,6 +24,10 @@ struct HostBridgeAssembly {
                     nodes(root, io, flags: [.io, .window]) + nodes(root, memory, flags: [.memory, .window])
                 host.source = host.apertures.isEmpty ? .unknown : .iomem
             }
+            if host.apertures.isEmpty, let whole = wholeSpaces(record) {
+                host.apertures = whole
+                host.source = .iomem
+            }
             host.isTold = isTold(root, record)
             host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil
             return host
@@ -87,6 +91,32 @@ struct HostBridgeAssembly {
         return nil
     }
 
+    /// The whole of both spaces, which x86 gives a root bus without firmware's apertures (`pci=nocrs`, `acpi=off`:
+    /// `x86_pci_root_bus_resources`); nil elsewhere, and where /proc/iomem does not show how far addresses go.
+    ///
+    /// Memory ends where the processor's addresses do, which no file here tells: it is taken to end at the power of two
+    /// above all that has an address.
+    private func wholeSpaces(_ record: MachineRecord) -> [Aperture]? {
+        guard hasNoFirmwareApertures(record), let memory, !memory.isZeroed else { return nil }
+        let highest = memory.nodes.map(\.range.last).max() ?? 0
+        guard highest > 0, highest >> 52 == 0 else { return nil }
+        let end = UInt64.max >> UInt64(max(highest, 0xffff_ffff).leadingZeroBitCount)
+        guard let ports = AddressRange(first: 0, last: 0xffff), let addresses = AddressRange(first: 0, last: end) else {
+            return nil
+        }
+        return [Aperture(range: ports, flags: .io), Aperture(range: addresses, flags: .memory)]
+    }
+
+    private func hasNoFirmwareApertures(_ record: MachineRecord) -> Bool {
+        let words = (record.kernel.commandLine ?? "").split(separator: " ")
+        let isX86 = record.kernel.architecture.map { $0.hasPrefix("x86") || $0.hasSuffix("86") } ?? false
+        return isX86
+            && words.contains { word in
+                word == "acpi=off"
+                    || word.hasPrefix("pci=") && word.dropFirst(4).split(separator: ",").contains("nocrs")
+            }
+    }
+
     /// What the sources of apertures leave open.
     func gaps(of hosts: [HostBridge], record: MachineRecord) -> [ReadingGap] {
         var gaps: [ReadingGap] = []
@@ -112,7 +142,18 @@ struct HostBridgeAssembly {
             if found.isEmpty { return nil }
             return (found.count == 1 ? "root bus " : "root buses ") + found.joined(separator: ", ")
         }
-        if let names = names({ $0.source == .iomem }) {
+        let isWhole = hasNoFirmwareApertures(record)
+        if isWhole, let names = names({ $0.source == .iomem }) {
+            gaps.append(
+                ReadingGap(
+                    code: "apertures-derived",
+                    detail:
+                        "the apertures of \(names) are the whole of both spaces, since firmware's are not used; where "
+                        + "memory ends is taken from the highest address in /proc/iomem"
+                )
+            )
+        }
+        if !isWhole, let names = names({ $0.source == .iomem }) {
             gaps.append(
                 ReadingGap(
                     code: "apertures-from-iomem",

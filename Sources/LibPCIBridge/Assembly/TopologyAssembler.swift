@@ -36,7 +36,11 @@ public struct TopologyAssembler {
         tree.nameRoots(from: log, memory)
         let functions = makeFunctions(tree)
         let apertures = HostBridgeAssembly(tree: tree, log: log, memory: memory, io: io)
-        let hosts = apertures.hostBridges(of: record)
+        var hosts = apertures.hostBridges(of: record)
+        let slots = SlotDriverEvidence(record, log)
+        for h in hosts.indices {
+            hosts[h].slotDriver = slots.driver(onBus: hosts[h].rootBus, segment: hosts[h].segment)
+        }
         gaps += apertures.gaps(of: hosts, record: record)
         let blockers = BlockerCollection(
             tree: tree,
@@ -77,6 +81,7 @@ public struct TopologyAssembler {
             guard let address = FunctionAddress(parsing: slot.address + ".0") else { continue }
             slotNames[address] = slot.name
         }
+        let slots = SlotDriverEvidence(record, log)
         var functions: [Function] = []
         functions.reserveCapacity(tree.functions.count)
         for (i, f) in tree.functions.enumerated() {
@@ -117,6 +122,7 @@ public struct TopologyAssembler {
                 function.resources.insert(resource, at: at)
             }
             function.knowledge = f.knowledge ?? Self.knowledge(of: f, isBridge: tree.bridges[i] != nil)
+            if function.isBridge { function.use.slotDriver = slots.driver(behind: function) }
             if let facts = log.functions[f.address] {
                 function.knowledge.refused = facts.refused.keys.filter { index in
                     function.resource(index)?.shownRange == facts.refused[index]

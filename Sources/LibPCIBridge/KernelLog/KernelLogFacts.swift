@@ -17,6 +17,10 @@ struct KernelLogFacts {
     private(set) var usesE820: Bool?
     /// The kernel release that the banner names, or nil.
     private(set) var release: String?
+    /// The names of the slots that acpiphp registered.
+    private(set) var acpiSlots: Set<String> = []
+    /// What the negotiation before the next host bridge came to.
+    private var pendingNativeHotPlug: Bool?
 
     /// A host bridge as the log describes it.
     struct Host {
@@ -24,12 +28,16 @@ struct KernelLogFacts {
         var rootBus: BusNumber
         var busRange: BusRange?
         var apertures: [Aperture] = []
+        /// Whether firmware left PCI Express hot-plug to the kernel (_OSC), or nil when the log does not say.
+        var hasNativeHotPlug: Bool?
     }
 
     /// A function as the log describes it.
     struct LoggedFunction {
         /// Whether the discovery line was seen: then every BAR that the function has was listed after it.
         var isDiscovered = false
+        /// Whether pciehp announced the slot of the port.
+        var isDrivenNatively = false
         /// Bits of resource indexes that the log names.
         var implemented: UInt32 = 0
         /// Bits of resource indexes that the kernel called invalid.
@@ -85,6 +93,14 @@ struct KernelLogFacts {
             readBus(rest)
         } else if let rest = line.after("PCI host bridge to bus ") {
             if let bus = BusRecord.parse(rest.trimmed) { beginHost(bus.segment, bus.bus) }
+        } else if let rest = line.after("acpiphp: Slot [") {
+            acpiSlots.insert(rest.before("]").string)
+        } else if let rest = line.after("_OSC: OS now controls [") {
+            pendingNativeHotPlug = rest.before("]").words().contains { $0.string == "PCIeHotplug" }
+        } else if line.has("_OSC: platform retains control of PCIe features")
+            || line.has("PCIe port services disabled")
+        {
+            pendingNativeHotPlug = false
         } else if let rest = line.after("BIOS-e820: ") {
             readE820(rest)
         } else if line.has("PCI: Using E820 reservations") {
@@ -102,7 +118,8 @@ struct KernelLogFacts {
 
     private mutating func beginHost(_ segment: UInt32, _ bus: BusNumber) {
         hosts.removeAll { $0.segment == segment && $0.rootBus == bus }
-        hosts.append(Host(segment: segment, rootBus: bus))
+        hosts.append(Host(segment: segment, rootBus: bus, hasNativeHotPlug: pendingNativeHotPlug))
+        pendingNativeHotPlug = nil
     }
 
     private mutating func readBus(_ text: TextBytes) {
@@ -167,6 +184,10 @@ struct KernelLogFacts {
     private mutating func readFunction(_ address: FunctionAddress, _ message: TextBytes) {
         if message.starts("["), message.has("] type ") {
             functions[address] = LoggedFunction(isDiscovered: true)
+            return
+        }
+        if message.starts("pciehp: Slot #") {
+            functions[address, default: LoggedFunction()].isDrivenNatively = true
             return
         }
         var rest = message

@@ -124,6 +124,7 @@ public struct LiveReader: Sendable {
         }
         if let sysfs = try? Directory(path: options.sysfs) {
             record.kernel.hardwareDescription = HardwareDescription(sysfs)
+            record.nativeHotPlugPorts = nativeHotPlugPorts(sysfs)
         }
         guard let proc = try? Directory(path: options.procfs) else { return }
         record.kernel.commandLine = Self.line(proc.contents("cmdline"))

@@ -16,6 +16,7 @@ internal import PCITopology
 /// | command line | `proc/cmdline`, `cmdline` |
 /// | release | `proc/sys/kernel/osrelease`, `osrelease`, `release` |
 /// | architecture | `proc/sys/kernel/arch`, `arch` |
+/// | ports that pciehp drives | `sys/bus/pci_express/drivers/pciehp/DDDD:BB:DD.F:pcieNNN` |
 /// | ACPI, OPAL or device tree | `sys/firmware/acpi/tables`, `sys/firmware/opal`, `sys/firmware/devicetree/base` |
 /// | firmware's memory map | `sys/firmware/memmap` |
 public struct SysfsDirectoryReader: Sendable {
@@ -107,6 +108,9 @@ public struct SysfsDirectoryReader: Sendable {
         )
         if let sysfs = Directory(in: root, name: "sys") {
             record.kernel.hardwareDescription = HardwareDescription(sysfs)
+            record.nativeHotPlugPorts = nativeHotPlugPorts(sysfs)
+        } else {
+            record.nativeHotPlugPorts = nativeHotPlugPorts(root)
         }
         record.iomem = first(["proc/iomem", "iomem", "iomem.txt"]).map { String(decoding: $0, as: UTF8.self) }
         record.ioports = first(["proc/ioports", "ioports", "ioports.txt"]).map { String(decoding: $0, as: UTF8.self) }

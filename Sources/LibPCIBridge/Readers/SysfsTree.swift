@@ -207,7 +207,8 @@ struct SysfsTree: ~Copyable {
                     name: name,
                     address: address,
                     isPowered: slot.number("power", scratch).map { $0 != 0 },
-                    isOccupied: slot.number("adapter", scratch).map { $0 != 0 }
+                    isOccupied: slot.number("adapter", scratch).map { $0 != 0 },
+                    module: slot.linkName("module")
                 )
             )
         }
@@ -237,6 +238,20 @@ struct SysfsTree: ~Copyable {
         say("vanished", vanished, "went away while being read; not in the tree")
         return gaps
     }
+}
+
+/// The ports whose hot-plug service pciehp drives (`0000:00:02.0:pcie004` below `bus/pci_express/drivers/pciehp`),
+/// ascending; nil without a directory `bus/pci_express`.
+///
+/// Without port services (`pcie_ports=compat`) the directory is there and the driver is not.
+func nativeHotPlugPorts(_ sysfs: borrowing Directory) -> [FunctionAddress]? {
+    guard Directory(in: sysfs, name: "bus/pci_express/drivers") != nil else { return nil }
+    guard let driver = Directory(in: sysfs, name: "bus/pci_express/drivers/pciehp") else { return [] }
+    return driver.names().compactMap { name in
+        guard let cut = name.lastIndex(of: ":"), name[cut...].hasPrefix(":pcie") else { return nil }
+        return FunctionAddress(parsing: String(name[..<cut]))
+    }
+    .sorted()
 }
 
 /// The buses that `class/pci_bus` lists, with the bridge above each.

@@ -27,6 +27,8 @@ public struct MachineRecord: Hashable, Sendable {
     public var buses: [BusRecord]
     /// The slots below /sys/bus/pci/slots.
     public var slots: [SlotRecord]
+    /// The ports whose hot-plug service pciehp drives, from /sys/bus/pci_express/drivers/pciehp; nil when that was not read.
+    public var nativeHotPlugPorts: [FunctionAddress]?
     /// The addresses in the order of /proc/bus/pci/devices, which is the order of the kernel's device lists.
     public var deviceOrder: [FunctionAddress]
     /// The text of /proc/iomem, or nil when it could not be read.

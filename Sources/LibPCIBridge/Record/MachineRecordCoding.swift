@@ -7,7 +7,7 @@ internal import PCITopology
 extension MachineRecord: Codable {
     private enum Key: String, CodingKey {
         case origin, kernel, functions, buses, slots, deviceOrder, iomem, ioports, firmwareMap, kernelLog
-        case resourceAlignment, privileges, gaps
+        case resourceAlignment, privileges, gaps, nativeHotPlugPorts
     }
 
     private struct Kernel: Codable {
@@ -64,12 +64,16 @@ extension MachineRecord: Codable {
         }
         buses = try c.decodeIfPresent([BusRecord].self, forKey: .buses) ?? []
         slots = try c.decodeIfPresent([SlotRecord].self, forKey: .slots) ?? []
-        deviceOrder = try (c.decodeIfPresent([String].self, forKey: .deviceOrder) ?? []).map {
-            guard let address = FunctionAddress(parsing: $0) else {
-                throw c.wrong(.deviceOrder, "expected an address like 0000:00:1f.2, found \"\($0)\"")
+        func addresses(_ key: Key) throws -> [FunctionAddress]? {
+            try c.decodeIfPresent([String].self, forKey: key)?.map {
+                guard let address = FunctionAddress(parsing: $0) else {
+                    throw c.wrong(key, "expected an address like 0000:00:1f.2, found \"\($0)\"")
+                }
+                return address
             }
-            return address
         }
+        deviceOrder = try addresses(.deviceOrder) ?? []
+        nativeHotPlugPorts = try addresses(.nativeHotPlugPorts)
         iomem = try c.decodeIfPresent([String].self, forKey: .iomem).map(Self.text)
         ioports = try c.decodeIfPresent([String].self, forKey: .ioports).map(Self.text)
         firmwareMap = try c.decodeIfPresent([FirmwareMapEntry].self, forKey: .firmwareMap)
@@ -98,6 +102,7 @@ extension MachineRecord: Codable {
         try c.encode(buses, forKey: .buses)
         try c.encode(slots, forKey: .slots)
         try c.encode(deviceOrder.map(\.description), forKey: .deviceOrder)
+        try c.encodeIfPresent(nativeHotPlugPorts?.map(\.description), forKey: .nativeHotPlugPorts)
         try c.encodeIfPresent(iomem.map(Self.lines), forKey: .iomem)
         try c.encodeIfPresent(ioports.map(Self.lines), forKey: .ioports)
         try c.encodeIfPresent(firmwareMap, forKey: .firmwareMap)

@@ -10,18 +10,27 @@ public struct SlotRecord: Hashable, Sendable, Codable {
     public var isPowered: Bool?
     /// Its `adapter` file: whether a card is present; nil without such a file.
     public var isOccupied: Bool?
+    /// The name of the module that made the slot; nil where the kernel does not link to it (from 6.12 on).
+    public var module: String?
 
     private enum CodingKeys: String, CodingKey {
-        case name, address
+        case name, address, module
         case isPowered = "powered"
         case isOccupied = "occupied"
     }
 
     /// Creates a slot.
-    public init(name: String, address: String, isPowered: Bool? = nil, isOccupied: Bool? = nil) {
+    public init(
+        name: String,
+        address: String,
+        isPowered: Bool? = nil,
+        isOccupied: Bool? = nil,
+        module: String? = nil
+    ) {
         self.name = name
         self.address = address
         self.isPowered = isPowered
         self.isOccupied = isOccupied
+        self.module = module
     }
 }

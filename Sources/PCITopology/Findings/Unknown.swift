@@ -22,6 +22,8 @@ public struct Unknown: Hashable, Sendable {
         case sourcesDisagree = "sources-disagree"
         /// A source is damaged.
         case sourceDamaged = "source-damaged"
+        /// Who drives a slot is not told.
+        case slotDriverNotTold = "slot-driver-not-told"
     }
 
     /// What would tell.

@@ -128,6 +128,8 @@ public struct Function: Hashable, Sendable {
         public var isUntrusted: Bool?
         /// The physical slot's name below /sys/bus/pci/slots that leads to this function, or nil.
         public var slot: String?
+        /// Of a bridge: who notices a card that is plugged in behind it.
+        public var slotDriver = SlotDriver.unknown
         /// SR-IOV: the number of VFs that are enabled now, or nil.
         public var enabledVFs: Int?
         /// Reasons why stopping the function would hurt.

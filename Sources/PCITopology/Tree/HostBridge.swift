@@ -15,6 +15,8 @@ public struct HostBridge: Hashable, Sendable {
     public var isTold = true
     /// Whether a source tells where the bus range ends; else it is taken to end at the last bus in use.
     public var isBusRangeTold = true
+    /// Who notices a card that is plugged into the root bus itself.
+    public var slotDriver = SlotDriver.unknown
 
     /// Creates a host bridge.
     public init(segment: UInt32, busRange: BusRange, apertures: [Aperture], source: Source) {

@@ -169,12 +169,12 @@ enum PlanDecoder {
         case "parameter": return .parameter(try fields.optionalString("parameter", atMost: 2048))
         case "kexec":
             return .kexec(functions: try fields.integer("functions", in: 0...Int64(PlanDocument.mostFunctions)))
-        case "kernel": return .kernel(try fields.string("behaviour", atMost: 64))
         case "firmware":
             guard let setting = OtherWay.Setting(rawValue: try fields.string("setting", atMost: 32)) else {
                 throw fields.error("setting", "expected above-4g, larger-aperture or device-tree")
             }
             return .firmware(setting)
+        case "kernel": return .kernel(placedBy: try fields.strings("placedBy", atMost: 64))
         default: throw fields.error("kind", "expected reboot, parameter, kexec, kernel or firmware")
         }
     }

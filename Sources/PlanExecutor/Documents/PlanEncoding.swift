@@ -116,9 +116,9 @@ extension JSONWriter {
         case .kexec(let functions):
             field("functions", functions)
             field("kind", "kexec")
-        case .kernel(let name):
-            field("behaviour", name)
+        case .kernel(let releases):
             field("kind", "kernel")
+            field("placedBy", releases)
         case .firmware(let setting):
             field("kind", "firmware")
             field("setting", setting.rawValue)

@@ -84,8 +84,16 @@ struct BootTrial {
                 outcome.missing += try enable(address, now, count, &twin)
             case .card(let address, let card):
                 guard let now = place(of: address, twin, &outcome) else { break }
-                outcome.missing += try plug(card, now, &twin)
-                outcome.lost += lost(in: twin.summary()).filter { !outcome.lost.contains($0) }
+                let methods = topology.position(of: address).map { topology.hotPlugMethods(behind: $0) } ?? []
+                let booted = twin
+                for method in methods {
+                    // Whoever drives the slot: what any of them leaves without a place is missing.
+                    twin = booted
+                    let isDeaf = method == .pciehp && !platform.bindsPortDriver
+                    let missing = try plug(card, now, isDeaf ? .unnoticed : method, &twin)
+                    outcome.missing += missing.filter { !outcome.missing.contains($0) }
+                    outcome.lost += lost(in: twin.summary()).filter { !outcome.lost.contains($0) }
+                }
             }
         }
         if let witnessed, witnessed.words == Set(words) {
@@ -262,9 +270,10 @@ struct BootTrial {
     private func plug(
         _ card: CardProfile,
         _ port: FunctionAddress,
+        _ method: HotPlugMethod,
         _ twin: inout LinuxTwin
     ) throws(TwinError) -> [String] {
-        try twin.perform(.hotAdd(port: port, card: card, method: .pciehp))
+        try twin.plug(card, behind: port, method)
         let after = try twin.topology()
         guard let at = after.position(of: port), !after.children(of: at).isEmpty else {
             return ["\(port): a card plugged in there is not found"]

@@ -12,8 +12,8 @@ public enum OtherWay: Hashable, Sendable {
     case parameter(String?)
     /// One restart by kexec with this many functions programmed by hand (`RestartPlan`).
     case kexec(functions: Int)
-    /// Another kernel, whose way to size windows fits where this one's does not, by the name of its behaviour.
-    case kernel(String)
+    /// Another kernel: these releases place what this one does not, from the same state (`KernelUpgrade`).
+    case kernel(placedBy: [String])
     /// Another setting of firmware's, or of the hypervisor's.
     case firmware(Setting)
 
@@ -40,9 +40,9 @@ extension OtherWay: CustomStringConvertible {
         case .kexec(let count):
             "one restart by kexec with \(count) function\(count == 1 ? "" : "s") programmed by hand: "
                 + "pci-rebalance plan --kexec writes the script"
-        case .kernel(let name):
-            "another kernel: there is room, and this kernel's way to size windows is what stands in the way; \(name) "
-                + "sizes them so that this fits"
+        case .kernel(let releases):
+            "another kernel: \(KernelUpgrade.spoken(releases)) would place it, this kernel's rule is the obstacle "
+                + "(pci-rebalance upgrade says by which decision)"
         case .firmware(.above4G): "firmware's setup: Above 4G Decoding on; no aperture above 4 GiB is declared"
         case .firmware(.deviceTree):
             "the device tree: larger ranges of the host bridge's node, as far as the hardware decodes them; or fewer devices"
@@ -66,8 +66,8 @@ extension Planner {
     ///   - constraints: of them the highest address counts; a restart stops everything whatever the others say.
     ///   - commandLine: the kernel command line that is in force now, or nil.
     ///   - firmware: what firmware left, or nil when that is not known.
-    /// - Returns: at most two ways; none where no aperture is known, so that nothing can be said.
-    /// - Complexity: at most 302 boots of the twin, two solver runs and two small plans.
+    /// - Returns: at most three ways; none where no aperture is known, so that nothing can be said.
+    /// - Complexity: at most 302 boots of the twin and two solver runs.
     public func otherWays(
         to goals: [Goal],
         beside plan: Plan? = nil,
@@ -102,9 +102,7 @@ extension Planner {
         {
             ways.append(.kexec(functions: restart.stopped.count))
         }
-        if ways.count < 2, plan?.verdict.answer == .impossible, let name = betterKernel(goals, constraints) {
-            ways.append(.kernel(name))
-        }
+        if let way = kernelWay(to: goals, firmware: firmware) { ways.append(way) }
         guard ways.isEmpty, plan?.verdict.answer != .refused else { return ways }
         let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
         guard !memory.isEmpty, lacksMemory else { return [] }
@@ -115,22 +113,22 @@ extension Planner {
 }
 
 extension Planner {
-    /// The behaviour of another kernel under which a plan reaches all goals, the newest first; nil when none is found in a
-    /// small search.
-    private func betterKernel(_ goals: [Goal], _ constraints: Constraints) -> String? {
-        var constraints = constraints
-        constraints.simulationBudget = min(constraints.simulationBudget, 400)
-        for other in [KernelBehaviour.linux7_2, .linux6_12] where other.name != behaviour.name {
-            guard
-                let plan = try? Planner(topology: topology, behaviour: other).plan(
-                    goals: goals,
-                    constraints: constraints
-                ),
-                plan.verdict.answer == .act, plan.isWhole
-            else { continue }
-            return other.name
+    /// The releases that place all that has no place here, where this one's rule is what stands in the way; nil when it is
+    /// not, or when the goals are about something else.
+    public func kernelWay(to goals: [Goal], firmware: FirmwareState?) -> OtherWay? {
+        guard goals.contains(where: \.isPlacement), !topology.problemShortfalls.isEmpty else { return nil }
+        let upgrade = try? KernelUpgrade(
+            topology,
+            present: KernelUpgrade.Release(topology.kernel.release ?? ""),
+            releases: KernelUpgrade.Release.known,
+            firmware: firmware,
+            scope: .whatIsLost
+        )
+        guard let upgrade, upgrade.isKernelTheObstacle else { return nil }
+        let releases = upgrade.releases.map(\.name).filter { name in
+            upgrade.lostHere.allSatisfy { $0.placedBy.contains(name) }
         }
-        return nil
+        return releases.isEmpty ? nil : .kernel(placedBy: releases)
     }
 
     /// Whether some memory BAR lacks an address that no aperture within its reach has room for: else firmware's setup is

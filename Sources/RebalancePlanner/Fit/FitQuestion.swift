@@ -5,8 +5,9 @@ public import PCITopology
 
 /// Would a card fit at a port: now, after a plan, or never?
 ///
-/// The card is plugged into the twin the way the kernel would notice it; what it lacks then is what it would lack on
-/// the machine. What is missing is given to the planner.
+/// The card is plugged into the twin the way the slot's driver would notice it, or a rescan where nobody does; what it
+/// lacks then is what it would lack on the machine. What is missing is given to the planner. Where nobody told who drives
+/// the slot, the answer is the one that holds whoever does, or none.
 public struct FitQuestion: Sendable {
     /// The tree as it is.
     public let topology: Topology
@@ -39,13 +40,43 @@ public struct FitQuestion: Sendable {
     /// - Throws: `FitError` when the port does not exist or is no port.
     /// - Complexity: one simulated hot-add, at most one plan; with `measuresLargest` at most a dozen hot-adds and half as many plans.
     public func answer(for card: CardProfile, measuresLargest: Bool = true) throws(FitError) -> FitAnswer {
-        let attempt = try attempt(card)
+        guard let i = topology.position(of: port) else { throw FitError("no function at \(port)") }
+        guard topology.functions[i].isBridge else { throw FitError("\(port) is no port: expected a bridge") }
+        let methods = topology.hotPlugMethods(behind: i)
+        var answers: [FitAnswer] = []
+        for method in methods {
+            answers.append(try answer(card, method, measuresLargest: measuresLargest))
+            // What differs cannot be told; there is no use in asking on.
+            guard answers[0].verdict.isSame(as: answers[answers.count - 1].verdict) else { break }
+        }
+        var result = answers[0]
+        result.slotDriver = topology.functions[i].use.slotDriver
+        if answers.contains(where: { !$0.verdict.isSame(as: result.verdict) }) {
+            result.verdict = .cannotTell
+            result.unknowns = [topology.slotDriverNotTold(behind: i)]
+            result.missing = []
+        }
+        // What holds whoever drives the slot.
+        result.largestNow = answers.map { $0.largestNow?.rawValue ?? 0 }.min().flatMap { $0 > 0 ? ByteCount($0) : nil }
+        result.largestAfterPlan = answers.map { $0.largestAfterPlan?.rawValue ?? 0 }.min()
+            .flatMap { $0 > 0 ? ByteCount($0) : nil }
+        return result
+    }
+
+    /// The answer when a card is noticed in this way.
+    private func answer(
+        _ card: CardProfile,
+        _ method: HotPlugMethod,
+        measuresLargest: Bool
+    ) throws(FitError) -> FitAnswer {
+        let attempt = try attempt(card, method)
         var answer = FitAnswer(
             verdict: .now,
             card: card,
             missing: attempt.missing,
             isReplaced: attempt.isReplaced
         )
+        answer.needsRescan = attempt.needsRescan
         if !attempt.missing.isEmpty { answer.verdict = try verdict(after: attempt.plugged) }
         answer.unknowns = unknowns(card, answer.verdict)
         if !answer.unknowns.isEmpty {
@@ -56,11 +87,11 @@ public struct FitQuestion: Sendable {
         // What is below other host bridges makes no difference where they share nothing with this one.
         let near = nearby
         answer.largestNow = try largest(from: size) { (size) throws(FitError) in
-            try near.attempt(card.resized(to: size), explains: false).missing.isEmpty
+            try near.attempt(card.resized(to: size), method, explains: false).missing.isEmpty
         }
         answer.largestAfterPlan = try largest(from: max(size, answer.largestNow?.rawValue ?? 0)) {
             (size) throws(FitError) in
-            let attempt = try near.attempt(card.resized(to: size), explains: false)
+            let attempt = try near.attempt(card.resized(to: size), method, explains: false)
             guard !attempt.missing.isEmpty else { return true }
             if case .afterPlan = try near.verdict(after: attempt.plugged, budget: 400) { return true }
             return false
@@ -91,33 +122,41 @@ public struct FitQuestion: Sendable {
         return all
     }
 
-    private struct PlanExecution {
+    private struct Attempt {
         var plugged: Topology
         var missing: [Finding]
         var isReplaced: Bool
+        var needsRescan: Bool
     }
 
     /// The tree with the card in the port, as the kernel would leave it.
     ///
     /// - Parameters:
     ///   - card: the card.
+    ///   - method: how the card is found.
     ///   - explains: whether what is missing is to say why.
     /// - Returns: the tree, and what is wrong with it that was not before.
     /// - Throws: `FitError` when the port does not exist or is no port.
-    private func attempt(_ card: CardProfile, explains: Bool = true) throws(FitError) -> PlanExecution {
+    private func attempt(_ card: CardProfile, _ method: HotPlugMethod, explains: Bool = true) throws(FitError)
+        -> Attempt
+    {
         guard let i = topology.position(of: port) else { throw FitError("no function at \(port)") }
-        guard topology.functions[i].isBridge else { throw FitError("\(port) is no port: expected a bridge") }
         do {
             var twin = try LinuxTwin(topology, behaviour: behaviour)
             twin.recordsEvents = false
-            let isReplaced = !topology.children(of: i).isEmpty
+            // A conventional bus has room for more than one card.
+            let beside = topology.functions[i].freeDevice(
+                among: topology.children(of: i).map { topology.functions[$0] }
+            )
+            let isReplaced = beside == nil && !topology.children(of: i).isEmpty
             if isReplaced { _ = try twin.perform(.unplug(port: port)) }
-            _ = try twin.perform(.hotAdd(port: port, card: card, method: .pciehp))
+            let needsRescan = try twin.plug(beside.map { card.moved(toDevice: $0) } ?? card, behind: port, method)
             let plugged = try twin.topology()
-            return PlanExecution(
+            return Attempt(
                 plugged: plugged,
                 missing: newProblems(in: plugged, explains: explains),
-                isReplaced: isReplaced
+                isReplaced: isReplaced,
+                needsRescan: needsRescan
             )
         } catch {
             throw FitError(error.description)
@@ -222,6 +261,21 @@ public struct FitAnswer: Sendable {
     public var largestAfterPlan: ByteCount?
     /// What the answer would need and nobody told; empty unless the verdict is `cannotTell`.
     public var unknowns: [Unknown] = []
+    /// Who notices the card.
+    public var slotDriver = SlotDriver.unknown
+    /// Whether the kernel knows the card only after a rescan: nobody listens, or the driver drops it again.
+    public var needsRescan = false
+}
+
+extension FitAnswer.Verdict {
+    /// Whether two answers say the same; their plans may differ.
+    fileprivate func isSame(as other: Self) -> Bool {
+        switch (self, other) {
+        case (.now, .now), (.afterPlan, .afterPlan), (.refused, .refused), (.never, .never), (.cannotTell, .cannotTell):
+            true
+        default: false
+        }
+    }
 }
 
 /// Why a question about a port makes no sense.

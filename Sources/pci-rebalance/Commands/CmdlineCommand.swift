@@ -53,6 +53,14 @@ struct CmdlineCommand: ParsableCommand {
         answer.goals =
             goals.isEmpty && guest == nil && !topology.problemShortfalls.isEmpty ? [.plan(.everythingRequired)] : goals
         if !answer.goals.isEmpty { answer.advice = try advice(answer.goals, text, record, topology) }
+        if answer.advice?.best == nil, answer.advice != nil {
+            let goals = answer.goals.compactMap { if case .plan(let goal) = $0 { goal } else { nil } }
+            answer.kernelWay = Planner(
+                topology: topology,
+                behaviour: KernelChoice.behaviour(for: topology, isQuiet: true)
+            )
+            .kernelWay(to: goals, firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) })
+        }
         try write(answer)
         if answer.exitStatus != .success { throw CommandEnd(answer.exitStatus) }
     }
@@ -107,6 +115,8 @@ struct CmdlineAnswer {
     var goals: [BootGoal] = []
     /// How it is reached; nil without goals.
     var advice: BootAdvice?
+    /// Other kernels that would place what no words place here; nil where that is not known.
+    var kernelWay: OtherWay?
     /// A card for a guest, by the word that named it, with what its port must reserve.
     var guest: (word: String, reserve: GuestReserve)?
 

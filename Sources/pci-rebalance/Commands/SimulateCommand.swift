@@ -13,9 +13,10 @@ struct SimulateCommand: ParsableCommand {
         commandName: "simulate",
         abstract: "Predict what the kernel would do on an operation",
         discussion: """
-            Operations: remove ADDRESS; rescan; rescan ADDRESS; rescan-bus DDDD:BB; hotadd PORT CARD; unplug PORT; \
+            Operations: remove ADDRESS; rescan; rescan ADDRESS; rescan-bus DDDD:BB; hotadd PORT|SLOT CARD; \
+            unplug PORT; \
             setbus ADDRESS SECONDARY SUBORDINATE; resize ADDRESS BAR SIZE; vfs ADDRESS N; align STRING; bind ADDRESS; \
-            unbind ADDRESS; boot. Cards: \(CardWords.all). Nothing is written.
+            unbind ADDRESS; boot. Cards: \(CardWords.all). A slot is DDDD:BB:DD. Nothing is written.
             """
     )
 
@@ -31,11 +32,16 @@ struct SimulateCommand: ParsableCommand {
     func run() throws {
         let topology = try reading.topology(output)
         let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
-        let simulation = try Self.simulate(
-            try OperationWords.parse(op, topology: topology),
-            on: topology,
-            behaviour: behaviour
-        )
+        let (lists, untold) = try OperationWords.parse(op, topology: topology)
+        let simulation = try Self.simulate(lists[0], on: topology, behaviour: behaviour)
+        for list in lists.dropFirst()
+        where try Self.simulate(list, on: topology, behaviour: behaviour).after != simulation.after {
+            throw CommandEnd(
+                .cannotTell,
+                "cannot tell: who notices a card in \(untold.joined(separator: ", ")), pciehp, acpiphp or nobody, is not "
+                    + "told, and what follows depends on it; a snapshot of the machine would tell"
+            )
+        }
         if output.json {
             try StandardOutput.write(simulation.json())
         } else {

@@ -3,24 +3,40 @@
 import AllocationPolicies
 import PCITopology
 
-/// Operations as they are typed after `--op`: `remove 00:02.0`, `rescan`, `rescan-bus 0000:01`, `hotadd 02:01.0 nvme`.
+/// Operations as they are typed after `--op`: `remove 00:02.0`, `rescan`, `rescan-bus 0000:01`, `hotadd 02:01.0 nvme`,
+/// `hotadd 0000:00:05 nvme`.
 struct OperationWords {
     private var words: ArraySlice<String>
     private let topology: Topology
+    /// Which of the ways is taken where a card may be noticed in several.
+    private let choice: Int
+    /// The places of cards of which nobody told who notices them.
+    private var untold: [String] = []
 
     /// Takes the words of all `--op` options; an option may hold several words in one argument.
-    init(_ options: [String], topology: Topology) {
+    init(_ options: [String], topology: Topology, choice: Int = 0) {
+        self.choice = choice
         words = ArraySlice(options.flatMap { $0.split(separator: " ").map(String.init) })
         self.topology = topology
     }
 
-    /// All operations.
-    static func parse(_ options: [String], topology: Topology) throws(CommandEnd) -> [TwinOperation] {
-        var reader = OperationWords(options, topology: topology)
-        var result: [TwinOperation] = []
-        while !reader.words.isEmpty { result.append(try reader.next()) }
-        guard !result.isEmpty else { throw CommandEnd(.usage, "expected --op with an operation, found none") }
-        return result
+    /// All operations. Where a card may be noticed in several ways, since nobody told who drives the slot, there is one
+    /// list for each way; `untold` names the slots then.
+    static func parse(
+        _ options: [String],
+        topology: Topology
+    ) throws(CommandEnd) -> (lists: [[TwinOperation]], untold: [String]) {
+        var lists: [[TwinOperation]] = []
+        var untold: [String] = []
+        for choice in 0..<2 where choice == 0 || !untold.isEmpty {
+            var reader = OperationWords(options, topology: topology, choice: choice)
+            var result: [TwinOperation] = []
+            while !reader.words.isEmpty { result.append(try reader.next()) }
+            guard !result.isEmpty else { throw CommandEnd(.usage, "expected --op with an operation, found none") }
+            lists.append(result)
+            untold = reader.untold
+        }
+        return (lists, untold)
     }
 
     private mutating func next() throws(CommandEnd) -> TwinOperation {
@@ -35,8 +51,7 @@ struct OperationWords {
             let (segment, bus) = try bus(after: verb)
             return .rescanBus(segment: segment, bus: bus)
         case "hotadd":
-            let port = try address(after: verb)
-            return .hotAdd(port: port, card: try CardWords.card(try word(after: verb, "a card")), method: .pciehp)
+            return try hotAdd()
         case "unplug": return .unplug(port: try address(after: verb))
         case "setbus":
             let bridge = try address(after: verb)
@@ -63,6 +78,40 @@ struct OperationWords {
                     + "found \(verb)"
             )
         }
+    }
+
+    /// `hotadd PORT CARD`, or `hotadd DDDD:BB:DD CARD` for a slot of a bus by its device number.
+    private mutating func hotAdd() throws(CommandEnd) -> TwinOperation {
+        let place = try word(after: "hotadd", "a port or a slot")
+        let card = try CardWords.card(try word(after: "hotadd", "a card"))
+        if let port = FunctionAddress(parsing: place) {
+            let methods = topology.position(of: port).map { topology.hotPlugMethods(behind: $0) } ?? [.pciehp]
+            return .hotAdd(port: port, card: card, method: pick(methods, place))
+        }
+        guard place.contains(":"), let slot = FunctionAddress(parsing: place + ".0") else {
+            throw CommandEnd(
+                .usage,
+                "expected a port such as 0000:3a:00.0 or a slot such as 0000:00:05 after hotadd, found \(place)"
+            )
+        }
+        let bridge = topology.functions.firstIndex {
+            $0.address.segment == slot.segment && $0.bridge?.busRange?.first == slot.bus
+        }
+        let host = topology.hostBridges.first { $0.segment == slot.segment && $0.rootBus == slot.bus }
+        let methods =
+            bridge.map { topology.hotPlugMethods(behind: $0) }
+            ?? host?.slotDriver.methods(isHotPlugCapable: false) ?? [.unnoticed]
+        return .hotAddOnBus(
+            segment: slot.segment,
+            bus: slot.bus,
+            card: card.moved(toDevice: slot.device),
+            method: pick(methods, place)
+        )
+    }
+
+    private mutating func pick(_ methods: [HotPlugMethod], _ place: String) -> HotPlugMethod {
+        if methods.count > 1 { untold.append(place) }
+        return methods[min(choice, methods.count - 1)]
     }
 
     private mutating func word(after verb: String, _ what: String) throws(CommandEnd) -> String {

@@ -99,6 +99,7 @@ struct CmdlineText {
 
     /// Why no words may do.
     private func hint(_ advice: BootAdvice) -> String {
+        if let way = answer.kernelWay { return "What would reach it is \(way)." }
         if advice.asItIs.missing.allSatisfy({ $0.contains("bus number") }) {
             return
                 "hpbussize holds for every hot-plug port alike, those of the card too: the first takes what the next needs."

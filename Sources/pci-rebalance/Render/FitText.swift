@@ -17,6 +17,13 @@ struct FitText {
     func render() -> String {
         var page = TextPage(columns: columns)
         if answer.isReplaced { page.paragraph("What is in the slot of \(port) is assumed removed.", indent: 0) }
+        if answer.needsRescan, !answer.isUnknown {
+            let who =
+                answer.slotDriver == .nobody
+                ? "Nobody listens at \(port): the kernel finds the card"
+                : "\(answer.slotDriver.rawValue) gives the card up at \(port) for want of room: the kernel finds it"
+            page.paragraph("\(who) only when its bus is rescanned, and that is what is said here.", indent: 0)
+        }
         switch answer.verdict {
         case .now: page.paragraph("\(answer.card.name) fits at \(port) as things are.", indent: 0)
         case .afterPlan(let plan):
@@ -82,6 +89,7 @@ func fitJSON(_ answer: FitAnswer, port: FunctionAddress) -> [UInt8] {
         json.array("missing") { json in
             for finding in answer.missing { write(finding, to: &json) }
         }
+        json.field("needsRescan", answer.needsRescan)
         json.key("plan")
         switch answer.verdict {
         case .now, .cannotTell: json.null()
@@ -89,6 +97,7 @@ func fitJSON(_ answer: FitAnswer, port: FunctionAddress) -> [UInt8] {
         }
         json.field("port", port.description)
         json.field("schema", "pci-rebalance.fit/1")
+        json.field("slotDriver", answer.slotDriver.rawValue)
         write(unknowns: answer.unknowns, to: &json)
         json.field("verdict", answer.isUnknown ? TreeVerdict.cannotTell.rawValue : answer.verdict.word)
     }

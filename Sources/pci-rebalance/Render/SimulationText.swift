@@ -19,6 +19,9 @@ struct Simulation {
         var page = TextPage(columns: columns)
         for (operation, events) in operations {
             page.line([Piece("# \(operation.text)", style: style.name)], indent: 0, hanging: 2)
+            if operation.method == .unnoticed {
+                page.paragraph("nobody listens at this slot: nothing happens until a rescan", indent: 2, hanging: 6)
+            }
             for event in events where verbosity > 0 || event.matters {
                 page.paragraph(event.text, indent: 2, hanging: 6)
             }
@@ -61,6 +64,7 @@ struct Simulation {
                 for (operation, events) in operations {
                     json.object { json in
                         json.field("events", events.map(\.text))
+                        if let method = operation.method { json.field("noticedBy", method.word) }
                         json.field("operation", operation.text)
                     }
                 }
@@ -81,7 +85,20 @@ extension TwinEvent {
     }
 }
 
+extension HotPlugMethod {
+    /// Who notices, as JSON documents name it.
+    fileprivate var word: String { self == .unnoticed ? SlotDriver.nobody.rawValue : rawValue }
+}
+
 extension TwinOperation {
+    /// Who notices the card of a hot-add; nil for other operations.
+    fileprivate var method: HotPlugMethod? {
+        switch self {
+        case .hotAdd(_, _, let method), .hotAddOnBus(_, _, _, let method): method
+        default: nil
+        }
+    }
+
     /// The operation as it is typed.
     var text: String {
         switch self {
@@ -90,6 +107,9 @@ extension TwinOperation {
         case .rescanDevice(let a): "rescan \(a)"
         case .rescanBus(let segment, let bus): "rescan-bus \(bareHex(UInt64(segment), width: 4)):\(bus)"
         case .hotAdd(let port, let card, _): "hotadd \(port) \(card.name)"
+        case .hotAddOnBus(let segment, let bus, let card, _):
+            "hotadd \(bareHex(UInt64(segment), width: 4)):\(bus):"
+                + "\(bareHex(UInt64(card.functions.map { $0.devfn >> 3 }.min() ?? 0), width: 2)) \(card.name)"
         case .unplug(let port): "unplug \(port)"
         case .writeConfig(let a, let offset, let width, let value):
             "config \(a) \(bareHex(UInt64(offset), width: 2)).\(width) \(hex(UInt64(value)))"

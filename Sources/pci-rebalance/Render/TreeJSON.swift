@@ -42,6 +42,7 @@ private func write(host h: Int, of topology: Topology, to json: inout JSONWriter
         }
         write(busRange: host.busRange, to: &json)
         json.field("segment", bareHex(UInt64(host.segment), width: 4))
+        json.field("slotDriver", host.slotDriver.rawValue)
         json.field("source", host.source.rawValue)
     }
 }
@@ -67,6 +68,7 @@ private func write(function i: Int, of topology: Topology, findings: [Finding], 
                 write(busRange: bridge.busRange, to: &json)
                 json.field("isHotPlug", function.isHotPlugBridge)
                 json.field("isSubtractive", bridge.isSubtractive)
+                json.field("slotDriver", function.use.slotDriver.rawValue)
             }
         }
         json.field("class", hex: UInt64(function.identity.classCode), width: 6)

@@ -101,12 +101,17 @@ struct TreeText {
         let host = topology.hostBridges[h]
         let taken = topology.roots(of: h).reduce(1) { $0 + (topology.functions[$1].bridge?.busRange?.count ?? 0) }
         let name = "\(bareHex(UInt64(host.segment), width: 4)):\(host.rootBus)"
+        let slots: String? =
+            switch host.slotDriver {
+            case .pciehp, .acpiphp, .shpchp, .other: "hot-plug by \(host.slotDriver.rawValue)"
+            case .nobody, .unknown: nil
+            }
         page.line(
             [
                 Piece("host bridge \(name)", style: style.name),
                 Piece(host.busRange.description, gap: 1),
                 Piece("\(max(host.busRange.count - taken, 0)) free", gap: 1, style: style.faint),
-            ],
+            ] + (slots.map { [Piece($0, gap: 1)] } ?? []),
             indent: 0,
             hanging: 4
         )
@@ -208,6 +213,11 @@ struct TreeText {
         if function.isHotPlugBridge {
             let surprise = function.capabilities.express?.slotCapabilities?.contains(.hotPlugSurprise) == true
             words.append(surprise ? "hot-plug surprise" : "hot-plug")
+        }
+        switch function.use.slotDriver {
+        case .pciehp, .acpiphp, .shpchp, .other: words.append("by \(function.use.slotDriver.rawValue)")
+        case .nobody where function.isHotPlugBridge: words.append("nobody listens")
+        case .nobody, .unknown: break
         }
         if function.capabilities.express.map({ $0.portType == .rootPort || $0.portType == .downstreamPort }) == true,
             topology.children(of: i).isEmpty
