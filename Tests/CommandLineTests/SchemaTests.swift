@@ -78,7 +78,9 @@ struct SchemaTests {
         let behaviour = KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
         let plan = try Planner(topology: topology, behaviour: behaviour).plan(goals: [.everythingRequired])
         var wide = plan
-        wide.otherWays = [.reboot, .parameter("pci=realloc"), .parameter(nil), .kexec(functions: 3), .kernel("linux-6.12")]
+        wide.otherWays = [
+            .reboot, .parameter("pci=realloc"), .parameter(nil), .kexec(functions: 3), .kernel("linux-6.12"),
+        ]
         wide.otherWays += OtherWay.Setting.allCases.map { .firmware($0) }
         try validate(String(decoding: PlanDocument.encode(wide), as: UTF8.self), "plan")
         let quiet = QuietWatch.Result(tree: plan.before, waited: .seconds(1), isQuiet: false, busySlots: [address])

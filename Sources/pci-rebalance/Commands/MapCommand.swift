@@ -50,7 +50,9 @@ struct MapCommand: ParsableCommand {
 
     func run() throws {
         let topology = try reading.topology(output)
-        if output.json { return try StandardOutput.write(treeJSON(topology, findings: topology.findings(), selection: nil)) }
+        if output.json {
+            return try StandardOutput.write(treeJSON(topology, findings: topology.findings(), selection: nil))
+        }
         let demand = ResourceDemand(topology)
         if !output.quiet, policies != nil { PolicyWords.warnOfUnknownApertures(demand) }
         let maps = try maps(of: topology, demand)
