@@ -442,7 +442,8 @@ struct TriageJudge {
             guard let above = parent(of: address), let bridge = above.bridge else {
                 let root = evidence.roots.first { $0.segment == address.segment && $0.bus == address.bus }
                 guard let root else { return failed.isEmpty ? nil : String(front.dropLast(2)) }
-                return front + apertures(root, kind, wanted: wanted)
+                let isWide = failed.isEmpty && entry.wanted?.flags.contains(.memory64) == true
+                return front + apertures(root, kind, wanted: wanted, isWide: isWide)
             }
             let kinds: [ResourceKind] = kind == .prefetchable ? [.prefetchable, .memory] : [kind]
             var isFailed = false
@@ -484,7 +485,7 @@ struct TriageJudge {
     }
 
     /// What stands between a resource and the host bridge's apertures.
-    private func apertures(_ root: RootFacts, _ kind: ResourceKind, wanted: ByteCount?) -> String {
+    private func apertures(_ root: RootFacts, _ kind: ResourceKind, wanted: ByteCount?, isWide: Bool) -> String {
         let suitable = root.apertures.filter { $0.isIO == (kind == .io) }
         guard let largest = suitable.max(by: { $0.range.clampedSize < $1.range.clampedSize }) else {
             return "the host bridge has no \(kind == .io ? "I/O" : "memory") aperture that the log names"
@@ -494,10 +495,14 @@ struct TriageJudge {
                 "the host bridge's largest aperture is \(Self.text(ByteCount(largest.range.clampedSize))) (\(largest.range))"
         }
         guard let wanted, wanted.rawValue > 0 else { return "the host bridge's apertures had no room for it" }
-        let roomy = suitable.filter { !$0.isLegacyMemory }
-            .map { (aperture: $0, room: FreeRoom(in: $0.range, taken: held(on: root, isIO: kind == .io))) }
-            .filter { $0.room.holds(wanted.rawValue) }
-            .max { $0.room.largestBlock < $1.room.largestBlock }
+        // Memory windows, and registers of 32 bits, end at 4 GiB.
+        let isNarrow = kind == .memory && !isWide
+        let roomy = suitable.filter {
+            !$0.isLegacyMemory && (!isNarrow || ($0.busRange ?? $0.range).first <= 0xffff_ffff)
+        }
+        .map { (aperture: $0, room: FreeRoom(in: $0.range, taken: held(on: root, isIO: kind == .io))) }
+        .filter { $0.room.holds(wanted.rawValue) }
+        .max { $0.room.largestBlock < $1.room.largestBlock }
         guard let roomy else { return "the host bridge's apertures have no free block of that size left" }
         return
             "the kernel found no room in the host bridge's apertures, although by this log nothing of PCI lies in "
@@ -745,7 +750,9 @@ struct TriageJudge {
         let owner =
             entry.key.address
             ?? entry.key.bus.flatMap { bus in
-                bridges[UInt64(entry.key.segment) << 8 | UInt64(bus.rawValue)].map { evidence.functions[$0].address }
+                evidence.functions.first {
+                    $0.address.segment == entry.key.segment && $0.bridge?.busRange?.contains(bus) == true
+                }?.address
             }
         guard let owner, isDescribed(owner) else { return nil }
         let isUsed = evidence.functions.contains {
