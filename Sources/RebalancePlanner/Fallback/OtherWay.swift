@@ -125,7 +125,7 @@ extension Planner {
             scope: .whatIsLost
         )
         guard let upgrade, upgrade.isKernelTheObstacle else { return nil }
-        let releases = upgrade.releases.map(\.name).filter { name in
+        let releases = KernelUpgrade.Release.known.map(\.name).filter { name in
             upgrade.lostHere.allSatisfy { $0.placedBy.contains(name) }
         }
         return releases.isEmpty ? nil : .kernel(placedBy: releases)

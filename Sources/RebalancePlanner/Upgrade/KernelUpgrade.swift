@@ -172,7 +172,7 @@ public struct KernelUpgrade: Sendable {
             }
         }
         for shortfall in shortfalls {
-            lostHere.append(try Self.lost(shortfall, tried, releases, &runs))
+            lostHere.append(try Self.lost(shortfall, tried, Release.known, &runs))
         }
     }
 
@@ -441,12 +441,19 @@ struct UpgradeRuns {
             return (policy, PolicyOutcome(asIn: end.topology, policy: behaviour.name, sizes: demand))
         }
         let (a, b) = (try run(occasion, first), try run(occasion, second))
-        return PolicyParting(side(first, a), side(second, b), demand) { difference in
+        func isOnTheWay(_ difference: PolicyDifference) -> Bool {
             shortfalls.contains { shortfall in
                 difference.path.isAncestorOrSelf(of: shortfall.path)
                     && (difference.decision == .busRange
                         || difference.what.hasPrefix("io") == (kind(of: shortfall) == .io))
             }
         }
+        // A window that one of them closes is what came of it, not what was decided.
+        func isDecision(_ difference: PolicyDifference) -> Bool {
+            isOnTheWay(difference) && difference.first != "closed" && difference.second != "closed"
+        }
+        let parting = PolicyParting(side(first, a), side(second, b), demand, where: isDecision)
+        guard let parting, !isDecision(parting.difference) else { return parting }
+        return PolicyParting(side(first, a), side(second, b), demand, where: isOnTheWay)
     }
 }

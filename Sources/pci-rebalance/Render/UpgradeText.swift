@@ -113,7 +113,7 @@ extension KernelUpgrade.Place {
 extension KernelUpgrade {
     /// A sentence for all that has no place here for the same reason: which releases place it, and when.
     var lostSentences: [String] {
-        let all = releases.map(\.name)
+        let all = Release.known.map(\.name)
         var texts: [(key: String, names: [String])] = []
         for one in lostHere {
             let key: String
