@@ -105,6 +105,18 @@ struct KernelCatalogueTests {
         #expect(KernelCatalogue.behaviours(forRelease: release).first == kernel.behaviour, "\(release)")
     }
 
+    @Test(
+        "nothing is written unasked where repairs were not proven",
+        arguments: [
+            ("6.1.0-56-amd64", true), ("6.12.118+deb13-amd64", true), ("6.12.43+deb13-amd64", true),
+            ("7.2.13+deb14-amd64", true), ("6.18.15+deb13-amd64", false), ("7.3.4", false), ("6.8.0-45-generic", false),
+            ("", false),
+        ]
+    )
+    func writing(release: String, mayWrite: Bool) {
+        #expect((KernelCatalogue.obstacle(toWritingOn: release) == nil) == mayWrite)
+    }
+
     @Test("what resizing did before its stable updates is another behaviour")
     func resizing() {
         func release(_ text: String) -> KernelBehaviour.ResizeRelease {
@@ -179,6 +191,10 @@ struct KernelCatalogueTests {
 
 /// The catalogue as `Docs/kernels.md`.
 enum KernelDocument {
+    private static var unproven: String {
+        KernelCatalogue.unprovenSeries.sorted().map(\.description).joined(separator: ", ")
+    }
+
     static var text: String {
         var lines = [
             "# Kernels",
@@ -188,9 +204,10 @@ enum KernelDocument {
             "",
             "*Judged* is a release whose own kernel was held against its preset in emulated machines without a line that",
             "differed (`vm-lab differential`). A judgement *carries* to other point releases of the stable tree and of Debian's",
-            "where every change of the allocator in between is known; then `apply` writes there too. Everything else may have",
-            "any of the behaviours listed, and single changes that stable trees or distributors carried back: plans say so, and",
-            "`apply` refuses to write without `--allow-unjudged`.",
+            "where every change of the allocator in between is known. Everything else may have any of the behaviours listed,",
+            "and single changes that stable trees or distributors carried back: plans say so, and `apply` refuses to write",
+            "without `--allow-unjudged`. It also refuses on \(unproven): predicted, but repairs",
+            "on these kernels have not been proven yet.",
             "",
             "## Releases",
             "",

@@ -125,7 +125,10 @@ final class Bench {
         #expect(bench.machine.trace.isEmpty)
     }
 
-    @Test(arguments: ["5.15.0-91-generic", "6.18.17+deb14-amd64", "7.0.12", "7.3.5", "6.12.118-mine", "unreadable"])
+    @Test(arguments: [
+        "5.15.0-91-generic", "6.18.17+deb14-amd64", "7.0.12", "7.3.5", "6.12.118-mine", "6.18.15+deb13-amd64",
+        "7.3.4+deb13-amd64", "unreadable",
+    ])
     func aKernelThatWasNotJudgedIsRefusedUnlessAllowed(release: String) throws {
         let bench = Bench()
         bench.machine.release = release

@@ -17,6 +17,23 @@ public enum KernelCatalogue {
         public var carries: String
     }
 
+    /// Series that were judged, and on whose kernels failed hot-adds have not been repaired often enough to write there
+    /// unasked: 6.18 once lost three cards to a plan made for another kernel.
+    public static let unprovenSeries: Set<KernelRelease.Series> = [
+        .init(5, 10), .init(6, 16), .init(6, 17), .init(6, 18), .init(6, 19), .init(7, 0), .init(7, 1), .init(7, 3),
+    ]
+
+    /// Why a plan must not be carried out unasked on the kernel of a release.
+    ///
+    /// - Parameter release: as `uname -r` prints it.
+    /// - Returns: a clause after the subject "how it assigns addresses", or nil where it may.
+    public static func obstacle(toWritingOn release: String) -> String? {
+        let set = behaviours(forRelease: release)
+        if !set.isJudged { return "was not judged (\(set.explanation))" }
+        guard let known = KernelRelease(release), unprovenSeries.contains(known.series) else { return nil }
+        return "is predicted (\(set.explanation)), but repairs on \(known.series) have not been proven yet"
+    }
+
     /// What is known of the kernels of one series, of a part of it, or of several series that are alike.
     public struct Entry: Sendable, Hashable {
         /// The first series.

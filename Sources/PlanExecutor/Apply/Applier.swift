@@ -258,9 +258,10 @@ public struct Applier {
 
     /// On a kernel that was not judged, the way back from every step must be known under all behaviours that it may have.
     private func riskOfLoss(_ plan: Plan, _ predictor: (any Predictor)?) -> ApplyReport? {
-        let set = KernelCatalogue.behaviours(forRelease: plan.kernelRelease)
-        guard !allowsUnjudgedKernel, !set.isJudged else { return nil }
-        let head = "How \(plan.kernelRelease) assigns addresses was not judged (\(set.explanation))"
+        guard !allowsUnjudgedKernel, let obstacle = KernelCatalogue.obstacle(toWritingOn: plan.kernelRelease) else {
+            return nil
+        }
+        let head = "How \(plan.kernelRelease) assigns addresses \(obstacle)"
         guard let answer = predictor?.wayBack(of: plan) else {
             return Self.untouched(
                 "unjudged-kernel",

@@ -101,14 +101,12 @@ struct PlanCommand: ParsableCommand {
             log: record.kernelLog,
             isQuiet: true
         )
-        let set = evidence.left
-        let subject = "how \(plan.kernelRelease) assigns addresses was"
-        switch set.judgement {
-        case .itself: return nil
-        case .carried: return output.verbose > 0 ? "\(subject) \(set.explanation)" : nil
-        case .none:
-            return "\(subject) not judged (\(set.explanation)): apply writes nothing without --allow-unjudged"
+        let subject = "how \(plan.kernelRelease) assigns addresses"
+        if let obstacle = KernelCatalogue.obstacle(toWritingOn: plan.kernelRelease) {
+            return "\(subject) \(obstacle): apply writes nothing without --allow-unjudged"
         }
+        let isTold = output.verbose > 0 && evidence.left.judgement == .carried
+        return isTold ? "\(subject) was \(evidence.left.explanation)" : nil
     }
 
     /// Nothing to do is no answer where the log reports a failure about what the tree does not show.
