@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import Foundation
 import Testing
 
 /// What an input does not tell is not made up: neither health, nor a cause, nor an address.
