@@ -28,15 +28,15 @@ public struct KernelUpgrade: Sendable {
         /// Whether a kernel of the series was held against the first behaviour.
         public var isJudged: Bool
 
-        /// The release that a text as `uname -r` prints it names: the preset of its own series where there is one, else
-        /// what the catalogue has.
+        /// The release that a text as `uname -r` prints it names: for a series alone the preset of that series where there is
+        /// one, else what the catalogue has.
         public init(_ release: String) {
             name = release
             let series = release.split(separator: ".").prefix(2).map { $0.prefix { $0.isNumber } }.joined(
                 separator: "."
             )
             let known = KernelCatalogue.behaviours(forRelease: release)
-            if !known.isJudged,
+            if !known.isJudged || release == series,
                 let preset = KernelBehaviour.everyPreset.first(where: { $0.name == "linux-\(series)" })
             {
                 behaviours = [preset]
