@@ -15,7 +15,8 @@ struct UpgradeTests {
 
     @Test(
         "a loss that is foretold comes, and nothing else is lost",
-        arguments: [MachineTopology.twoLargeCards, .firstLight, .deepSwitches],
+        arguments: RepairTests.areAllCasesAsked
+            ? [MachineTopology.twoLargeCards, .firstLight, .deepSwitches] : [.twoLargeCards],
         [Kernel.linux6_12, .linux7]
     )
     func judged(machine: MachineTopology, kernel: Kernel) throws {

@@ -27,7 +27,8 @@ extension Topology {
 
 extension LinuxTwin {
     /// Plugs a card behind a bridge and sees to it that the kernel knows it: where nobody notices it, or the ACPI driver
-    /// drops it again for want of room, the bus behind the bridge is rescanned, as an administrator would do.
+    /// drops it again for want of room, the slot is given power and the bus behind the bridge rescanned, as an
+    /// administrator would do.
     ///
     /// - Returns: whether a rescan was needed.
     /// - Throws: as `perform`.
@@ -44,6 +45,8 @@ extension LinuxTwin {
         let isBeside = card.functions.allSatisfy { $0.devfn >= 8 }
         if isBeside {
             try perform(.hotAddOnBus(segment: port.segment, bus: bus, card: card, method: method))
+        } else if method == .unnoticed {
+            try hotAdd(card, behind: try known(port), method, isPowered: true)
         } else {
             try perform(.hotAdd(port: port, card: card, method: method))
         }

@@ -148,6 +148,8 @@ public struct ExpressCapability: Hashable, Sendable {
     public var slotCapabilities: SlotCapabilities?
     /// The slot status register, or nil.
     public var slotStatus: UInt16?
+    /// The slot has a power controller and it is off (Slot Control, bit 10): what is in the slot does not answer.
+    public var isSlotPowerOff: Bool
     /// The link status register, or nil.
     public var linkStatus: UInt16?
     /// Device Control 2, bit 5: ARI forwarding is enabled on this port.
@@ -166,6 +168,8 @@ public struct ExpressCapability: Hashable, Sendable {
         let hasSlotRegisters = portType == .rootPort || portType == .downstreamPort
         slotCapabilities = hasSlotRegisters ? config.long(offset + 0x14).map(SlotCapabilities.init(rawValue:)) : nil
         slotStatus = hasSlotRegisters ? config.word(offset + 0x1a) : nil
+        isSlotPowerOff =
+            slotCapabilities?.contains(.powerController) == true && (config.word(offset + 0x18) ?? 0) & 0x400 != 0
         linkStatus = config.word(offset + 0x12)
         let version = capabilities & 0xf
         let control2 = version >= 2 ? config.word(offset + 0x28) ?? 0 : 0

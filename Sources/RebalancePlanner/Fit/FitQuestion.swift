@@ -51,6 +51,7 @@ public struct FitQuestion: Sendable {
         }
         var result = answers[0]
         result.slotDriver = topology.functions[i].use.slotDriver
+        result.isPowerOff = topology.functions[i].capabilities.express?.isSlotPowerOff == true
         if answers.contains(where: { !$0.verdict.isSame(as: result.verdict) }) {
             result.verdict = .cannotTell
             result.unknowns = [topology.slotDriverNotTold(behind: i)]
@@ -265,6 +266,8 @@ public struct FitAnswer: Sendable {
     public var slotDriver = SlotDriver.unknown
     /// Whether the kernel knows the card only after a rescan: nobody listens, or the driver drops it again.
     public var needsRescan = false
+    /// Whether the slot's power is off, which a hot-plug driver would switch on and a rescan does not.
+    public var isPowerOff = false
 }
 
 extension FitAnswer.Verdict {

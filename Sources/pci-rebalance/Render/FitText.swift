@@ -22,7 +22,8 @@ struct FitText {
                 answer.slotDriver == .nobody
                 ? "Nobody listens at \(port): the kernel finds the card"
                 : "\(answer.slotDriver.rawValue) gives the card up at \(port) for want of room: the kernel finds it"
-            page.paragraph("\(who) only when its bus is rescanned, and that is what is said here.", indent: 0)
+            let power = answer.isPowerOff ? "the slot's power, which is off, is switched on and " : ""
+            page.paragraph("\(who) only when \(power)its bus is rescanned, and that is what is said here.", indent: 0)
         }
         switch answer.verdict {
         case .now: page.paragraph("\(answer.card.name) fits at \(port) as things are.", indent: 0)
