@@ -106,21 +106,7 @@ public struct LinuxTwin: Sendable {
         }
     }
 
-    /// Puts a card behind a port, for whoever drives its slot to find.
-    ///
-    /// - Parameters:
-    ///   - card: the card.
-    ///   - port: the bridge above the slot.
-    ///   - method: how the card is noticed.
-    ///   - isPowered: whether somebody has seen to the slot's power; else what its register says counts where nobody
-    ///     listens. Hot-plug drivers switch it on.
-    /// - Throws: `TwinError` when the port is no bridge, the slot is taken, or the card makes no sense.
-    mutating func hotAdd(
-        _ card: CardProfile,
-        behind port: Int32,
-        _ method: HotPlugMethod,
-        isPowered: Bool = false
-    ) throws(TwinError) {
+    private mutating func hotAdd(_ card: CardProfile, behind port: Int32, _ method: HotPlugMethod) throws(TwinError) {
         guard state.isBridge(port) else {
             throw TwinError(.notABridge, "expected a port, \(state.address(port)) is no bridge")
         }
@@ -128,11 +114,6 @@ public struct LinuxTwin: Sendable {
             throw TwinError(.occupied, "expected an empty slot, something is behind \(state.address(port))")
         }
         try expectSensible(card)
-        if method == .unnoticed, !isPowered, isSlotPowerOff(port) {
-            return state.note(
-                .refused(state.address(port), .noDevice, "the slot's power is off, and what is in it does not answer")
-            )
-        }
         state.insert(card, parent: port, host: state.facts[port].host)
         guard method != .unnoticed else { return }
         let bus = state.devices[port].subordinate
@@ -140,12 +121,6 @@ public struct LinuxTwin: Sendable {
             return state.note(.refused(state.address(port), .noDevice, "the port has no bus"))
         }
         configureSlot(onBus: bus, device: 0, method)
-    }
-
-    private func isSlotPowerOff(_ port: Int32) -> Bool {
-        let original = state.facts[port].original
-        guard original != none, let offset = originals[Int(original)].capabilities.express?.offset else { return false }
-        return ExpressCapability(originals[Int(original)].config, at: Int(offset))?.isSlotPowerOff == true
     }
 
     private mutating func hotAdd(_ card: CardProfile, onBus bus: Int32, _ method: HotPlugMethod) throws(TwinError) {

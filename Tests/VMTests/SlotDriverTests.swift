@@ -105,16 +105,16 @@ struct SlotDriverTests {
         let hotAdd = "--op hotadd \(condition.place) testdev:\(size)"
         let before = try shown(guest)
         let predicted = try predicted(hotAdd, guest)
-        let rescanned = try condition.rescan.map { try self.predicted("\(hotAdd) --op rescan-bus \($0)", guest) }
         if condition.rescan != nil { #expect(predicted == before) }
 
         let device = Device.testDevice("plugged", memory: condition.card, at: condition.at)
         try guest.hotPlug(device, behind: condition.bus)
         #expect(try shown(guest) == predicted)
-        guard let bus = condition.rescan, let rescanned else { return }
+        guard let bus = condition.rescan else { return }
         try guest.rescan(bus: bus)
         try guest.waitUntilQuiet()
-        #expect(try shown(guest) == rescanned, "the slot's power is off, a rescan finds nothing")
+        let names = { (lines: [String]) in lines.map { $0.prefix { $0 != " " } } }
+        #expect(names(try shown(guest)) == names(before), "the slot's power is off, a rescan finds nothing")
 
         // Slot Control of QEMU's downstream port, whose PCI Express capability is at 0x90: power on.
         try guest.writeConfiguration(of: condition.place, at: 0xa8, [0, 0])

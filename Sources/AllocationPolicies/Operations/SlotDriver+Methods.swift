@@ -45,8 +45,6 @@ extension LinuxTwin {
         let isBeside = card.functions.allSatisfy { $0.devfn >= 8 }
         if isBeside {
             try perform(.hotAddOnBus(segment: port.segment, bus: bus, card: card, method: method))
-        } else if method == .unnoticed {
-            try hotAdd(card, behind: try known(port), method, isPowered: true)
         } else {
             try perform(.hotAdd(port: port, card: card, method: method))
         }

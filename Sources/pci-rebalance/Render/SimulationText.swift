@@ -20,7 +20,11 @@ struct Simulation {
         for (operation, events) in operations {
             page.line([Piece("# \(operation.text)", style: style.name)], indent: 0, hanging: 2)
             if operation.method == .unnoticed {
-                page.paragraph("nobody listens at this slot: nothing happens until a rescan", indent: 2, hanging: 6)
+                page.paragraph(
+                    "nobody listens at this slot: nothing happens until a rescan, and none finds the card before the slot has power",
+                    indent: 2,
+                    hanging: 6
+                )
             }
             for event in events where verbosity > 0 || event.matters {
                 page.paragraph(event.text, indent: 2, hanging: 6)
