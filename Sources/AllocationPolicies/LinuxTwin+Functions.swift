@@ -64,10 +64,9 @@ extension LinuxTwin {
         for i in topology.functions.indices where topology.host(of: i) == host {
             let function = topology.functions[i]
             guard function.isHotPlugBridge, function.use.driver == "pcieport",
-                let express = function.capabilities.express,
-                let control = function.config.word(Int(express.offset) + 0x18)
+                let isDriven = function.capabilities.express?.isHotPlugInterruptOn
             else { continue }
-            if control & 0x20 != 0 { return true }
+            if isDriven { return true }
             result = false
         }
         return result

@@ -42,7 +42,7 @@ extension Platform {
             case "ppc64", "ppc64le": self = hardwareDescription == .opal ? .powernv : .pseries
             case "mips", "mips64": self = .mips
             case let other? where other.hasPrefix("arm"): self = .arm64DT
-            case let other? where other.hasPrefix("x86") || other.hasPrefix("i") && other.hasSuffix("86"): self = .x86
+            case let other? where KernelIdentity.isX86(other): self = .x86
             default: self = hardwareDescription == .deviceTree ? .arm64DT : .x86
             }
         }

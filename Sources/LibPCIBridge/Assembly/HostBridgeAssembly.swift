@@ -109,8 +109,7 @@ struct HostBridgeAssembly {
 
     private func hasNoFirmwareApertures(_ record: MachineRecord) -> Bool {
         let words = (record.kernel.commandLine ?? "").split(separator: " ")
-        let isX86 = record.kernel.architecture.map { $0.hasPrefix("x86") || $0.hasSuffix("86") } ?? false
-        return isX86
+        return record.kernel.isX86 == true
             && words.contains { word in
                 word == "acpi=off"
                     || word.hasPrefix("pci=") && word.dropFirst(4).split(separator: ",").contains("nocrs")

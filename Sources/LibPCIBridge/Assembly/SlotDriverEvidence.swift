@@ -28,15 +28,16 @@ struct SlotDriverEvidence {
         self.log = log
         nativePorts = record.nativeHotPlugPorts.map { Set($0) }
         words = (record.kernel.commandLine ?? "").split(separator: " ")
-        let isX86 = record.kernel.architecture.map { $0.hasPrefix("x86") || $0.hasPrefix("i") && $0.hasSuffix("86") }
         let acpiOff = words.contains { $0 == "acpi=off" || $0 == "acpi=ht" }
         hasACPI =
-            acpiOff ? false : record.kernel.hardwareDescription.map { $0 == .acpi } ?? (isX86 == true ? true : nil)
+            acpiOff
+            ? false
+            : record.kernel.hardwareDescription.map { $0 == .acpi } ?? (record.kernel.isX86 == true ? true : nil)
         areSlotsKnown =
             record.origin == .live || record.nativeHotPlugPorts != nil
             || record.origin == .directory && !record.slots.isEmpty
         for slot in record.slots where slot.isOccupied != nil || slot.module != nil {
-            guard let place = FunctionAddress(parsing: slot.address + ".0") else { continue }
+            guard let place = slot.firstFunction else { continue }
             let bus = Bus(segment: place.segment, number: place.bus)
             if let module = slot.module {
                 slots[bus] = .some(SlotDriver(moduleName: module))
@@ -87,11 +88,8 @@ struct SlotDriverEvidence {
         // What could be read of the registers: a port without a slot, or whose slot's interrupt is off, is not driven.
         let wasRead = port.config.count > 64 && port.knowledge.registers == .seen
         if wasRead, !port.isHotPlugBridge { return false }
-        if wasRead, port.isHotPlugBridge, let express = port.capabilities.express,
-            let control = port.config.word(Int(express.offset) + 0x18)
-        {
-            let interruptEnable: UInt16 = 0x20
-            return port.use.driver == "pcieport" && control & interruptEnable != 0
+        if wasRead, port.isHotPlugBridge, let isOn = port.capabilities.express?.isHotPlugInterruptOn {
+            return port.use.driver == "pcieport" && isOn
         }
         guard port.isHotPlugBridge else { return nil }
         if words.contains("pcie_ports=native") { return true }

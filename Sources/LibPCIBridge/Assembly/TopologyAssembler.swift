@@ -34,10 +34,10 @@ public struct TopologyAssembler {
         var tree = TreePlacement(record)
         gaps += tree.gaps
         tree.nameRoots(from: log, memory)
-        let functions = makeFunctions(tree)
+        let slots = SlotDriverEvidence(record, log)
+        let functions = makeFunctions(tree, slots)
         let apertures = HostBridgeAssembly(tree: tree, log: log, memory: memory, io: io)
         var hosts = apertures.hostBridges(of: record)
-        let slots = SlotDriverEvidence(record, log)
         for h in hosts.indices {
             hosts[h].slotDriver = slots.driver(onBus: hosts[h].rootBus, segment: hosts[h].segment)
         }
@@ -69,7 +69,7 @@ public struct TopologyAssembler {
         }
     }
 
-    private func makeFunctions(_ tree: TreePlacement) -> [Function] {
+    private func makeFunctions(_ tree: TreePlacement, _ slots: SlotDriverEvidence) -> [Function] {
         let heldMemory = HeldRanges(memory)
         let heldIO = HeldRanges(io)
         var order: [FunctionAddress: Int] = [:]
@@ -78,10 +78,8 @@ public struct TopologyAssembler {
         if tree.functions.contains(where: { order[$0.address] == nil }) { order = [:] }
         var slotNames: [FunctionAddress: String] = [:]
         for slot in record.slots {
-            guard let address = FunctionAddress(parsing: slot.address + ".0") else { continue }
-            slotNames[address] = slot.name
+            if let address = slot.firstFunction { slotNames[address] = slot.name }
         }
-        let slots = SlotDriverEvidence(record, log)
         var functions: [Function] = []
         functions.reserveCapacity(tree.functions.count)
         for (i, f) in tree.functions.enumerated() {

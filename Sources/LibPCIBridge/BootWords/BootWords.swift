@@ -70,7 +70,7 @@ public struct BootWords: Hashable, Sendable {
     /// - Complexity: O(number of words).
     public init(_ commandLine: String, kernel: KernelIdentity = KernelIdentity(), topology: Topology? = nil) {
         release = kernel.release.flatMap(Self.number(ofRelease:))
-        isX86 = kernel.architecture.map { $0.hasPrefix("x86") || $0 == "i686" || $0 == "i386" }
+        isX86 = kernel.isX86
         self.topology = topology
         let bytes = Array(commandLine.utf8)[...]
         for parameter in Self.split(bytes) { read(parameter) }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import PCITopology
+
 /// A slot below /sys/bus/pci/slots.
 public struct SlotRecord: Hashable, Sendable, Codable {
     /// The name of its directory.
@@ -12,6 +14,9 @@ public struct SlotRecord: Hashable, Sendable, Codable {
     public var isOccupied: Bool?
     /// The name of the module that made the slot; nil where the kernel does not link to it (from 6.12 on).
     public var module: String?
+
+    /// The function 0 that a card in the slot would have; nil for an address of another form.
+    var firstFunction: FunctionAddress? { FunctionAddress(parsing: address + ".0") }
 
     private enum CodingKeys: String, CodingKey {
         case name, address, module

@@ -148,8 +148,8 @@ public struct ExpressCapability: Hashable, Sendable {
     public var slotCapabilities: SlotCapabilities?
     /// The slot status register, or nil.
     public var slotStatus: UInt16?
-    /// The slot has a power controller and it is off (Slot Control, bit 10): what is in the slot does not answer.
-    public var isSlotPowerOff: Bool
+    /// The slot control register, or nil.
+    public var slotControl: UInt16?
     /// The link status register, or nil.
     public var linkStatus: UInt16?
     /// Device Control 2, bit 5: ARI forwarding is enabled on this port.
@@ -168,8 +168,7 @@ public struct ExpressCapability: Hashable, Sendable {
         let hasSlotRegisters = portType == .rootPort || portType == .downstreamPort
         slotCapabilities = hasSlotRegisters ? config.long(offset + 0x14).map(SlotCapabilities.init(rawValue:)) : nil
         slotStatus = hasSlotRegisters ? config.word(offset + 0x1a) : nil
-        isSlotPowerOff =
-            slotCapabilities?.contains(.powerController) == true && (config.word(offset + 0x18) ?? 0) & 0x400 != 0
+        slotControl = hasSlotRegisters ? config.word(offset + 0x18) : nil
         linkStatus = config.word(offset + 0x12)
         let version = capabilities & 0xf
         let control2 = version >= 2 ? config.word(offset + 0x28) ?? 0 : 0
@@ -178,6 +177,14 @@ public struct ExpressCapability: Hashable, Sendable {
         supportsARIForwarding = capabilities2 & 0x20 != 0
         maxPayloadSize = 128 << Int((config.word(offset + 8) ?? 0) >> 5 & 7)
     }
+
+    /// The slot has a power controller and it is off (Slot Control, bit 10): what is in the slot does not answer.
+    public var isSlotPowerOff: Bool {
+        slotCapabilities?.contains(.powerController) == true && (slotControl ?? 0) & 0x400 != 0
+    }
+
+    /// Whether the slot's hot-plug interrupt is on (Slot Control, bit 5), which pciehp keeps so; nil when nobody read it.
+    public var isHotPlugInterruptOn: Bool? { slotControl.map { $0 & 0x20 != 0 } }
 }
 
 /// The slot capabilities register (PCIe 6.0 §7.5.3.9).

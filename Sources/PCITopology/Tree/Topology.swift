@@ -266,6 +266,8 @@ public struct KernelIdentity: Hashable, Sendable {
     public var commandLine: String?
     /// `uname -m`, or nil when unknown.
     public var architecture: String?
+    /// Whether the architecture is one of the x86 family; nil when it is unknown.
+    public var isX86: Bool? { architecture.map(Self.isX86) }
     /// What tells the kernel which host bridges there are, or nil when unknown.
     public var hardwareDescription: HardwareDescription?
     /// The string in force in /sys/bus/pci/resource_alignment, or nil when there is none or it is unknown.
@@ -284,6 +286,11 @@ public struct KernelIdentity: Hashable, Sendable {
         self.architecture = architecture
         self.hardwareDescription = hardwareDescription
         self.resourceAlignment = resourceAlignment
+    }
+
+    /// Whether a name of `uname -m` is one of the x86 family: `x86_64`, `i686`, …
+    public static func isX86(_ architecture: String) -> Bool {
+        architecture.hasPrefix("x86") || architecture.hasPrefix("i") && architecture.hasSuffix("86")
     }
 }
 

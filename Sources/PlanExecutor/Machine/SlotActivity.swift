@@ -24,7 +24,7 @@ enum SlotActivity {
     static func busyPorts(_ tree: TreeState, _ health: [FunctionHealth], emptyCounts: Bool) -> [FunctionAddress] {
         health.filter { sign in
             guard let express = Capabilities(sign.config).express, express.isSlotImplemented,
-                let control = sign.config.word(Int(express.offset) + 0x18)
+                let control = express.slotControl
             else { return false }
             let isHotPlug = express.slotCapabilities?.contains(.hotPlugCapable) == true
             if isHotPlug, control >> 8 & 3 == 2 { return true }
