@@ -49,31 +49,6 @@ public struct HotAddForecast: Hashable, Sendable {
         return result
     }
 
-    /// Plugs `card` into the port at `port` and lets whoever drives its slot configure it; where that is not known, the
-    /// worst that may come is the forecast.
-    ///
-    /// For many ports or cards make a `HotAddRehearsal` once.
-    ///
-    /// - Parameters:
-    ///   - outcome: the layout before.
-    ///   - topology: the tree that the outcome was made for.
-    ///   - port: the port, hot-plug capable and empty.
-    ///   - card: the card.
-    ///   - behaviour: the kernel that runs.
-    ///   - platform: its platform.
-    /// - Throws: `TwinError` when the twin refuses the tree or the port, `TopologyError` as `applied(to:)`.
-    public init(
-        after outcome: PolicyOutcome,
-        of topology: Topology,
-        port: TopologyPath,
-        card: CardProfile,
-        behaviour: KernelBehaviour,
-        platform: Platform
-    ) throws {
-        var rehearsal = try HotAddRehearsal(after: outcome, of: topology, behaviour: behaviour, platform: platform)
-        self = try rehearsal.forecast(port: port, card: card)
-    }
-
     fileprivate init(port: TopologyPath, card: CardProfile, unreachable: Int) {
         self.init(port: port, card: card.name, placed: 0, failed: [], lost: [])
         self.unreachable = unreachable
@@ -125,8 +100,13 @@ public struct HotAddRehearsal {
         stages = Array(repeating: nil, count: groups.count)
     }
 
-    /// What becomes of `card` in the port at `port`.
+    /// What becomes of `card` in the port at `port` when whoever drives its slot configures it; where that is not known, the
+    /// worst that may come.
     ///
+    /// - Parameters:
+    ///   - port: the port, hot-plug capable and empty.
+    ///   - card: the card.
+    /// - Returns: the forecast.
     /// - Throws: `TwinError` when the twin refuses the tree or the port.
     /// - Complexity: linear in what is below the port's group of host bridges.
     public mutating func forecast(port: TopologyPath, card: CardProfile) throws -> HotAddForecast {

@@ -46,11 +46,6 @@ public struct BehaviourSet: Sendable, Hashable {
         self.explanation = explanation
     }
 
-    /// The same of a kernel that was judged by itself, or was not at all.
-    public init(_ first: Candidate, others: [Candidate] = [], isJudged: Bool) {
-        self.init(first, others: others, judgement: isJudged ? .itself : .none)
-    }
-
     /// Whether this release was judged, by itself or by one near enough to it.
     public var isJudged: Bool { judgement != .none }
 

@@ -5,7 +5,7 @@ import Glibc
 import PCITopology
 public import RebalancePlanner
 
-/// Where every journaled is told to the log of the system.
+/// Where every journaled write is told to the log of the system.
 public protocol AuditLog: AnyObject {
     /// Marks the begin or the end of an apply; also for the kernel's log, so that its messages can be told apart.
     func mark(_ line: String)

@@ -63,7 +63,7 @@ extension Rollback {
         return UInt8(truncatingIfNeeded: value >> UInt32(8 * (0x19 - offset))) != buses.first.rawValue
     }
 
-    /// Whether the function at `address` is the one that the journaled was done to and has not been removed since.
+    /// Whether the function at `address` is the one that the write was done to and has not been removed since.
     private func isSameFunction(_ address: FunctionAddress, _ journaled: JournalRecord.JournaledWrite) throws -> Bool {
         let base = journaled.position.step == 0 ? plan.before : plan.steps[journaled.position.step - 1].after
         let candidates = [base, plan.steps[journaled.position.step].after]

@@ -50,7 +50,7 @@ public final class TwinPredictor: Predictor {
         readTopology: @escaping () throws -> Topology,
         wish: (goals: [Goal], constraints: Constraints)? = nil
     ) {
-        let one = BehaviourSet(.init(behaviour, reason: "the plan was made with it"), isJudged: true)
+        let one = BehaviourSet(.init(behaviour, reason: "the plan was made with it"), judgement: .itself)
         self.init(initial: initial, behaviours: one, readTopology: readTopology, wish: wish)
     }
 
@@ -60,7 +60,7 @@ public final class TwinPredictor: Predictor {
         return BehaviourSet(
             behaviours.candidates[0],
             others: behaviours.candidates.dropFirst() + alternatives,
-            isJudged: false
+            judgement: .none
         )
         .behaviours
     }

@@ -19,7 +19,7 @@ public struct BootEvidence {
 
     /// Prepares the comparison; nil where the kernel keeps nothing of what firmware left, or nothing can be compared.
     public init?(_ topology: Topology, firmware: FirmwareState) {
-        platform = Platform(topology.kernel, commandLine: topology.kernel.commandLine)
+        platform = Platform(topology)
         guard platform.boot == .survey else { return nil }
         self.topology = topology
         self.firmware = firmware

@@ -25,18 +25,21 @@ public struct KernelUpgrade: Sendable {
         public var name: String
         /// What the kernel may do, likeliest first; at least one.
         public var behaviours: [KernelBehaviour]
-        /// Whether a kernel of the series was held against the first behaviour.
+        /// Whether a kernel was held against the first behaviour that tells of this release.
         public var isJudged: Bool
+        /// Which release was judged and how far that carries, as a clause.
+        public var explanation: String
 
-        /// The release that a text as `uname -r` prints it names: for a series alone the preset of that series where there is
-        /// one, else what the catalogue has.
+        /// The release that a text as `uname -r` prints it names, by the catalogue; a series alone stands for the release of
+        /// it that was judged, where there is one.
         public init(_ release: String) {
             name = release
             let series = release.split(separator: ".").prefix(2).map { $0.prefix { $0.isNumber } }.joined(
                 separator: "."
             )
             let known = KernelCatalogue.behaviours(forRelease: release)
-            if !known.isJudged || release == series,
+            explanation = known.explanation
+            if release == series,
                 let preset = KernelBehaviour.everyPreset.first(where: { $0.name == "linux-\(series)" })
             {
                 behaviours = [preset]
@@ -136,7 +139,7 @@ public struct KernelUpgrade: Sendable {
         firmware: FirmwareState? = nil,
         scope: Scope = .everything
     ) throws(TwinError) {
-        let platform = Platform(topology.kernel, commandLine: topology.kernel.commandLine)
+        let platform = Platform(topology)
         let firmware = platform.boot == .survey ? firmware : nil
         start = firmware == nil ? .registers : .firmware
         self.present = present

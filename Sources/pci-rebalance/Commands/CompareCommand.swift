@@ -128,7 +128,7 @@ struct CompareCommand: ParsableCommand {
         let behaviour = kernel?.behaviour ?? KernelChoice.behaviour(for: topology, isQuiet: true)
         let platform =
             kernel?.platform
-            ?? Platform(topology.kernel, commandLine: topology.kernel.commandLine)
+            ?? Platform(topology)
         // What the twin refuses, as what a policy never laid out, cannot be tried.
         var rehearsal =
             outcome.halt != nil || ports.isEmpty || cards.isEmpty

@@ -25,7 +25,7 @@ struct UpgradeText {
             )
             for change in group.changes { tell(change, &page) }
             if let unjudged = group.unjudged {
-                page.paragraph("\(unjudged): no kernel of this series was checked", indent: 2, hanging: 6)
+                page.paragraph("\(unjudged.name): not judged (\(unjudged.explanation))", indent: 2, hanging: 6)
             }
         }
         if !quiet.isEmpty {
@@ -72,12 +72,12 @@ struct UpgradeText {
     }
 
     /// Releases whose changes are the same in every word, in order.
-    private func groups() -> [(names: [String], unjudged: String?, changes: [KernelUpgrade.Change])] {
-        var result: [(names: [String], unjudged: String?, changes: [KernelUpgrade.Change])] = []
+    private func groups() -> [(names: [String], unjudged: KernelUpgrade.Release?, changes: [KernelUpgrade.Change])] {
+        var result: [(names: [String], unjudged: KernelUpgrade.Release?, changes: [KernelUpgrade.Change])] = []
         for release in upgrade.releases {
             let changes = upgrade.changes.filter { $0.release == release }
             guard !changes.isEmpty else { continue }
-            let unjudged = release.isJudged ? nil : release.name
+            let unjudged = release.isJudged ? nil : release
             if unjudged == nil, let last = result.indices.last, result[last].unjudged == nil,
                 result[last].changes.map(\.losses) == changes.map(\.losses)
             {
