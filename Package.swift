@@ -88,7 +88,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["PCITopology"], path: "Tests/TestSupport", swiftSettings: swift),
         .target(
             name: "RescueFamily",
-            dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver", "RebalancePlanner"],
+            dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver", "RebalancePlanner", "TestSupport"],
             path: "Tests/RescueFamily",
             swiftSettings: swift
         ),
@@ -107,7 +107,7 @@ let package = Package(
         // Twin against kernel: random trees, random operations, kept differences.
         .target(
             name: "DifferentialLaboratory",
-            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies"],
+            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "TestSupport"],
             path: "Tests/DifferentialLaboratory",
             swiftSettings: swift
         ),
@@ -133,19 +133,26 @@ let package = Package(
         ),
         .testTarget(
             name: "AllocationPoliciesTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "DifferentialLaboratory", "VMLaboratory"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "DifferentialLaboratory", "VMLaboratory", "TestSupport",
+            ],
             swiftSettings: swift
         ),
         .testTarget(
             name: "PolicyTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "PolicyPictures", "RebalancePlanner", "LibPCIBridge",
+                "TestSupport",
+            ],
             exclude: ["Laboratory"],
             resources: [.copy("Fixtures")],
             swiftSettings: swift
         ),
         .testTarget(
             name: "RebalancePlannerTests",
-            dependencies: ["PCITopology", "AllocationPolicies", "RebalancePlanner", "LibPCIBridge", "RescueFamily"],
+            dependencies: [
+                "PCITopology", "AllocationPolicies", "RebalancePlanner", "LibPCIBridge", "RescueFamily", "TestSupport",
+            ],
             swiftSettings: swift
         ),
         .testTarget(
@@ -157,7 +164,7 @@ let package = Package(
             name: "PlanExecutorTests",
             dependencies: [
                 "CPlanExecutor", "PCITopology", "AllocationPolicies", "PlanExecutor", "RebalancePlanner",
-                "LibPCIBridge",
+                "LibPCIBridge", "TestSupport",
             ],
             swiftSettings: swift
         ),
@@ -174,7 +181,7 @@ let package = Package(
             name: "VMTests",
             dependencies: [
                 "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner",
-                "PlanExecutor", "pci-rebalance",
+                "PlanExecutor", "pci-rebalance", "TestSupport",
             ],
             swiftSettings: swift
         ),

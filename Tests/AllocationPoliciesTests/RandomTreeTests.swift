@@ -1,31 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import PCITopology
+import TestSupport
 import Testing
 
 @testable import AllocationPolicies
 
 /// Random trees and random operations, sensible and not: the tree of resources stays a tree, and nothing traps.
 @Suite struct RandomTreeTests {
-    private struct Chance: RandomNumberGenerator {
-        var state: UInt64
-
-        // SplitMix64 is defined modulo 2^64.
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return z ^ (z >> 31)
-        }
-
-        mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
-        mutating func power(_ exponents: ClosedRange<UInt64>) -> UInt64 {
-            1 << UInt64.random(in: exponents, using: &self)
-        }
-    }
-
-    private func function(_ chance: inout Chance, depth: Int, devfn: UInt8) -> CardFunction {
+    private func function(_ chance: inout SplitMix64, depth: Int, devfn: UInt8) -> CardFunction {
         if depth < 4, chance.below(100) < 55 {
             var children: [CardFunction] = []
             for device in 0..<chance.below(4) {
@@ -101,7 +84,7 @@ import Testing
     @Test("random operations keep the trees whole", arguments: KernelBehaviour.presets)
     func randomOperations(_ behaviour: KernelBehaviour) throws {
         for seed in 0..<60 as Range<UInt64> {
-            var chance = Chance(state: seed)
+            var chance = SplitMix64(state: seed)
             var cards: [CardProfile] = []
             for device in 1...(1 + chance.below(5)) {
                 let top = function(&chance, depth: 0, devfn: UInt8(device) << 3)
@@ -120,7 +103,7 @@ import Testing
         }
     }
 
-    private func operation(_ chance: inout Chance, _ address: FunctionAddress) -> TwinOperation {
+    private func operation(_ chance: inout SplitMix64, _ address: FunctionAddress) -> TwinOperation {
         switch chance.below(18) {
         case 0, 1, 2: return .remove(address)
         case 3, 4: return .rescan

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 internal import PCITopology
+internal import TestSupport
 internal import VMLaboratory
 
 /// Chooses actions that make sense for the tree as it is.
 struct ActionChooser {
-    private var chance: Chance
+    private var chance: SplitMix64
     private let machine: MachineTopology
     private let emptyPorts: Set<String>
 
     init(seed: UInt64, machine: MachineTopology) {
-        chance = Chance(seed: seed ^ 0x5eed)
+        chance = SplitMix64(state: seed ^ 0x5eed)
         self.machine = machine
         emptyPorts = Set(machine.emptyPorts)
     }

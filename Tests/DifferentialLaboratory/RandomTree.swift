@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import TestSupport
 public import VMLaboratory
 
 /// A random machine: root ports, switches up to three levels, conventional and subtractive bridges, several root buses,
@@ -7,7 +8,7 @@ public import VMLaboratory
 ///
 /// Every device has a fixed address, so leaving some out does not move the others.
 public struct RandomTree {
-    private var chance: Chance
+    private var chance: SplitMix64
     private var serial = 0
     private var budget: Int
     private let seed: UInt64
@@ -15,7 +16,7 @@ public struct RandomTree {
     /// The generator of a seed.
     public init(seed: UInt64) {
         self.seed = seed
-        chance = Chance(seed: seed)
+        chance = SplitMix64(state: seed)
         budget = 0
     }
 

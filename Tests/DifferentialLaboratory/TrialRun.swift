@@ -4,6 +4,7 @@ internal import AllocationPolicies
 internal import Foundation
 internal import LibPCIBridge
 internal import PCITopology
+internal import TestSupport
 internal import VMLaboratory
 
 /// A trial under way.
@@ -12,7 +13,7 @@ struct TrialRun {
     let guest: VirtualMachine
     var outcome = Trial.Outcome()
     private var places: Places
-    private var chance: Chance
+    private var chance: SplitMix64
     private var chooser: ActionChooser?
     /// Ports behind which something was plugged that QEMU can be asked to take out.
     private var ejectable: Set<String> = []
@@ -24,10 +25,10 @@ struct TrialRun {
         self.trial = trial
         self.guest = guest
         places = trial.places
-        chance = Chance(seed: 7)
+        chance = SplitMix64(state: 7)
         if case .random(let seed, _) = trial.plan {
             chooser = ActionChooser(seed: seed, machine: trial.machine)
-            chance = Chance(seed: seed ^ 0x4e4e)
+            chance = SplitMix64(state: seed ^ 0x4e4e)
         }
     }
 

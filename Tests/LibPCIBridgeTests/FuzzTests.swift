@@ -3,19 +3,14 @@
 import Glibc
 import LibPCIBridge
 import PCITopology
+import TestSupport
 import Testing
 
-/// A sequence that is the same in every run (SplitMix64).
+/// Changes that are the same in every run.
 private struct Mutator {
-    var state: UInt64
+    var numbers: SplitMix64
 
-    mutating func next(_ bound: Int) -> Int {
-        state &+= 0x9e37_79b9_7f4a_7c15  // Defined modulo 2^64.
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return Int((z ^ (z >> 31)) % UInt64(max(bound, 1)))
-    }
+    mutating func next(_ bound: Int) -> Int { Int(numbers.next() % UInt64(max(bound, 1))) }
 
     /// A few bytes changed, taken out, doubled or moved.
     mutating func mutate(_ bytes: [UInt8]) -> [UInt8] {
@@ -43,7 +38,7 @@ struct FuzzTests {
     @Test("snapshots")
     func snapshots() throws {
         let bytes = try SnapshotFile.encode(Fixtures.record("three-root-ports-6.1/boot"))
-        var mutator = Mutator(state: 1)
+        var mutator = Mutator(numbers: SplitMix64(state: 1))
         var errors = 0
         for _ in 0..<rounds {
             do {
@@ -62,7 +57,7 @@ struct FuzzTests {
     )
     func records(name: String) throws {
         let record = try Fixtures.record(name)
-        var mutator = Mutator(state: 2)
+        var mutator = Mutator(numbers: SplitMix64(state: 2))
         for _ in 0..<rounds {
             var damaged = record
             for i in damaged.functions.indices where mutator.next(3) == 0 {

@@ -145,7 +145,7 @@ struct BehaviourTests {
         BehaviourSet(
             .init(.linux7_2, reason: "the nearest"),
             others: [.init(.linux6_12, reason: "older"), .init(.linux6_1, reason: "oldest")],
-            isJudged: false
+            judgement: .none
         )
     }
 
@@ -210,7 +210,7 @@ struct BehaviourTests {
         let plan = try Planner(topology: failed, behaviour: .linux7_2).plan(goals: [.everythingRequired])
         try #require(plan.verdict.answer == .act)
         let others = KernelBehaviour.linux7_2.alternatives.map { BehaviourSet.Candidate($0, reason: "test") }
-        let set = BehaviourSet(.init(.linux7_2, reason: "test"), others: others, isJudged: false)
+        let set = BehaviourSet(.init(.linux7_2, reason: "test"), others: others, judgement: .none)
         let predictor = TwinPredictor(initial: failed, behaviours: set, readTopology: { failed })
         let names = predictor.foresee([], after: []).map(\.behaviour)
         #expect(names == set.behaviours.map(\.name))

@@ -3,29 +3,14 @@
 import Foundation
 import PCITopology
 import RebalancePlanner
+import TestSupport
 import Testing
 
 @testable import PlanExecutor
 
-/// A source of numbers that gives the same ones for the same seed (SplitMix64, public domain, S. Vigna).
-struct SeededNumbers: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        // SplitMix64 is defined modulo 2^64.
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-}
-
 /// Hostile documents made from good ones: bytes and tokens changed, dropped, doubled, moved, spliced.
 struct Mutator {
-    var numbers: SeededNumbers
+    var numbers: SplitMix64
     private static let tokens = [
         "{", "}", "[", "]", ",", ":", "\"", "null", "true", "-1", "0", "1e9", "9223372036854775807",
         "9223372036854775808", "\"0x\"", "\"0xffffffffffffffff\"", "\"0x10000000000000000\"", "\"\"", "\"..\"",
@@ -99,7 +84,7 @@ struct Mutator {
 
     @Test func plansAreRefusedOrReadButNeverTrusted() throws {
         let document = PlanDocument.encode(smallPlan)
-        var mutator = Mutator(numbers: SeededNumbers(seed: 1))
+        var mutator = Mutator(numbers: SplitMix64(state: 1))
         var accepted = 0
         for _ in 0..<rounds {
             let hostile = mutator.mutate(document)
@@ -118,7 +103,7 @@ struct Mutator {
 
     @Test func whateverIsAcceptedWritesOnlyToTheMachineItWasMadeFor() throws {
         let document = PlanDocument.encode(smallPlan)
-        var mutator = Mutator(numbers: SeededNumbers(seed: 2))
+        var mutator = Mutator(numbers: SplitMix64(state: 2))
         var applied = 0
         for _ in 0..<rounds / 2 {
             guard let plan = try? PlanDocument.decode(mutator.mutate(document)) else { continue }
@@ -134,7 +119,7 @@ struct Mutator {
     @Test func journalsAreRefusedOrReadUpToTheFault() throws {
         let (file, entries, plan) = try JournalTests.fullJournal()
         let end = try #require(file.lastIndex { $0 != 0 }) + 1
-        var mutator = Mutator(numbers: SeededNumbers(seed: 3))
+        var mutator = Mutator(numbers: SplitMix64(state: 3))
         var read = 0
         for _ in 0..<rounds / 4 {
             let disk = CrashingDisk()
@@ -161,7 +146,7 @@ struct Mutator {
         )
         let file = try #require(source.files[Journal.unfinishedName])
         let payloads = try #require(JournalFrame.decode(file)).payloads
-        var mutator = Mutator(numbers: SeededNumbers(seed: 4))
+        var mutator = Mutator(numbers: SplitMix64(state: 4))
         for round in 0..<rounds / 4 {
             var chain = JournalFrame.Chain()
             var hostile = JournalFrame.version
@@ -176,7 +161,7 @@ struct Mutator {
     }
 
     @Test func anyBytesAreNoPlan() throws {
-        var numbers = SeededNumbers(seed: 5)
+        var numbers = SplitMix64(state: 5)
         for _ in 0..<rounds {
             let bytes = (0..<Int.random(in: 0...200, using: &numbers)).map { _ in
                 UInt8.random(in: 0...255, using: &numbers)

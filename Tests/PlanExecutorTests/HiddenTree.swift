@@ -2,6 +2,7 @@
 
 import AllocationPolicies
 import PCITopology
+import TestSupport
 
 /// Random machines whose firmware gave too few bus numbers to what is below some root ports; the same for the same seed.
 ///
@@ -18,7 +19,7 @@ struct HiddenTree {
 
     /// The machine of a seed; nil where nothing is hidden.
     init?(seed: UInt64, behaviour: KernelBehaviour) throws {
-        var chance = Sequence(seed: seed)
+        var chance = SplitMix64(state: seed &* 0x9e37_79b9_7f4a_7c15)
         let ports = 2 + chance.below(2)
         let starved = 1 + chance.below(ports)
         var cards: [CardProfile] = []
@@ -76,7 +77,7 @@ struct HiddenTree {
         )
     }
 
-    private static func inside(_ chance: inout Sequence, depth: Int) -> [CardFunction] {
+    private static func inside(_ chance: inout SplitMix64, depth: Int) -> [CardFunction] {
         switch chance.below(10) {
         case 0...2: []
         case 3...5 where depth < 3: packetSwitch(&chance, depth: depth + 1)
@@ -84,7 +85,7 @@ struct HiddenTree {
         }
     }
 
-    private static func packetSwitch(_ chance: inout Sequence, depth: Int) -> [CardFunction] {
+    private static func packetSwitch(_ chance: inout SplitMix64, depth: Int) -> [CardFunction] {
         let ports = (0..<UInt8(2 + chance.below(3))).map { number in
             CardFunction(
                 devfn: number << 3,
@@ -102,7 +103,7 @@ struct HiddenTree {
         ]
     }
 
-    private static func endpoint(_ chance: inout Sequence) -> CardFunction {
+    private static func endpoint(_ chance: inout SplitMix64) -> CardFunction {
         CardFunction(
             identity: Function.Identity(vendor: 0x1b36, device: 5, classCode: 0x00_ff00),
             bars: [
@@ -112,22 +113,5 @@ struct HiddenTree {
             portType: .endpoint,
             driver: chance.below(2) == 0 ? "driver" : nil
         )
-    }
-
-    /// Numbers that a seed repeats (SplitMix64, defined modulo 2^64).
-    private struct Sequence: RandomNumberGenerator {
-        private var state: UInt64
-
-        init(seed: UInt64) { state = seed &* 0x9e37_79b9_7f4a_7c15 }
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return z ^ (z >> 31)
-        }
-
-        mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
     }
 }

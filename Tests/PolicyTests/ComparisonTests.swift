@@ -145,15 +145,14 @@ struct ComparisonTests {
                 #expect(topology.update(address) { $0.use.slotDriver = .pciehp })
             }
             let outcome = SeaBIOSPolicy(release: .v1_16_2).allocate(ResourceDemand(topology))
+            var rehearsal = try HotAddRehearsal(
+                after: outcome,
+                of: topology,
+                behaviour: .linux6_1,
+                platform: Platform()
+            )
             func forecast(_ card: CardProfile) throws -> HotAddForecast {
-                try HotAddForecast(
-                    after: outcome,
-                    of: topology,
-                    port: port,
-                    card: card,
-                    behaviour: .linux6_1,
-                    platform: Platform()
-                )
+                try rehearsal.forecast(port: port, card: card)
             }
             let disk = try forecast(.nvme)
             #expect(disk.works, "\(recording.name) \(port): \(disk)")
@@ -171,14 +170,13 @@ struct ComparisonTests {
     func forecastBehindBridges() throws {
         var isUnreachable = false
         for (recording, port) in try emptyPorts() {
-            let forecast = try HotAddForecast(
+            var rehearsal = try HotAddRehearsal(
                 after: SeaBIOSPolicy(release: .v1_16_2).allocate(ResourceDemand(recording.topology)),
                 of: recording.topology,
-                port: port,
-                card: .usb4Dock,
                 behaviour: .linux6_12,
                 platform: Platform()
             )
+            let forecast = try rehearsal.forecast(port: port, card: .usb4Dock)
             // One of the USB controller, two of the network controller.
             #expect(forecast.placed + forecast.failed.count + forecast.unreachable == 3, "\(recording.name)")
             #expect(forecast.harm == 3 - forecast.placed + forecast.lost.count)

@@ -2,6 +2,7 @@
 
 public import AllocationPolicies
 public import PCITopology
+internal import TestSupport
 
 /// Random machines in which a card was just plugged and did not get all that it needs; the same for the same seed.
 ///
@@ -20,7 +21,7 @@ public struct RescueCase: Sendable {
 
     /// The case of a seed; nil when the card simply fits.
     public init?(seed: UInt64, behaviour: KernelBehaviour) throws {
-        var draw = Draw(seed: seed)
+        var draw = SplitMix64(seed: seed)
         let host = Self.host(&draw)
         var cards: [CardProfile] = []
         for device in 1...(1 + draw.below(3)) {
@@ -67,7 +68,7 @@ public struct RescueCase: Sendable {
 
     // MARK: - Hardware
 
-    private static func host(_ draw: inout Draw) -> HostBridge {
+    private static func host(_ draw: inout SplitMix64) -> HostBridge {
         func aperture(_ first: UInt64, _ last: UInt64, _ flags: ResourceFlags) -> Aperture? {
             AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
         }
@@ -91,7 +92,8 @@ public struct RescueCase: Sendable {
         )
     }
 
-    private static func port(_ draw: inout Draw, devfn: UInt8, type: ExpressPortType, depth: Int) -> CardFunction {
+    private static func port(_ draw: inout SplitMix64, devfn: UInt8, type: ExpressPortType, depth: Int) -> CardFunction
+    {
         var children: [CardFunction] = []
         switch draw.below(10) {
         case 0...2: break
@@ -108,7 +110,7 @@ public struct RescueCase: Sendable {
         )
     }
 
-    private static func packetSwitch(_ draw: inout Draw, depth: Int) -> [CardFunction] {
+    private static func packetSwitch(_ draw: inout SplitMix64, depth: Int) -> [CardFunction] {
         let ports = (0..<UInt8(2 + draw.below(3))).map {
             port(&draw, devfn: $0 << 3, type: .downstreamPort, depth: depth)
         }
@@ -122,7 +124,7 @@ public struct RescueCase: Sendable {
         ]
     }
 
-    private static func endpoint(_ draw: inout Draw) -> [CardFunction] {
+    private static func endpoint(_ draw: inout SplitMix64) -> [CardFunction] {
         let count = draw.below(6) == 0 ? 2 : 1
         return (0..<UInt8(count)).map { number in
             CardFunction(
@@ -135,7 +137,7 @@ public struct RescueCase: Sendable {
         }
     }
 
-    private static func bars(_ draw: inout Draw, largest: UInt64) -> [CardBAR] {
+    private static func bars(_ draw: inout SplitMix64, largest: UInt64) -> [CardBAR] {
         var bars: [CardBAR] = []
         if draw.below(3) > 0 { bars.append(.memory(0, draw.power(12...22))) }
         if draw.below(3) == 0 { bars.append(.io(1, draw.power(5...8))) }
@@ -145,7 +147,7 @@ public struct RescueCase: Sendable {
         return bars
     }
 
-    private static func card(_ draw: inout Draw) -> CardProfile {
+    private static func card(_ draw: inout SplitMix64) -> CardProfile {
         func function() -> CardFunction {
             CardFunction(
                 identity: Function.Identity(vendor: 0x10de, device: 0x2230, classCode: 0x03_0000),
@@ -158,30 +160,5 @@ public struct RescueCase: Sendable {
             CardProfile.downstreamPort(device: $0, isHotPlug: draw.below(2) == 0, children: [function()])
         }
         return .packetSwitch(name: "card", downstream: ports)
-    }
-}
-
-/// A fixed sequence of numbers that looks shuffled (SplitMix64, defined modulo 2^64).
-struct Draw: RandomNumberGenerator {
-    private var state: UInt64
-
-    /// The sequence of a seed; neighbouring seeds share nothing.
-    init(seed: UInt64) {
-        state = seed
-        state = next() ^ seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
-    mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
-
-    mutating func power(_ exponents: ClosedRange<UInt64>) -> UInt64 {
-        1 << UInt64.random(in: exponents, using: &self)
     }
 }

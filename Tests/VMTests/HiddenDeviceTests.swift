@@ -4,6 +4,7 @@ internal import Foundation
 internal import PCITopology
 internal import PlanExecutor
 internal import RebalancePlanner
+internal import TestSupport
 internal import Testing
 internal import VMLaboratory
 
@@ -165,7 +166,7 @@ struct HiddenMachine {
 
     /// The machine of a seed; the same for the same seed.
     init(seed: UInt64) {
-        var chance = SplitMix(state: seed)
+        var chance = SplitMix64(seed: seed)
         var names = 0
         func name(_ kind: String) -> String {
             names += 1
@@ -222,17 +223,5 @@ struct HiddenMachine {
     private static func bridges(_ device: Device) -> Int {
         let isBridge = ["x3130-upstream", "xio3130-downstream", "pcie-pci-bridge"].contains(device.driver)
         return device.children.reduce(isBridge ? 1 : 0) { $0 + bridges($1) }
-    }
-
-    /// SplitMix64, for machines alone.
-    private struct SplitMix {
-        var state: UInt64
-        mutating func below(_ bound: Int) -> Int {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return Int((z ^ (z >> 31)) % UInt64(bound))
-        }
     }
 }

@@ -29,19 +29,6 @@ struct ReproductionRunTests {
     static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures").path
 
-    private static func start(_ words: [String]) throws -> (status: Int32, text: String) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = words
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let bytes = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: bytes, as: UTF8.self))
-    }
-
     @Test("the same lines fail", arguments: samples)
     func same(sample: Sample) throws {
         if let reason = VirtualMachine.unavailableReason(sample.kernel) { try Test.cancel("\(reason)") }
@@ -51,10 +38,12 @@ struct ReproductionRunTests {
         ).path
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let tool = try #require(Initramfs.builtTool.first, "expected the built tool beside the tests, found none")
-        let written = try Self.start([tool, "reproduce", "-q", "-o", directory] + files.flatMap { ["--from", $0] })
+        let written = try HostCommand.run(
+            [tool, "reproduce", "-q", "-o", directory] + files.flatMap { ["--from", $0] }
+        )
         #expect(written.status == 0, "\(written.text)")
         let image = try sample.kernel.packagedImage()
-        let result = try Self.start(["timeout", "600", "sh", "\(directory)/run.sh", image])
+        let result = try HostCommand.run(["timeout", "600", "sh", "\(directory)/run.sh", image])
         #expect(result.status == 0, "\(result.text)")
         #expect(result.text.contains("REPRODUCTION: same"), "\(result.text)")
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 internal import ArgumentParser
-internal import Foundation
 internal import VMLaboratory
 
 /// Emulated machines that `pci-rebalance reproduce` wrote, on a real kernel.
@@ -31,7 +30,7 @@ struct ReproduceCommand: ParsableCommand {
         let image = try kernel.packagedImage()
         var counts: [String: Int] = [:]
         for directory in directories {
-            let (status, text) = try run(directory, image)
+            let (status, text) = try HostCommand.run(["timeout", "\(timeout)", "sh", "\(directory)/run.sh", image])
             let word = status == 0 ? "same" : status == 1 ? "differs" : "not tried"
             counts[word, default: 0] += 1
             let last = text.split(separator: "\n").last.map(String.init) ?? ""
@@ -40,18 +39,5 @@ struct ReproduceCommand: ParsableCommand {
         let summary = counts.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
         print("reproduce on \(kernel.release ?? kernel.rawValue): \(summary)")
         if counts["same"] != directories.count { throw ExitCode(1) }
-    }
-
-    private func run(_ directory: String, _ image: String) throws -> (Int32, String) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-        process.arguments = ["\(timeout)", "sh", "\(directory)/run.sh", image]
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let bytes = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: bytes, as: UTF8.self))
     }
 }

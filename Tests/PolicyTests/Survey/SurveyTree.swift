@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import PCITopology
+import TestSupport
 
 /// A random tree of what people have in servers and workstations: root ports, switches up to three deep, disks, network
 /// cards, display cards up to 32 GiB, under apertures from 128 MiB below 4 GiB to 1 TiB above.
 struct SurveyTree {
-    private var random: SplitMix
+    private var random: SplitMix64
     private var bus = 0
 
     init(seed: UInt64) {
         // Neighbouring seeds must not be neighbouring states, or their trees would be alike.
-        var mixer = SplitMix(state: seed)
-        random = SplitMix(state: mixer.next())
+        var mixer = SplitMix64(state: seed)
+        random = SplitMix64(state: mixer.next())
     }
 
     private static let mib: UInt64 = 1 << 20
@@ -106,20 +107,10 @@ struct SurveyTree {
     }
 }
 
-/// Numbers that look random and depend on nothing but their start (Steele, Lea, Flood: SplitMix64).
-struct SplitMix {
-    var state: UInt64
+extension SplitMix64 {
+    /// One of the elements of a list that is not empty.
+    fileprivate mutating func pick<T>(_ list: [T]) -> T { list[below(list.count)] }
 
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-
-    /// 0 up to, not including, `limit`.
-    mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(max(limit, 1))) }
-
-    mutating func pick<T>(_ list: [T]) -> T { list[below(list.count)] }
+    /// 0 up to, not including, `limit`, by remainder: the recorded surveys were drawn so.
+    fileprivate mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(max(limit, 1))) }
 }

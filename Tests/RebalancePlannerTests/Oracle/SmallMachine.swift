@@ -3,6 +3,7 @@
 internal import AllocationPolicies
 internal import PCITopology
 internal import RebalancePlanner
+internal import TestSupport
 
 /// Random machines of few functions on which something is wrong, or wanted; the same for the same seed.
 ///
@@ -24,7 +25,7 @@ struct SmallMachine {
 
     /// The machine of a seed; nil when nothing is wrong on it.
     init?(seed: UInt64, _ question: Question, _ behaviour: KernelBehaviour) throws {
-        var draw = Sequence(seed: seed)
+        var draw = SplitMix64(seed: seed)
         let host = Self.host(&draw)
         let cards = (1...(1 + draw.below(2))).map { device in
             CardProfile(name: "port", functions: [Self.port(&draw, devfn: UInt8(device) << 3, isRoot: true)])
@@ -86,7 +87,7 @@ struct SmallMachine {
 
     // MARK: - Hardware
 
-    private static func host(_ draw: inout Sequence) -> HostBridge {
+    private static func host(_ draw: inout SplitMix64) -> HostBridge {
         func aperture(_ first: UInt64, _ last: UInt64, _ flags: ResourceFlags) -> Aperture? {
             AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
         }
@@ -108,7 +109,7 @@ struct SmallMachine {
         )
     }
 
-    private static func port(_ draw: inout Sequence, devfn: UInt8, isRoot: Bool) -> CardFunction {
+    private static func port(_ draw: inout SplitMix64, devfn: UInt8, isRoot: Bool) -> CardFunction {
         var children: [CardFunction] = []
         switch draw.below(isRoot ? 8 : 4) {
         case 0: break
@@ -132,12 +133,12 @@ struct SmallMachine {
         )
     }
 
-    private static func endpoints(_ draw: inout Sequence) -> [CardFunction] {
+    private static func endpoints(_ draw: inout SplitMix64) -> [CardFunction] {
         let count = UInt8(draw.below(4) == 0 ? 2 : 1)
         return (0..<count).map { endpoint(&draw, devfn: $0, largest: draw.below(3) == 0 ? 32 : 27) }
     }
 
-    private static func endpoint(_ draw: inout Sequence, devfn: UInt8, largest: UInt64) -> CardFunction {
+    private static func endpoint(_ draw: inout SplitMix64, devfn: UInt8, largest: UInt64) -> CardFunction {
         var bars: [CardBAR] = []
         if draw.below(3) > 0 { bars.append(.memory(0, draw.power(12...22))) }
         if draw.below(4) == 0 { bars.append(.io(1, draw.power(5...8))) }
@@ -151,29 +152,5 @@ struct SmallMachine {
             portType: .endpoint,
             driver: draw.below(2) == 0 ? "driver" : nil
         )
-    }
-
-    /// A fixed sequence of numbers that looks shuffled (SplitMix64, defined modulo 2^64).
-    private struct Sequence: RandomNumberGenerator {
-        private var state: UInt64
-
-        init(seed: UInt64) {
-            state = seed
-            state = next() ^ seed
-        }
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return z ^ (z >> 31)
-        }
-
-        mutating func below(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &self) }
-
-        mutating func power(_ exponents: ClosedRange<UInt64>) -> UInt64 {
-            1 << UInt64.random(in: exponents, using: &self)
-        }
     }
 }
