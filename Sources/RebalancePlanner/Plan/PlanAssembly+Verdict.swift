@@ -127,6 +127,7 @@ extension PlanAssembly {
         for rest in refusals + impossible { plan.remarks.append("left undone (\(rest.reason)): \(rest.sentence)") }
         plan.remarks += result.losses
         plan.remarks += wordRemarks(result.disturbed)
+        plan.remarks += boundDriverRemarks(result.disturbed)
         if let remark = appearanceRemark { plan.remarks.append(remark) }
         plan.proof =
             result.cost <= result.bound && !isPartial
@@ -144,6 +145,19 @@ extension PlanAssembly {
         var bound = 0
         /// Optional things that are worse afterwards, a sentence each.
         var losses: [String] = []
+    }
+
+    /// A sentence for each BAR that gets an address beneath a driver that goes on running: a driver learns what there is
+    /// when it is bound (`pci_enable_device`).
+    private func boundDriverRemarks(_ disturbed: [Disturbance]) -> [String] {
+        let stopped = Set(disturbed.map(\.address))
+        return asked.compactMap { demand in
+            guard case .address(let i, let index) = demand, let driver = context.function(i).use.driver,
+                !context.isBridge(i), !stopped.contains(context.address(i))
+            else { return nil }
+            return "\(context.address(i)) \(index) gets its address while \(driver) goes on running: the driver uses it "
+                + "when it is bound again"
+        }
     }
 
     /// A sentence for each word of the command line that names a function which will have another address.

@@ -77,16 +77,18 @@ struct StageSource {
         let repairedBridges = bridges.members.filter { searchState.summary.diverging[$0] != 0 }
         if !repairedBridges.isEmpty { offer(Stage(repairedBridges: repairedBridges)) }
         // A plain rescan places what the kernel has not forgotten.
-        let retries = targets.filter { i in
-            searchState.summary.lacking[i] & ~searchState.summary.wiped[i] != 0 && !context.hasDriver(i)
-        }
         var tops: Set<Int> = []
-        for i in retries {
+        for i in targets where isRetried(i) {
             let top = context.ancestors(of: i).last ?? i
             if tops.insert(top).inserted {
                 offer(Stage(rescans: [.bus(behind: context.busAbove(top))], repairedBridges: repairedBridges))
             }
         }
+    }
+
+    /// Whether a rescan tries again to place what a function lacks.
+    private func isRetried(_ i: Int) -> Bool {
+        searchState.summary.lacking[i] & ~searchState.summary.wiped[i] != 0
     }
 
     // MARK: - Functions of one bus are removed
@@ -97,7 +99,14 @@ struct StageSource {
         guard !leading.isEmpty, !leading.contains(where: { context.isProtected[$0] }) else { return }
         for set in sets(leading, among: members) {
             let roots = members.filter { set.contains($0) }
-            offerVariants(roots, others: [], behind: bridge, isEmptied: roots.count == members.count, offer)
+            offerVariants(roots, others: [], behind: bridge, offer)
+        }
+        // What the kernel has not forgotten is placed where it is, once a neighbour has given up what it held.
+        if leading.contains(where: { member in context.subtree[member].contains { isRetried($0) } }) {
+            let neighbours = members.filter { !leading.contains($0) }
+            for set in sets([], among: neighbours).prefix(12) where !set.isEmpty && set.isDisjoint(with: leading) {
+                offerVariants(members.filter { set.contains($0) }, others: [], behind: bridge, offer)
+            }
         }
         // The bus is emptied, and neighbours of its bridge make room for the bridge's windows.
         guard bridge >= 0, !members.contains(where: { context.isProtected[$0] }) else { return }
@@ -105,7 +114,7 @@ struct StageSource {
         let beside = context.members(behind: above).filter { $0 != bridge && searchState.summary.isKnown[$0] }
         for set in sets([], among: beside).prefix(16) where !set.isEmpty {
             let others = beside.filter { set.contains($0) }
-            offerVariants(members, others: others, behind: bridge, isEmptied: true, offer)
+            offerVariants(members, others: others, behind: bridge, offer)
         }
     }
 
@@ -159,7 +168,6 @@ struct StageSource {
         _ roots: [Int],
         others: [Int],
         behind bridge: Int,
-        isEmptied: Bool,
         _ offer: (Stage) -> Void
     ) {
         let all = roots + others
@@ -168,7 +176,8 @@ struct StageSource {
         var rescans: [[Stage.Rescan]] = [[.bus(behind: bridge)]]
         if !others.isEmpty {
             rescans = [[.bus(behind: bridge), .bus(behind: context.busAbove(bridge))]]
-        } else if bridge >= 0, isEmptied {
+        } else if bridge >= 0 {
+            // A rescan of the bus above looks below as well and sizes by other rules (`pci_assign_unassigned_bus_resources`).
             rescans.append([.aboveBridge(bridge)])
         }
         let bridges = removed.members.filter { context.isBridge($0) && searchState.summary.isKnown[$0] }
@@ -212,8 +221,7 @@ struct StageSource {
             result.append(justIO)
             result.append(closed.filter { $0.kind != .io })
         }
-        let opened = openings(bridges)
-        if !opened.isEmpty {
+        for opened in openings(bridges) {
             result.append(opened)
             let keep = Set(opened.map { [$0.bridge, $0.kind == .io ? 0 : $0.kind == .memory ? 1 : 2] })
             let rest = closed.filter { !keep.contains([$0.bridge, $0.kind == .io ? 0 : $0.kind == .memory ? 1 : 2]) }
@@ -222,10 +230,13 @@ struct StageSource {
         return result
     }
 
-    /// Windows opened as far as demands for room call for, where a kernel takes the size it finds as a lower bound.
-    private func openings(_ bridges: [Int]) -> [Stage.WindowWrite] {
+    /// Windows opened as far as demands for room call for, where a kernel takes the size it finds as a lower bound: to the
+    /// bare size, and with as much more that an aligned block fits wherever the window comes to lie. A kernel aligns a
+    /// window by what is below it, not by its size.
+    private func openings(_ bridges: [Int]) -> [[Stage.WindowWrite]] {
         let isBoundByMemory = searchState.simulation.twin.behaviour.oldWindowSizeIsLowerBound
-        var result: [Stage.WindowWrite] = []
+        var bare: [Stage.WindowWrite] = []
+        var roomy: [Stage.WindowWrite] = []
         for demand in wanted {
             var size: UInt64
             let kind: ResourceKind
@@ -250,9 +261,14 @@ struct StageSource {
             guard bridges.contains(demand.function), kind == .io || isBoundByMemory else { continue }
             let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
             size = alignUpClamped(size, granule)
-            result.append(Stage.WindowWrite(bridge: demand.function, kind: kind, size: size))
+            bare.append(Stage.WindowWrite(bridge: demand.function, kind: kind, size: size))
+            if case .room(_, _, let bytes) = demand, bytes > 0, FreeRoom.block(of: bytes) > granule {
+                size = alignUpClamped(size.saturatingAdd(FreeRoom.block(of: bytes) - granule), granule)
+            }
+            roomy.append(Stage.WindowWrite(bridge: demand.function, kind: kind, size: size))
         }
-        return result.sorted()
+        if bare.isEmpty { return [] }
+        return bare == roomy ? [bare.sorted()] : [bare.sorted(), roomy.sorted()]
     }
 
     private func isOfKind(_ i: Int, _ resource: Int, _ kind: ResourceKind) -> Bool {

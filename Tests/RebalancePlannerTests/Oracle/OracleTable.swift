@@ -68,7 +68,7 @@ struct OracleTable {
             return
         }
         reachable += 1
-        let name = "seed \(seed), \(plan.verdict.line), least \(best.weight): \(text(best.way, context))"
+        let name = "seed \(seed), \(goal), \(plan.verdict.line), least \(best.weight): \(text(best.way, context))"
         guard isWhole else { return falseNo.append(name) }
         guard cost > best.weight else { return least += 1 }
         if plan.proof == .optimal {
