@@ -46,11 +46,13 @@ let package = Package(
             ],
             swiftSettings: swift
         ),
+        // Certificates of plans, checked without the solver and the planner.
+        .target(name: "ProofChecker", dependencies: ["PCITopology"], swiftSettings: swift),
         // Goals -> ordered operations.
         .target(
             name: "RebalancePlanner",
             dependencies: [
-                "PCITopology", "AllocationPolicies", "ResourceSolver",
+                "PCITopology", "AllocationPolicies", "ResourceSolver", "ProofChecker",
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: swift
@@ -78,7 +80,7 @@ let package = Package(
             name: "pci-rebalance",
             dependencies: [
                 "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner", "PlanExecutor",
-                "CPlanExecutor", "PolicyPictures", "Reproduction",
+                "CPlanExecutor", "PolicyPictures", "Reproduction", "ProofChecker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift
@@ -149,9 +151,15 @@ let package = Package(
             swiftSettings: swift
         ),
         .testTarget(
+            name: "ProofCheckerTests",
+            dependencies: ["PCITopology", "ProofChecker", "TestSupport"],
+            swiftSettings: swift
+        ),
+        .testTarget(
             name: "RebalancePlannerTests",
             dependencies: [
                 "PCITopology", "AllocationPolicies", "RebalancePlanner", "LibPCIBridge", "RescueFamily", "TestSupport",
+                "ProofChecker",
             ],
             swiftSettings: swift
         ),

@@ -21,6 +21,9 @@ public struct Planner: Sendable {
     /// The greatest number of stages of a plan.
     public var maximumStages = 3
 
+    /// Whether plans carry certificates of what they claim.
+    public var certifies = false
+
     /// Creates a planner for a tree under a kernel's behaviour.
     public init(topology: Topology, behaviour: KernelBehaviour) {
         self.topology = topology

@@ -13,7 +13,7 @@ extension PlanningRun {
         /// The way disturbs more functions than this many.
         case tooManyMoves(Int)
         /// No way, proved where there is a conflict.
-        case none(Conflict?)
+        case none(DisturbanceBound.Answer?)
     }
 
     /// Whether anything is forbidden that might help.
@@ -45,22 +45,22 @@ extension PlanningRun {
                 refusal: "too-many-moves",
                 "more functions would be disturbed than the limit of \(limit) allows"
             )
-        case .none(let conflict): assembly.note(impossible: wanted, conflict, isShortOfBuses: isShortOfBuses(wanted))
+        case .none(let answer): assembly.note(impossible: wanted, answer, isShortOfBuses: isShortOfBuses(wanted))
         }
     }
 
     /// Why the solver has no layout for a group; nil when it has one, or cannot tell.
-    private func conflict(_ wanted: [Demand]) -> Conflict? {
+    func conflict(_ wanted: [Demand]) -> DisturbanceBound.Answer? {
         let bound = DisturbanceBound(current, wanted: wanted, already: disturbed)
-        return answer(bound, current, weights, explains: true).conflict
+        return answer(bound, current, weights, explains: true)
     }
 
     /// The same as if nothing were protected.
-    private func unrestrictedConflict(_ wanted: [Demand]) -> Conflict? {
+    private func unrestrictedConflict(_ wanted: [Demand]) -> DisturbanceBound.Answer? {
         let free = unrestrictedWeights
         let searchState = SearchState(SearchContext(planner.topology, weights: free), current.simulation)
         let bound = DisturbanceBound(searchState, wanted: wanted, already: disturbed)
-        return answer(bound, searchState, free, explains: true).conflict
+        return answer(bound, searchState, free, explains: true)
     }
 
     private var unrestrictedWeights: DisturbanceWeights {

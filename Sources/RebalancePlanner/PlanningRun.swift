@@ -2,6 +2,7 @@
 
 internal import AllocationPolicies
 internal import PCITopology
+internal import ProofChecker
 internal import ResourceSolver
 
 /// One planning run: takes groups of demands one after the other, each from where the last one led.
@@ -67,6 +68,9 @@ struct PlanningRun {
     private mutating func takeUp(_ cluster: DemandCatalogue.Cluster) {
         for demand in cluster.choices.last ?? [] {
             guard let sentence = excess(of: demand) else { continue }
+            if planner.certifies, let certificate = conflict(cluster.choices.last ?? [])?.certificate {
+                assembly.certificates.append(certificate)
+            }
             return assembly.note(impossible: "mmio-window-too-small", sentence)
         }
         var isSettled = false
@@ -383,6 +387,7 @@ struct PlanningRun {
     func result() -> PlanAssembly.Result {
         let cost = disturbed.members.reduce(0) { $0 + start.context.weight[$1] }
         var bound = 0
+        var certificates: [Certificate] = []
         if !assembly.steps.isEmpty {
             let joint = DisturbanceBound(start, wanted: provided, already: FunctionSet())
             bound = joint.certainWeight
@@ -395,13 +400,24 @@ struct PlanningRun {
                 )
                 if answer.conflict == nil { bound = max(bound, answer.bound) }
             }
+            if planner.certifies, cost <= bound {
+                let proof = LeastDisturbanceProof(
+                    joint,
+                    planner.topology,
+                    weights,
+                    limit: constraints.highestAddress,
+                    effort: Self.effort
+                )
+                if let certificate = proof.certificate(of: cost) { certificates.append(certificate) }
+            }
         }
         let losses = acceptance.original.losses(in: current.summary, asked: provided).filter { $0.grade == .remark }
         return PlanAssembly.Result(
             disturbed: assembly.disturbances(disturbed, current),
             cost: cost,
             bound: bound,
-            losses: losses.map(\.text)
+            losses: losses.map(\.text),
+            certificates: certificates
         )
     }
 

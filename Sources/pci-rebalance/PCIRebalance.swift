@@ -20,7 +20,7 @@ struct PCIRebalance: ParsableCommand {
             TreeCommand.self, CheckCommand.self, PlanCommand.self, ApplyCommand.self, RecoverCommand.self,
             FitCommand.self, CompareCommand.self, MapCommand.self, CmdlineCommand.self,
             SimulateCommand.self, TriageCommand.self, SnapshotCommand.self, ReportCommand.self,
-            ReproduceCommand.self, EventCommand.self, UpgradeCommand.self,
+            ReproduceCommand.self, EventCommand.self, UpgradeCommand.self, VerifyCommand.self,
         ]
     )
 

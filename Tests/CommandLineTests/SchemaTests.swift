@@ -53,6 +53,19 @@ struct SchemaTests {
         try validate(document, kind)
     }
 
+    @Test("a proof and its check keep to their schemas", .enabled(if: canValidate))
+    func proof() throws {
+        let file = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        for wishes in [["--place", "all"], ["--reserve", "00:02.0=pref:4T"]] {
+            let certificate = try run(Command.path, ["plan", "-q", "--proof", "/dev/stderr", "--from", file] + wishes)
+                .errors
+            try validate(certificate, "certificate")
+            let check = try Command.run(["verify", "-", "--json", "--from", file], input: certificate)
+            #expect(check.status == 0)
+            try validate(check.output, "verification")
+        }
+    }
+
     @Test("a triage keeps to its schema", .enabled(if: canValidate))
     func triage() throws {
         let log = "[    1.0] pci 0000:04:00.0: BAR 2 [mem size 0x40000000 64bit pref]: can't assign; no space\n"

@@ -89,6 +89,12 @@ public struct RecordedInput: Sendable {
         return joined(record.kernelLog)
     }
 
+    /// The bytes of a document that the tool wrote itself: of a file, or of standard input for `-`; at most 16 MiB.
+    /// - Throws: `ReadError` for a file that is missing, unreadable or larger.
+    public static func document(at path: String) throws(ReadError) -> [UInt8] {
+        try bytes(of: path, limit: JSONLimits.strict.bytes)
+    }
+
     private static func joined(_ lines: [String]?) -> [UInt8] { Array((lines ?? []).joined(separator: "\n").utf8) }
 
     // MARK: What a path holds

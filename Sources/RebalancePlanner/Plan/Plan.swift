@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 public import PCITopology
+public import ProofChecker
 
 /// What would be done, why, to whom, and what the machine will look like after every step.
 public struct Plan: Hashable, Sendable {
@@ -35,6 +36,10 @@ public struct Plan: Hashable, Sendable {
     public var outlooks: [BehaviourOutlook] = []
     /// Behaviours that were thought of and that the kernel was seen not to have.
     public var ruledOut: [RuledOutBehaviour] = []
+
+    /// Why it is impossible, or the least, for `verify`: one for each host bridge that is concerned; empty unless it was
+    /// asked for (`Planner.certifies`) and proved.
+    public var certificates: [Certificate] = []
 
     /// Creates a plan.
     public init(

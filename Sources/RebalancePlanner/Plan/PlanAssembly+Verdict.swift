@@ -2,6 +2,7 @@
 
 internal import AllocationPolicies
 internal import PCITopology
+internal import ProofChecker
 internal import ResourceSolver
 
 // What a plan says of itself.
@@ -68,9 +69,10 @@ extension PlanAssembly {
     mutating func note(impossible reason: String, _ sentence: String) { impossible.append((reason, sentence)) }
 
     /// Says that there is no way, for want of bus numbers or of addresses, and why where the solver proved it.
-    mutating func note(impossible wanted: [Demand], _ conflict: Conflict?, isShortOfBuses: Bool) {
+    mutating func note(impossible wanted: [Demand], _ answer: DisturbanceBound.Answer?, isShortOfBuses: Bool) {
         let reason = isShortOfBuses ? "bus-exhausted" : shortage(wanted)
-        guard let conflict else {
+        if let certificate = answer?.certificate { certificates.append(certificate) }
+        guard let conflict = answer?.conflict else {
             impossible.append(
                 (
                     reason,
@@ -108,7 +110,11 @@ extension PlanAssembly {
             if let refusal = refusals.first {
                 return make(.init(.refused, reason: refusal.reason, sentence: refusal.sentence))
             }
-            if let no = impossible.first { return make(.init(.impossible, reason: no.reason, sentence: no.sentence)) }
+            if let no = impossible.first {
+                var plan = make(.init(.impossible, reason: no.reason, sentence: no.sentence))
+                if planner.certifies { plan.certificates = ofThisTree(certificates) }
+                return plan
+            }
             return make(
                 .init(.none, reason: "nothing-missing", sentence: "everything required has its place")
             )
@@ -132,7 +138,16 @@ extension PlanAssembly {
         plan.proof =
             result.cost <= result.bound && !isPartial
             ? .optimal : .bestOfSearched(cost: result.cost, lowerBound: min(result.bound, result.cost))
+        if plan.proof == .optimal { plan.certificates = ofThisTree(result.certificates) }
         return plan
+    }
+
+    private func ofThisTree(_ certificates: [Certificate]) -> [Certificate] {
+        certificates.map { certificate in
+            var certificate = certificate
+            certificate.fingerprint = before.fingerprint
+            return certificate
+        }
     }
 
     /// What steps come to.
@@ -145,6 +160,8 @@ extension PlanAssembly {
         var bound = 0
         /// Optional things that are worse afterwards, a sentence each.
         var losses: [String] = []
+        /// Why no plan weighs less; empty unless it was asked for.
+        var certificates: [Certificate] = []
     }
 
     /// A sentence for each BAR that gets an address beneath a driver that goes on running: a driver learns what there is
@@ -155,7 +172,8 @@ extension PlanAssembly {
             guard case .address(let i, let index) = demand, let driver = context.function(i).use.driver,
                 !context.isBridge(i), !stopped.contains(context.address(i))
             else { return nil }
-            return "\(context.address(i)) \(index) gets its address while \(driver) goes on running: the driver uses it "
+            return
+                "\(context.address(i)) \(index) gets its address while \(driver) goes on running: the driver uses it "
                 + "when it is bound again"
         }
     }

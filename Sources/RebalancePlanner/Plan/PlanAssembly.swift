@@ -2,6 +2,7 @@
 
 internal import AllocationPolicies
 internal import PCITopology
+internal import ProofChecker
 
 /// Puts a plan together: steps with their predicted states.
 struct PlanAssembly {
@@ -20,6 +21,8 @@ struct PlanAssembly {
     var asked: [Demand] = []
     var refusals: [(reason: String, sentence: String)] = []
     var impossible: [(reason: String, sentence: String)] = []
+    /// Why what is impossible is.
+    var certificates: [Certificate] = []
     private var latest: TreeState
 
     var context: SearchContext { start.context }
@@ -56,6 +59,7 @@ struct PlanAssembly {
         asked += demands
         refusals += part.refusals
         impossible += part.impossible
+        certificates += part.certificates
     }
 
     // MARK: - Steps

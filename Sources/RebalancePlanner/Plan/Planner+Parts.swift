@@ -46,6 +46,7 @@ extension Planner {
             result.cost += end.cost
             result.bound += end.bound
             result.losses += end.losses
+            result.certificates += end.certificates
             whole.takeOver(parts[n].run, numbers: parts[n].numbers)
         }
         result.disturbed.sort { $0.address < $1.address }

@@ -2,6 +2,7 @@
 
 internal import AllocationPolicies
 internal import PCITopology
+internal import ProofChecker
 internal import ResourceSolver
 
 /// What any plan must disturb at least: by what a rescan never does, and by what the solver says of space and numbers.
@@ -26,12 +27,14 @@ struct DisturbanceBound {
         var suggested = FunctionSet()
         /// Why there is none, proved.
         var conflict: Conflict?
+        /// The same for another program to check; nil unless it is to be explained.
+        var certificate: Certificate?
         /// Whether the solver ended with neither.
         var isUndecided = false
     }
 
     /// Weights are multiplied by this, so that bridges, which cost nothing, can have the solver's least weight of 1.
-    private static let scale = 1 << 12
+    static let scale = 1 << 12
 
     init(_ searchState: SearchState, wanted: [Demand], already: FunctionSet) {
         context = searchState.context
@@ -97,18 +100,22 @@ struct DisturbanceBound {
             // Apertures that nobody could read prove nothing.
             let hosts = context.topology.hostBridges
             let isKnown = hosts.indices.contains(conflict.host) && hosts[conflict.host].source != .unknown
-            return Answer(bound: certainWeight, conflict: isKnown ? conflict : nil, isUndecided: !isKnown)
+            var answer = Answer(bound: certainWeight, conflict: isKnown ? conflict : nil, isUndecided: !isKnown)
+            if explains, isKnown {
+                answer.certificate = ConflictTranslation(problem, limit: limit).certificate(of: conflict)
+            }
+            return answer
         case .undecided: return Answer(bound: certainWeight, isUndecided: true)
         }
     }
 
-    private func number(ofDevice device: Int, _ topology: Topology) -> Int? {
+    func number(ofDevice device: Int, _ topology: Topology) -> Int? {
         guard topology.functions.indices.contains(device) else { return nil }
         return context.number(at: topology.path(of: device))
     }
 
     /// The problem: what is placed stays where it can, and of what is not placed only what is wanted is asked for.
-    private func problem(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?) -> Problem {
+    func problem(_ topology: Topology, protecting weights: DisturbanceWeights, limit: UInt64?) -> Problem {
         var options = ProblemOptions()
         let wantsSizes = wanted.contains { if case .size = $0 { true } else { false } }
         options.rule = wantsSizes ? .movable : .stock

@@ -5,6 +5,7 @@ import ArgumentParser
 import LibPCIBridge
 import PCITopology
 import PlanExecutor
+import ProofChecker
 import RebalancePlanner
 
 /// `plan`: the dry run.
@@ -41,10 +42,19 @@ struct PlanCommand: ParsableCommand {
     )
     var file: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Also write the proof that it is impossible, or the least disruptive plan, to this file for verify.",
+            valueName: "file"
+        ),
+        completion: .file()
+    )
+    var proof: String?
+
     func validate() throws {
         if script && output.json { throw ValidationError("expected --json or --script, found both") }
-        if kexec && (script || output.json || file != nil) {
-            throw ValidationError("expected --kexec without --script, --json and -o")
+        if kexec && (script || output.json || file != nil || proof != nil) {
+            throw ValidationError("expected --kexec without --script, --json, --proof and -o")
         }
     }
 
@@ -55,8 +65,10 @@ struct PlanCommand: ParsableCommand {
             for: topology,
             isLive: record.origin == .live,
             log: record.kernelLog,
-            isQuiet: output.quiet
+            isQuiet: output.quiet,
+            certifies: proof != nil
         )
+        if let proof { try write(plan, proofTo: proof) }
         if plan.verdict.answer == .none, try planning.goals().contains(.everythingRequired) {
             reconcile(&plan, Assessment(record, topology))
         }
@@ -90,6 +102,21 @@ struct PlanCommand: ParsableCommand {
             try StandardOutput.write(text.render())
         }
         if plan.verdict.answer.exitStatus != .success { throw CommandEnd(plan.verdict.answer.exitStatus) }
+    }
+
+    /// Writes the proof, or says on standard error that there is none: a plan is none the worse for that.
+    private func write(_ plan: Plan, proofTo path: String) throws {
+        if plan.certificates.count == 1 {
+            return try FileOutput.write(plan.certificates[0].document, to: path)
+        }
+        let reason =
+            switch (plan.verdict.answer, plan.certificates.count) {
+            case (.none, _), (.unknown, _): "a plan of this verdict claims nothing that could be proved"
+            case (_, 2...): "several host bridges are concerned: --place names one"
+            case (.act, _): "that this is the least disruptive plan was not proved"
+            default: "no way was found, and that there is none was not proved"
+            }
+        Diagnostics.warning("no proof was written: \(reason)")
     }
 
     /// On a kernel that was not judged: whether apply would write at all; with -v, how far a judgement carries.

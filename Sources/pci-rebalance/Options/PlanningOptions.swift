@@ -151,19 +151,22 @@ struct PlanningOptions: ParsableArguments {
     ///   - isLive: whether it is this machine's, as it is now.
     ///   - log: the kernel's log, or nil.
     ///   - isQuiet: whether nothing is to be said on standard error.
+    ///   - certifies: whether the plan is to carry the proof of what it claims.
     /// - Returns: the plan.
     /// - Throws: the end of the command when the wishes do not fit the tree.
     func plan(
         for topology: Topology,
         isLive: Bool = false,
         log: [String]? = nil,
-        isQuiet: Bool
+        isQuiet: Bool,
+        certifies: Bool = false
     ) throws(CommandEnd) -> Plan {
         for address in keep + allowDisturb + (onlyBelow.map { [$0] } ?? []) where topology[address] == nil {
             throw CommandEnd(.usage, "expected the address of a function, found none at \(address)")
         }
         let evidence = KernelChoice.evidence(for: topology, isLive: isLive, log: log, isQuiet: isQuiet)
-        let planner = Planner(topology, evidence)
+        var planner = Planner(topology, evidence)
+        planner.certifies = certifies
         let goals = try goals()
         do {
             return try planner.plan(goals: goals, constraints: constraints)
