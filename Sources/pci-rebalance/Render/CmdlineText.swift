@@ -62,6 +62,14 @@ struct CmdlineText {
     private func advice(_ advice: BootAdvice, _ page: inout TextPage) {
         for goal in answer.goals { page.paragraph("goal: \(goal.text)", indent: 0, hanging: 6) }
         outcome("as it is:", advice.presentParameter ?? "no pci= words", advice.asItIs, &page)
+        if advice.isRefuted {
+            page.paragraph(
+                "this boot had these words and missed it, although the simulated boot reaches it: this kernel does otherwise "
+                    + "than is predicted here, and what other words would do cannot be told",
+                indent: 2
+            )
+            return
+        }
         guard let best = advice.best else {
             page.line([Piece("no pci= words reach it", style: style.problem)], indent: 2, hanging: 2)
             page.paragraph(hint(advice), indent: 4)
@@ -100,6 +108,9 @@ struct CmdlineText {
     /// Why no words may do.
     private func hint(_ advice: BootAdvice) -> String {
         if let way = answer.kernelWay { return "What would reach it is \(way)." }
+        if answer.hasRoom {
+            return "The host bridge decodes enough: what this kernel makes of it is the obstacle, not firmware's setup."
+        }
         if advice.asItIs.missing.allSatisfy({ $0.contains("bus number") }) {
             return
                 "hpbussize holds for every hot-plug port alike, those of the card too: the first takes what the next needs."
