@@ -424,4 +424,52 @@ import Testing
         #expect(tree.output.contains("host bridge 0001:00") && !tree.output.contains("host bridge 0001:01"))
         #expect(tree.output.contains("[bus 01]"), "\(tree.output)")
     }
+
+    @Test("a log that lost characters gives no overlaps and no ranges outside of others, and PowerNV's words are whole")
+    func damagedNumbers() throws {
+        let whole = """
+            Linux version 6.12.9 (build@host) (gcc 14) #1 SMP
+            PCI host bridge to bus 0000:00
+            pci_bus 0000:00: root bus resource [mem 0x60000000-0x7fffffff window]
+            pci_bus 0000:00: root bus resource [bus 00-ff]
+            pci 0000:00:02.0: [8086:8a52] type 00 class 0x030000
+            pci 0000:00:02.0: BAR 2 [mem 0x7000000-0x7fffffff 64bit pref]
+            pci 0000:00:17.0: [8086:34d3] type 00 class 0x010601
+            pci 0000:00:17.0: BAR 0 [mem 0x6c126000-0x6c127fff]
+
+            """
+        #expect(try run("check", whole).output.contains("[overlap]"))
+        let damaged = whole + "pci 000:00:1f.0: BAR 0\npci 0000:0:1f.3: BAR 0\npci 0000:00:1f: BAR 0 [mem 0x6c\n"
+        let check = try run("check", damaged)
+        #expect(check.status == 8 && check.output.contains("lost characters"), "\(check.output)")
+        #expect(!check.output.contains("problem:"), "\(check.output)")
+        let power =
+            whole.replacingOccurrences(of: "0x7000000-", with: "0x70000000-")
+            + (0..<4).map { "pci 000\($0):00     : [PE# 1fe] Secondary bus 0x0000000000000000 associated\n" }.joined()
+            + "pci 0000:00:1c.0: disabling bridge window [io  0x0000-0xffffffffffffffff] to [bus 03] (unused)\n"
+        #expect(try !run("check", power).output.contains("lost characters"))
+    }
+
+    @Test("that what was asked for is there does not say that nothing is missing")
+    func askedForIsThere() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("missed-\(UUID().uuidString).log")
+        try Self.missed.write(to: path, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(at: path) }
+        let plan = try run("plan", Self.missed, "--restore", path.path)
+        #expect(plan.status == 0 && plan.output.hasSuffix("PLAN: none reason=already-there\n"), "\(plan.output)")
+        #expect(plan.output.contains("still without a place: 0000:01:00.0 BAR 2"), "\(plan.output)")
+        #expect(!plan.output.contains("everything required has its place"))
+    }
+
+    @Test("GRUB cuts a word at its semicolon")
+    func semicolon() throws {
+        let words = "pci=resource_alignment=20@0000:00:01.0;20@0000:01:00.0"
+        let result = try Command.run(
+            ["cmdline", words, "--from", "-"],
+            input: Self.missed,
+            environment: ["COLUMNS": "120"]
+        )
+        #expect(result.output.contains("GRUB ends a command at ;"), "\(result.output)")
+        #expect(try !run("cmdline", Self.missed, "--kernel", "6.12").output.contains("GRUB ends a command"))
+    }
 }

@@ -248,7 +248,8 @@ struct LogTextReader {
     /// Whether a message of the PCI core has lost characters: its address or its range is none.
     private static func isDamaged(_ text: TextBytes) -> Bool {
         if text.starts("pci 0") || text.starts("pcieport 0") {
-            guard let subject = takeSubject(text) else { return true }
+            // PowerNV names partitionable endpoints by bus: `pci 0030:01     : [PE# 1fd] …` (`pe_level_printk`).
+            guard let subject = takeSubject(text) else { return !text.has(": [PE# ") }
             guard let open = subject.rest.firstIndex(of: 0x5b) else { return false }
             var bracket = subject.rest[open...]
             guard bracket.starts("[mem ") || bracket.starts("[io ") else { return false }

@@ -109,9 +109,7 @@ extension PlanAssembly {
                 return make(.init(.refused, reason: refusal.reason, sentence: refusal.sentence))
             }
             if let no = impossible.first { return make(.init(.impossible, reason: no.reason, sentence: no.sentence)) }
-            return make(
-                .init(.none, reason: "nothing-missing", sentence: "everything required has its place")
-            )
+            return nothingToDo()
         }
         let isPartial = !refusals.isEmpty || !impossible.isEmpty
         let reason = isPartial ? "partly" : reason
@@ -131,6 +129,33 @@ extension PlanAssembly {
         plan.proof =
             result.cost <= result.bound && !isPartial
             ? .optimal : .bestOfSearched(cost: result.cost, lowerBound: min(result.bound, result.cost))
+        return plan
+    }
+
+    /// The plan without steps. That what was asked for is there does not say that nothing else is missing.
+    private func nothingToDo() -> Plan {
+        let lacking = planner.topology.problemShortfalls
+        guard !goals.contains(where: \.isPlacement), !lacking.isEmpty else {
+            return make(.init(.none, reason: "nothing-missing", sentence: "everything required has its place"))
+        }
+        var plan = make(.init(.none, reason: "already-there", sentence: "what was asked for is there as it is"))
+        let places = Dictionary(
+            planner.topology.functions.indices.map {
+                (planner.topology.path(of: $0), planner.topology.functions[$0].address)
+            }
+        ) { first, _ in first }
+        let names = lacking.compactMap { one in
+            places[one.path].map { address in
+                switch one.kind {
+                case .bus: "\(address) bus numbers"
+                case .resource(let index), .unreachable(let index): "\(address) \(index)"
+                }
+            }
+        }
+        let more = names.count > 4 ? " and \(names.count - 4) more" : ""
+        plan.remarks.append(
+            "still without a place: \(names.prefix(4).joined(separator: ", "))\(more); plan --place all looks for one"
+        )
         return plan
     }
 

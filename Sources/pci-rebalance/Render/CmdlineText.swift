@@ -21,6 +21,7 @@ struct CmdlineText {
             }
             self.words(words, &page)
         }
+        semicolons(&page)
         if let advice = answer.advice {
             if !page.text.isEmpty { page.blank() }
             self.advice(advice, &page)
@@ -55,6 +56,18 @@ struct CmdlineText {
                 if let suggestion = finding.suggestion { page.raw("              write: \(suggestion)") }
             }
         }
+    }
+
+    /// How a word with `;` is written where GRUB reads it: its scripts end a command there.
+    private func semicolons(_ page: inout TextPage) {
+        let texts = (answer.words?.words.map(\.text) ?? []) + [answer.advice?.parameter].compactMap { $0 }
+        guard texts.contains(where: { $0.contains(";") }) else { return }
+        page.paragraph(
+            "GRUB ends a command at ; and cuts the word there: in /etc/default/grub the word needs quotation marks of its "
+                + "own inside the others, GRUB_CMDLINE_LINUX='... \"pci=...;...\"'; /proc/cmdline tells what arrived",
+            indent: 0,
+            hanging: 2
+        )
     }
 
     // MARK: Advice
