@@ -65,7 +65,9 @@ import Testing
             others.append("\(kernel)\t\(name): \(reason ?? "not explained")")
         }
         for (kernel, count) in counts.sorted(by: { $0.key < $1.key }) {
-            print("boot predictions equal, \(kernel): \(count.equal) of \(count.all), \(count.explained) more explained")
+            print(
+                "boot predictions equal, \(kernel): \(count.equal) of \(count.all), \(count.explained) more explained"
+            )
             if let least = Self.least[kernel] {
                 #expect(Double(count.equal + count.explained) >= least * Double(count.all), "\(kernel)")
             }
