@@ -18,7 +18,7 @@ public struct Assessment: Sendable {
     public let signs: [CauseSign]
     /// Root ports behind which nothing answers, on host bridges that have nothing else: a link that is down looks so.
     public let emptyPorts: [FunctionAddress]
-    /// What triage says of the failing lines of a log joined from texts; empty without one.
+    /// What triage says of the failing lines of a log joined from texts, where none of them matters; else empty.
     public let harmless: [Triage.Group]
 
     /// Joins what a record and its tree tell.
