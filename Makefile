@@ -137,11 +137,13 @@ event-test: fetch-kernels deb
 fuzz:
 	Tests/Fuzz/run $(INPUTS)
 
-## evidence       what the readers make of ../shared/corpus: files, functions, BARs, windows, findings, agreement
+## evidence       what ../shared/corpus comes to: functions, BARs, findings, verdicts true and false, boots predicted
 evidence:
 	$(SWIFT) build --build-tests -j $(JOBS)
 	TEXT_TABLE=1 $(SWIFT) test --skip-build --disable-xctest \
 	    --filter 'LibPCIBridgeTests.(TextCorpusTests|TextHexAgreementTests|TextTriageTests|CorpusLogTests)'
+	$(SWIFT) test --skip-build --disable-xctest \
+	    --filter 'LibPCIBridgeTests.CorpusVerdictTests|CommandLineTests.BootPredictionTests'
 
 ## solver-random  COUNT random small problems: every layout checked, one in ten against exhaustive search; conflicts too
 solver-random:

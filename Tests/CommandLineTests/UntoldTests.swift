@@ -206,3 +206,270 @@ import Testing
         #expect(boot.output.contains("everything as before"), "\(boot.output)")
     }
 }
+
+/// A fragment, a kernel that does otherwise, and a text that compares two boots.
+@Suite struct FragmentTests {
+    private func run(_ command: String, _ text: String, _ arguments: String...) throws -> (
+        status: Int32, output: String
+    ) {
+        let from = command == "triage" ? ["-"] : ["--from", "-"]
+        let result = try Command.run([command] + arguments + from, input: text, environment: ["COLUMNS": "120"])
+        return (result.status, result.output)
+    }
+
+    @Test("kinds and ids that nobody told are not shown as values")
+    func kindNotTold() throws {
+        let log = "pci 0000:5e:00.0: BAR 2 [mem size 0x00200000 64bit pref]: can't assign; no space\n"
+        let check = try run("check", log)
+        #expect(check.status == 3)
+        #expect(check.output.contains("problem: 0000:5e:00.0 (kind not told) [bar-"), "\(check.output)")
+        let tree = try run("tree", log)
+        #expect(tree.output.contains("5e:00.0") && !tree.output.contains("ffff"), "\(tree.output)")
+        let slot = try run("check", "pcieport 0000:21:01.0: pciehp: Hotplug bridge without secondary bus, ignoring\n")
+        #expect(slot.output.contains("problem: 0000:21:01.0 [kernel-report]"), "\(slot.output)")
+    }
+
+    @Test("of failing lines that do not matter check says so, and where to look")
+    func harmlessLines() throws {
+        let log = """
+            pci 0000:09:00.0: [10ee:7024] type 00 class 0x058000 PCIe Endpoint
+            pci 0000:09:00.0: BAR 0 [mem 0x00000000-0x0000ffff]
+            xdma 0000:09:00.0: BAR 0 [mem 0x00000000-0x0000ffff]: not claimed; can't enable device
+            pci 0000:09:00.0: BAR 0 [mem 0x92000000-0x9200ffff]: assigned
+
+            """
+        let check = try run("check", log)
+        #expect(check.status == 0, "\(check.output)")
+        #expect(check.output.contains("1 failing line in the log, and none that matters"), "\(check.output)")
+        #expect(check.output.contains("look at the device, its link or its driver"), "\(check.output)")
+    }
+
+    /// A card below a switch; the kernel of the log gave its first BAR no place although the prediction does.
+    private static let missed = """
+        Linux version 6.12.0-test (x@aarch64) (aarch64-linux-gnu-gcc-13) #1 SMP
+        Kernel command line: root=/dev/vda quiet
+        ACPI: PCI Root Bridge [PCI0] (domain 0000 [bus 00-ff])
+        PCI host bridge to bus 0000:00
+        pci_bus 0000:00: root bus resource [mem 0x10000000-0x3fffffff window]
+        pci_bus 0000:00: root bus resource [mem 0x8000000000-0x80ffffffff window]
+        pci_bus 0000:00: root bus resource [bus 00-ff]
+        pci 0000:00:01.0: [1b36:000c] type 01 class 0x060400 PCIe Root Port
+        pci 0000:00:01.0: PCI bridge to [bus 01]
+        pci 0000:00:01.0:   bridge window [mem 0x10000000-0x101fffff]
+        pci 0000:00:01.0:   bridge window [mem 0x8000000000-0x80001fffff 64bit pref]
+        pci 0000:01:00.0: [1af4:1050] type 00 class 0x038000 PCIe Endpoint
+        pci 0000:01:00.0: BAR 2 [mem 0x00000000-0x07ffffff 64bit pref]
+        pci 0000:01:00.0: VF BAR 0 [mem 0x00000000-0x001fffff 64bit pref]
+        pci 0000:01:00.0: VF BAR 0 [mem 0x00000000-0x007fffff 64bit pref]: contains BAR 0 for 4 VFs
+        pci 0000:00:01.0: bridge window [mem 0x8000000000-0x80001fffff 64bit pref]: assigned
+        pci 0000:00:01.0: bridge window [mem 0x10000000-0x101fffff]: assigned
+        pci 0000:01:00.0: BAR 2 [mem size 0x08000000 64bit pref]: can't assign; no space
+        pci 0000:01:00.0: BAR 2 [mem size 0x08000000 64bit pref]: failed to assign
+        pci 0000:01:00.0: VF BAR 0 [mem size 0x00800000 64bit pref]: can't assign; no space
+        pci 0000:01:00.0: VF BAR 0 [mem size 0x00800000 64bit pref]: failed to assign
+
+        """
+
+    @Test("words that this very boot had, and missed the goal with, reach nothing; what others would do is not told")
+    func refutedByThisBoot() throws {
+        let cmdline = try run("cmdline", Self.missed, "--kernel", "6.12")
+        #expect(cmdline.status == 8, "\(cmdline.output)")
+        #expect(cmdline.output.contains("this boot had these words and missed it"), "\(cmdline.output)")
+        #expect(!cmdline.output.contains("reaches it\n"), "\(cmdline.output)")
+        #expect(try run("cmdline", Self.missed, "--kernel", "6.12", "--json").output.contains("\"isRefuted\": true"))
+        // A card that came after the boot proves nothing about the boot.
+        let lines = Self.missed.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        let isCard = { (line: String) in line.hasPrefix("pci 0000:01:00.0") }
+        let later = (lines.filter { !isCard($0) } + lines.filter(isCard)).joined(separator: "\n") + "\n"
+        let second = try run("cmdline", later, "--kernel", "6.12")
+        #expect(!second.output.contains("this boot had these words"), "\(second.output)")
+    }
+
+    @Test("a release that takes another's place for it is no way out")
+    func tradedPlaces() throws {
+        let log = """
+            Linux version 6.19.2 (build@host) (gcc 15) #1 SMP
+            Kernel command line: quiet
+            PCI host bridge to bus 0000:10
+            pci_bus 0000:10: root bus resource [mem 0xa0000000-0xa7ffffff window]
+            pci_bus 0000:10: root bus resource [bus 10-11]
+            pci 0000:10:01.0: [10b5:8111] type 01 class 0x060400 PCI/PCI-X to PCIe bridge
+            pci 0000:10:01.0: PCI bridge to [bus 11]
+            pci 0000:11:00.0: [1002:6779] type 00 class 0x030000 PCIe Legacy Endpoint
+            pci 0000:11:00.0: BAR 0 [mem 0x00000000-0x07ffffff 64bit pref]
+            pci 0000:11:00.0: BAR 2 [mem 0x00000000-0x0001ffff 64bit]
+            pci 0000:11:00.0: ROM [mem 0x00000000-0x0001ffff pref]
+            pci 0000:10:01.0: bridge window [mem 0xa0000000-0xa7ffffff pref]: assigned
+            pci 0000:10:01.0: bridge window [mem size 0x00100000]: can't assign; no space
+            pci 0000:10:01.0: bridge window [mem size 0x00100000]: failed to assign
+            pci 0000:11:00.0: BAR 0 [mem 0xa0000000-0xa7ffffff 64bit pref]: assigned
+            pci 0000:11:00.0: BAR 2 [mem size 0x00020000 64bit]: can't assign; no space
+            pci 0000:11:00.0: BAR 2 [mem size 0x00020000 64bit]: failed to assign
+            pci 0000:11:00.0: ROM [mem size 0x00020000 pref]: can't assign; no space
+            pci 0000:11:00.0: ROM [mem size 0x00020000 pref]: failed to assign
+
+            """
+        let plan = try run("plan", log)
+        #expect(plan.status == 2, "\(plan.output)")
+        #expect(!plan.output.contains("another kernel"), "\(plan.output)")
+        let upgrade = try run("upgrade", log)
+        #expect(!upgrade.output.contains("this kernel's rule is the obstacle"), "\(upgrade.output)")
+        #expect(upgrade.output.contains("would place it and lose something else instead"), "\(upgrade.output)")
+    }
+
+    @Test("of a comparison of two logs the newer side counts")
+    func newerSide() throws {
+        let lost = """
+            --- old.txt 2025-11-12
+            +++ new.txt 2025-11-12
+             PCI host bridge to bus 0000:00
+             pci_bus 0000:00: root bus resource [mem 0xa0000000-0xdfffffff window]
+             pci_bus 0000:00: root bus resource [bus 00-ff]
+             pci 0000:00:03.0: [1102:000b] type 00 class 0x040300 PCIe Endpoint
+             pci 0000:00:03.0: BAR 0 [mem 0xdc200000-0xdc20ffff 64bit]
+            +pci 0000:00:03.0: BAR 0 [mem size 0x00010000 64bit]: can't assign; no space
+            +pci 0000:00:03.0: BAR 0 [mem size 0x00010000 64bit]: failed to assign
+            -pci 0000:00:03.0: BAR 0 [mem 0xd6200000-0xd620ffff 64bit]: assigned
+
+            """
+        #expect(try run("check", lost).status == 3)
+        let assigned = "pci 0000:00:03.0: BAR 0 [mem 0xd6200000-0xd620ffff 64bit]: assigned"
+        let placed =
+            lost.replacingOccurrences(of: "\n+pci", with: "\n-pci")
+            .replacingOccurrences(of: "-\(assigned)", with: "+\(assigned)")
+        let check = try run("check", placed)
+        #expect(check.status == 0, "\(check.output)")
+    }
+
+    @Test("a BAR that is refused its old size, after a larger one, has no place")
+    func refusedOldSize() throws {
+        let log = """
+            PCI host bridge to bus 0000:00
+            pci_bus 0000:00: root bus resource [mem 0x90000000-0xbfffffff window]
+            pci_bus 0000:00: root bus resource [mem 0x4000000000-0x4fffffffff window]
+            pci_bus 0000:00: root bus resource [bus 00-ff]
+            pci 0000:00:01.0: [8086:a70d] type 01 class 0x060400 PCIe Root Port
+            pci 0000:00:01.0: PCI bridge to [bus 01]
+            pci 0000:00:01.0:   bridge window [mem 0x4000000000-0x400fffffff 64bit pref]
+            pci 0000:01:00.0: [8086:56a0] type 00 class 0x030000 PCIe Endpoint
+            pci 0000:01:00.0: BAR 2 [mem 0x4000000000-0x400fffffff 64bit pref]
+            xe 0000:01:00.0: BAR 2 [mem 0x4000000000-0x400fffffff 64bit pref]: releasing
+            pcieport 0000:00:01.0: bridge window [mem 0x4000000000-0x400fffffff 64bit pref]: releasing
+            pcieport 0000:00:01.0: bridge window [mem size 0x400000000 64bit pref]: can't assign; no space
+            xe 0000:01:00.0: BAR 2 [mem size 0x400000000 64bit pref]: can't assign; no space
+            xe 0000:01:00.0: BAR 2 [mem size 0x400000000 64bit pref]: failed to assign
+
+            """
+        // The larger size alone is refused: the BAR keeps what it had.
+        let kept = try run("triage", log)
+        #expect(kept.output.contains("DEGRADED 0000:01:00.0 BAR 2"), "\(kept.output)")
+        let lost =
+            log + """
+                xe 0000:01:00.0: BAR 2 [mem size 0x10000000 64bit pref]: can't assign; no space
+                xe 0000:01:00.0: BAR 2 [mem size 0x10000000 64bit pref]: failed to assign
+
+                """
+        let triage = try run("triage", lost)
+        #expect(triage.output.contains("FATAL    0000:01:00.0 BAR 2: wants 256M"), "\(triage.output)")
+        let check = try run("check", lost)
+        #expect(check.status == 3 && check.output.contains("[bar-"), "\(check.output)")
+        #expect(!check.output.contains("keeps the size"), "\(check.output)")
+    }
+
+    @Test("firmware's address that the kernel refused is the cause, not the size of a window with room")
+    func refusedClaim() throws {
+        let log = """
+            PCI host bridge to bus 0000:00
+            pci_bus 0000:00: root bus resource [mem 0x90000000-0xbfffffff window]
+            pci_bus 0000:00: root bus resource [bus 00-ff]
+            pci 0000:00:1c.0: [8086:a110] type 01 class 0x060400 PCIe Root Port
+            pci 0000:00:1c.0: PCI bridge to [bus 02]
+            pci 0000:00:1c.0:   bridge window [mem 0x91000000-0x911fffff]
+            pci 0000:02:00.0: [1b4b:9235] type 00 class 0x010601 PCIe Endpoint
+            pci 0000:02:00.0: BAR 5 [mem 0xa0010000-0xa00107ff]
+            pci 0000:02:00.0: BAR 5 [mem 0xa0010000-0xa00107ff]: can't claim; no compatible bridge window
+            pci 0000:02:00.0: BAR 5 [mem size 0x00000800]: can't assign; no space
+            pci 0000:02:00.0: BAR 5 [mem size 0x00000800]: failed to assign
+
+            """
+        let triage = try run("triage", log)
+        #expect(triage.output.contains("cause: the kernel's own words:"), "\(triage.output)")
+        #expect(!triage.output.contains("above it is 2M"), "\(triage.output)")
+    }
+
+    @Test("/proc/iomem alone does not say that a port is absent")
+    func fitOnOwners() throws {
+        let text = "90000000-9fffffff : PCI Bus 0000:00\n  90000000-903fffff : PCI Bus 0000:04\n"
+        let fit = try run("fit", text, "0000:00:1c.0", "--mem", "1M")
+        #expect(fit.status == 8 && fit.output.hasSuffix("FIT: cannot tell\n"), "\(fit.output)")
+    }
+
+    @Test("a bridge without told windows does not put a BAR outside of them; the only bridge leads to the only bus")
+    func untoldWindows() throws {
+        let log = """
+            Linux version 6.12.47 (build@host) (aarch64-none-linux-gnu-gcc 13) #1 SMP PREEMPT
+            PCI host bridge to bus 0001:00
+            pci_bus 0001:00: root bus resource [bus 00-ff]
+            pci_bus 0001:00: root bus resource [mem 0x1b00000000-0x1bffffffff] (bus address [0x00000000-0xffffffff])
+            pci 0001:00:00.0: [14e4:2712] type 01 class 0x060400 PCIe Root Port
+            pci 0001:01:00.0: [15b7:5017] type 00 class 0x010802 PCIe Endpoint
+            pci 0001:01:00.0: BAR 0 [mem 0x1b00100000-0x1b00103fff 64bit]
+            nvme 0001:01:00.0: BAR 0 [mem 0x1b00100000-0x1b00103fff 64bit]: not claimed; can't enable device
+
+            """
+        let check = try run("check", log)
+        #expect(check.status == 3, "\(check.output)")
+        #expect(!check.output.contains("outside-window"), "\(check.output)")
+        let tree = try run("tree", log)
+        #expect(tree.output.contains("host bridge 0001:00") && !tree.output.contains("host bridge 0001:01"))
+        #expect(tree.output.contains("[bus 01]"), "\(tree.output)")
+    }
+
+    @Test("a log that lost characters gives no overlaps and no ranges outside of others, and PowerNV's words are whole")
+    func damagedNumbers() throws {
+        let whole = """
+            Linux version 6.12.9 (build@host) (gcc 14) #1 SMP
+            PCI host bridge to bus 0000:00
+            pci_bus 0000:00: root bus resource [mem 0x60000000-0x7fffffff window]
+            pci_bus 0000:00: root bus resource [bus 00-ff]
+            pci 0000:00:02.0: [8086:8a52] type 00 class 0x030000
+            pci 0000:00:02.0: BAR 2 [mem 0x7000000-0x7fffffff 64bit pref]
+            pci 0000:00:17.0: [8086:34d3] type 00 class 0x010601
+            pci 0000:00:17.0: BAR 0 [mem 0x6c126000-0x6c127fff]
+
+            """
+        #expect(try run("check", whole).output.contains("[overlap]"))
+        let damaged = whole + "pci 000:00:1f.0: BAR 0\npci 0000:0:1f.3: BAR 0\npci 0000:00:1f: BAR 0 [mem 0x6c\n"
+        let check = try run("check", damaged)
+        #expect(check.status == 8 && check.output.contains("lost characters"), "\(check.output)")
+        #expect(!check.output.contains("problem:"), "\(check.output)")
+        let power =
+            whole.replacingOccurrences(of: "0x7000000-", with: "0x70000000-")
+            + (0..<4).map { "pci 000\($0):00     : [PE# 1fe] Secondary bus 0x0000000000000000 associated\n" }.joined()
+            + "pci 0000:00:1c.0: disabling bridge window [io  0x0000-0xffffffffffffffff] to [bus 03] (unused)\n"
+        #expect(try !run("check", power).output.contains("lost characters"))
+    }
+
+    @Test("that what was asked for is there does not say that nothing is missing")
+    func askedForIsThere() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("missed-\(UUID().uuidString).log")
+        try Self.missed.write(to: path, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(at: path) }
+        let plan = try run("plan", Self.missed, "--restore", path.path)
+        #expect(plan.status == 0 && plan.output.hasSuffix("PLAN: none reason=already-there\n"), "\(plan.output)")
+        #expect(plan.output.contains("still without a place: 0000:01:00.0 BAR 2"), "\(plan.output)")
+        #expect(!plan.output.contains("everything required has its place"))
+    }
+
+    @Test("GRUB cuts a word at its semicolon")
+    func semicolon() throws {
+        let words = "pci=resource_alignment=20@0000:00:01.0;20@0000:01:00.0"
+        let result = try Command.run(
+            ["cmdline", words, "--from", "-"],
+            input: Self.missed,
+            environment: ["COLUMNS": "120"]
+        )
+        #expect(result.output.contains("GRUB ends a command at ;"), "\(result.output)")
+        #expect(try !run("cmdline", Self.missed, "--kernel", "6.12").output.contains("GRUB ends a command"))
+    }
+}

@@ -35,6 +35,11 @@ struct ResourceLineTests {
         #expect(shown.assignment(of: Self.window, isHeld: true) == .assigned(range))
         #expect(shown.assignment(of: Self.window, isHeld: false) == .unassigned)
         #expect(shown.assignment(of: Self.window) == .unassigned)
+        // An alignment is a power of two.
+        let moved = line(0x63_0000_0000, 0x63_04ff_ffff, [.memory, .prefetchable, .startAlign])
+        let place = try #require(AddressRange(first: 0x63_0000_0000, last: 0x63_04ff_ffff))
+        #expect(moved.assignment(of: Self.window) == .assigned(place))
+        #expect(moved.assignment(of: Self.window, isHeld: false) == .unassigned)
     }
 
     @Test func aROMThatIsOffKeepsItsAddress() throws {

@@ -25,8 +25,9 @@ struct HostBridgeAssembly {
                 host.source = host.apertures.isEmpty ? .unknown : .iomem
             }
             if host.apertures.isEmpty, let whole = wholeSpaces(record) {
+                // How far memory goes is a guess: what needs the apertures cannot be told.
                 host.apertures = whole
-                host.source = .iomem
+                host.source = .unknown
             }
             host.isTold = isTold(root, record)
             host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil
@@ -142,17 +143,17 @@ struct HostBridgeAssembly {
             return (found.count == 1 ? "root bus " : "root buses ") + found.joined(separator: ", ")
         }
         let isWhole = hasNoFirmwareApertures(record)
-        if isWhole, let names = names({ $0.source == .iomem }) {
+        if isWhole, let names = names({ $0.source == .unknown && !$0.apertures.isEmpty }) {
             gaps.append(
                 ReadingGap(
                     code: "apertures-derived",
                     detail:
                         "the apertures of \(names) are the whole of both spaces, since firmware's are not used; where "
-                        + "memory ends is taken from the highest address in /proc/iomem"
+                        + "memory ends is not told, and is taken from the highest address in /proc/iomem"
                 )
             )
         }
-        if !isWhole, let names = names({ $0.source == .iomem }) {
+        if let names = names({ $0.source == .iomem }) {
             gaps.append(
                 ReadingGap(
                     code: "apertures-from-iomem",
@@ -161,7 +162,7 @@ struct HostBridgeAssembly {
                 )
             )
         }
-        if let names = names({ $0.source == .unknown }) {
+        if let names = names({ $0.source == .unknown && $0.apertures.isEmpty }) {
             gaps.append(ReadingGap(code: "no-apertures", detail: "nothing tells the apertures of \(names)"))
         }
         func isTold(_ host: HostBridge) -> Bool {

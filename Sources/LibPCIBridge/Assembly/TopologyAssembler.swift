@@ -31,7 +31,7 @@ public struct TopologyAssembler {
     }
 
     private mutating func assemble() throws(ReadError) -> Topology {
-        var tree = TreePlacement(record)
+        var tree = TreePlacement(record, hosts: log.hosts)
         gaps += tree.gaps
         tree.nameRoots(from: log, memory)
         let slots = SlotDriverEvidence(record, log)

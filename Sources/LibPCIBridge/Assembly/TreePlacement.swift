@@ -22,7 +22,8 @@ struct TreePlacement {
         static func < (a: Root, b: Root) -> Bool { (a.segment, a.bus) < (b.segment, b.bus) }
     }
 
-    init(_ record: MachineRecord) {
+    /// Places the functions of a record; `hosts` are the host bridges that its log names.
+    init(_ record: MachineRecord, hosts: [KernelLogFacts.Host] = []) {
         functions = record.functions.sorted { $0.address < $1.address }
         var busesBelow: [FunctionAddress: [BusNumber]] = [:]
         for bus in record.buses {
@@ -38,6 +39,7 @@ struct TreePlacement {
             case .unknown: leading.bridge(above: f.address)
             }
         }
+        if record.origin == .text || !hosts.isEmpty { inferOnlyBridges(record.buses, hosts) }
         dropOrphans(Set(functions.indices.filter { bridges[$0] != nil }.map { functions[$0].address }))
         widen(changed)
         findRoots(record.buses)
@@ -90,6 +92,35 @@ struct TreePlacement {
                 above = parents[p]
                 steps += 1
             }
+        }
+    }
+
+    /// Gives a bridge that nobody told the bus of the one bus to which nothing leads, where no other can: the log names one
+    /// host bridge of the segment, whose range holds that bus, and every other bridge's bus is told.
+    private mutating func inferOnlyBridges(_ buses: [BusRecord], _ hosts: [KernelLogFacts.Host]) {
+        for segment in Set(functions.map(\.address.segment)) {
+            let own = hosts.filter { $0.segment == segment }
+            guard own.count == 1, let range = own[0].busRange else { continue }
+            let here = functions.indices.filter { functions[$0].address.segment == segment }
+            let stray = here.filter { i in
+                guard case .unknown = functions[i].placement, parents[i] == nil else { return false }
+                return functions[i].physicalFunction == nil && functions[i].address.bus != own[0].rootBus
+            }
+            let open = here.filter { bridges[$0] != nil && bridges[$0]?.busRange == nil }
+            guard let bus = stray.first.map({ functions[$0].address.bus }), range.contains(bus), open.count == 1,
+                stray.allSatisfy({ functions[$0].address.bus == bus }), functions[open[0]].address.bus < bus,
+                !buses.contains(where: { $0.segment == segment && $0.bus == bus && $0.isRoot })
+            else { continue }
+            let bridge = functions[open[0]].address
+            bridges[open[0]]?.busRange = BusRange(bus)
+            for i in stray { parents[i] = bridge }
+            gaps.append(
+                ReadingGap(
+                    code: "bridge-inferred",
+                    detail: "that \(bridge) leads to bus \(bareHex(UInt64(segment), width: 4)):\(bus) is inferred: no "
+                        + "other bridge of the segment can"
+                )
+            )
         }
     }
 

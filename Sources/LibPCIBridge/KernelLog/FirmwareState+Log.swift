@@ -21,6 +21,50 @@ extension FirmwareState {
     }
 }
 
+/// The functions that a boot found before it gave the first address: they were there when the kernel started.
+///
+/// A host bridge's whole bus is scanned before anything on it is assigned (`pci_host_probe`, `acpi_pci_root_add` on arm64
+/// and RISC-V, `pcibios_init` on powerpc); what is found after the first assignment was plugged in, or found again, later.
+public struct FirstScan: Hashable, Sendable {
+    /// The functions.
+    public private(set) var functions: Set<FunctionAddress> = []
+
+    /// Reads a log; of several boots in it the last counts. Nil where the log does not hold a boot's banner, or shows no
+    /// scan of a host bridge.
+    /// - Complexity: O(number of bytes).
+    public init?(kernelLog lines: [String]) {
+        var isInBoot = false
+        var scanned: Set<UInt32> = []
+        var assigned: Set<UInt32> = []
+        for line in lines {
+            guard let message = LogTextLine(Array(line.utf8)[...])?.message else { continue }
+            if message.starts("Linux version ") {
+                self.functions = []
+                (isInBoot, scanned, assigned) = (true, [], [])
+            }
+            guard isInBoot else { continue }
+            if let rest = message.after("PCI host bridge to bus "), let bus = BusRecord.parse(rest.trimmed) {
+                // Of several host bridges on a segment each is scanned and assigned by itself.
+                scanned.insert(bus.segment)
+                assigned.remove(bus.segment)
+                continue
+            }
+            guard let subject = LogTextReader.takeSubject(message) else { continue }
+            let segment = subject.address.segment
+            if subject.rest.starts("["), subject.rest.has("] type ") {
+                if scanned.contains(segment), !assigned.contains(segment) {
+                    functions.insert(subject.address)
+                } else {
+                    functions.remove(subject.address)
+                }
+            } else if subject.rest.has("assign") {
+                assigned.insert(segment)
+            }
+        }
+        if functions.isEmpty { return nil }
+    }
+}
+
 /// Follows a boot's scan through the log.
 private struct BootScan {
     var functions: [FunctionAddress: FirmwareState.Registers] = [:]

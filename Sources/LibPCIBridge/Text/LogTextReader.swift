@@ -20,6 +20,8 @@ struct LogTextReader {
     /// The machine's name.
     private(set) var machine: String?
 
+    /// The BARs of which another size than theirs was refused.
+    private var refusedSizes: [FunctionAddress: Set<ResourceIndex>] = [:]
     private var boots = 0
     private var damagedLines = 0
     private var byBus: [UInt64: [FunctionAddress]] = [:]
@@ -138,7 +140,9 @@ struct LogTextReader {
             let driver = text.before(" ")
             let isCore = driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
             // A driver that asks for another size and is refused keeps what it had, without a word of the kernel.
-            if isCore || !Self.isRefusal(subject.rest) { readFunctionMessage(subject.rest, of: subject.address) }
+            if isCore || !Self.isRefusal(subject.rest) || refusesOldSize(subject.rest, of: subject.address) {
+                readFunctionMessage(subject.rest, of: subject.address)
+            }
             return true
         }
         guard let first = text.first else { return false }
@@ -175,6 +179,12 @@ struct LogTextReader {
                 var rest = text
                 if rest.take(word) {
                     machine = machine ?? rest.trimmed.string
+                    // POWER names the machine description last (`dump_stack_set_arch_desc`).
+                    let isPowerNV = rest.trimmed.ends(" PowerNV")
+                    if isPowerNV || rest.trimmed.ends(" pSeries") {
+                        kernel.architecture = kernel.architecture ?? "ppc64le"
+                        if isPowerNV { kernel.hardwareDescription = .opal }
+                    }
                     return true
                 }
             }
@@ -238,10 +248,13 @@ struct LogTextReader {
     /// Whether a message of the PCI core has lost characters: its address or its range is none.
     private static func isDamaged(_ text: TextBytes) -> Bool {
         if text.starts("pci 0") || text.starts("pcieport 0") {
-            guard let subject = takeSubject(text) else { return true }
+            // PowerNV names partitionable endpoints by bus: `pci 0030:01     : [PE# 1fd] …` (`pe_level_printk`).
+            guard let subject = takeSubject(text) else { return !text.has(": [PE# ") }
             guard let open = subject.rest.firstIndex(of: 0x5b) else { return false }
             var bracket = subject.rest[open...]
             guard bracket.starts("[mem ") || bracket.starts("[io ") else { return false }
+            // An empty resource (end before start) is printed so.
+            if bracket.before("]").has("-0xffffffffffffffff") { return false }
             return RangeText.take(&bracket) == nil
         }
         var rest = text
@@ -253,6 +266,24 @@ struct LogTextReader {
 
     static func isRefusal(_ text: TextBytes) -> Bool {
         text.has("can't assign") || text.has("failed to assign") || text.has("no space for") || text.has("releasing")
+    }
+
+    /// Whether a message about a function with a driver refuses a BAR the size that it had, after another was refused: then
+    /// the old place could not be given back either, and the BAR has none.
+    private mutating func refusesOldSize(_ text: TextBytes, of address: FunctionAddress) -> Bool {
+        var rest = text
+        guard rest.take("BAR "), let number = rest.takeDecimal(), number <= 5, !rest.has("releasing"),
+            let index = ResourceIndex(Int(number)), let open = rest.firstIndex(of: 0x5b)
+        else { return false }
+        rest = rest[open...]
+        guard let size = RangeText.take(&rest)?.size, let old = functions[address]?.resource(index)?.size else {
+            return false
+        }
+        guard size == old else {
+            refusedSizes[address, default: []].insert(index)
+            return false
+        }
+        return refusedSizes[address]?.contains(index) == true
     }
 
     private mutating func startBoot(release: String) {

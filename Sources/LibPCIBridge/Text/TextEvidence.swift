@@ -122,6 +122,8 @@ public struct TextFinding: Hashable, Sendable {
         case repeatedFunction
         /// The log holds more than one boot; the last counts.
         case severalBoots
+        /// The text is a comparison of two logs, as `diff -u` writes it; its newer side counts.
+        case difference
         /// Texts that were to be joined are of different machines.
         case severalMachines
         /// Texts that were to be joined are of different boots.

@@ -17,9 +17,15 @@ extension TextEvidence {
         var log = LogTextReader()
         var memory = ProcSection()
         var io = ProcSection()
+        let isDifference = Self.isDifference(bytes)
         for line in TextLines(Self.plainBlanks(bytes)) {
             lineCounts.total += 1
             guard let first = line.first else { continue }
+            // What stands on the older side only is not so on the newer one.
+            if isDifference, first == UInt8(ascii: "-") {
+                lineCounts.other += 1
+                continue
+            }
             // A line of lspci: a title, an indented line, a row of hex.
             switch lspci.read(line) {
             case .text:
@@ -61,6 +67,21 @@ extension TextEvidence {
         lspci.finish()
         log.finish()
         take(lspci: lspci, log: log, memory: memory, io: io)
+        if isDifference {
+            findings.append(
+                TextFinding(.difference, nil, "the text is a comparison of two texts (diff); its newer side (+) counts")
+            )
+        }
+    }
+
+    /// Whether the text is what `diff -u` writes: a line that names the older side, and one that names the newer.
+    private static func isDifference(_ bytes: [UInt8]) -> Bool {
+        var isBegun = false
+        for line in TextLines(bytes) {
+            if isBegun, line.starts("+++ ") { return true }
+            isBegun = line.starts("--- ")
+        }
+        return false
     }
 
     /// The text with every non-breaking blank (U+00A0), which mail software puts in, made a plain one.

@@ -225,7 +225,7 @@ extension TextEvidence {
         }
         for finding in findings {
             switch finding.code {
-            case .severalBoots, .damagedHexRow:
+            case .severalBoots, .damagedHexRow, .difference:
                 gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
             case .severalMachines: gaps.append(ReadingGap(code: "several-machines", detail: finding.detail))
             case .severalBootsJoined: gaps.append(ReadingGap(code: "several-boots-joined", detail: finding.detail))

@@ -18,6 +18,8 @@ public struct Assessment: Sendable {
     public let signs: [CauseSign]
     /// Root ports behind which nothing answers, on host bridges that have nothing else: a link that is down looks so.
     public let emptyPorts: [FunctionAddress]
+    /// What triage says of the failing lines of a log joined from texts, where none of them matters; else empty.
+    public let harmless: [Triage.Group]
 
     /// Joins what a record and its tree tell.
     /// - Complexity: that of `Topology.findings()` and of `Triage`.
@@ -33,14 +35,18 @@ public struct Assessment: Sendable {
     ///   - isText: whether the tree was put together from texts, so that a report of the log may be all that there is.
     package init(_ topology: Topology, log: [String] = [], isText: Bool = false) {
         var findings = topology.findings()
-        if isText, !log.isEmpty {
-            Self.join(Triage(log.joined(separator: "\n")), to: &findings, topology)
-        }
+        let triage = isText && !log.isEmpty ? Triage(log.joined(separator: "\n")) : nil
+        if let triage { Self.join(triage, to: &findings, topology) }
         self.findings = findings
         unknowns = topology.unknowns()
         verdict = topology.verdict(of: findings)
         let troubled = Set(findings.filter { $0.severity == .problem }.map(\.address))
-        signs = CauseSign.signs(in: log).filter { sign in sign.address.map { !troubled.contains($0) } ?? true }
+        let groups = triage?.groups ?? []
+        harmless = groups.contains { $0.severity != .harmless } ? [] : groups
+        signs =
+            groups.filter { $0.code == "claimed-later" }
+            .map { CauseSign(area: .device, address: $0.address, message: $0.sample) }
+            + CauseSign.signs(in: log).filter { sign in sign.address.map { !troubled.contains($0) } ?? true }
         emptyPorts = Self.emptyPorts(topology)
     }
 
@@ -61,6 +67,11 @@ public struct Assessment: Sendable {
             let causes = [group.cause].compactMap { $0 } + ["the kernel's own words: \(group.sample)"]
             let sentence = "\(group.resource): \(group.summary)"
             if group.code == "resize-refused" {
+                // What the tree shows without an address keeps no size.
+                let lacks = topology[address]?.resources.contains {
+                    "\($0.index)" == group.resource && $0.lacksAddress
+                }
+                if lacks == true { continue }
                 findings.append(Finding(.resizeRefused, .note, at: address, sentence, causes: causes))
             } else if group.severity == .fatal, !told.contains(address), !isContradicted(group, topology),
                 // The tree knows more of a function than the log alone: what it calls a note is one.

@@ -17,6 +17,8 @@ public struct CauseSign: Hashable, Sendable {
         case dma
         /// The driver itself, its firmware, or the order in which drivers come.
         case driver
+        /// The device: the kernel had no address for it at first and gave it one later.
+        case device
 
         /// What to look at, a sentence without its first capital and full stop.
         public var advice: String {
@@ -26,6 +28,9 @@ public struct CauseSign: Hashable, Sendable {
             case .errors: "errors on the link: cable, riser, link speed"
             case .dma: "DMA, the IOMMU or interrupts"
             case .driver: "the driver, its firmware, or the order in which drivers come"
+            case .device:
+                "the device, its link or its driver, and in which order they came: it had no address that the kernel "
+                    + "accepts when its driver came, and has one now"
             }
         }
     }

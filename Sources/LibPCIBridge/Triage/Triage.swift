@@ -162,7 +162,16 @@ struct TriageCourse {
         /// Whether only drivers, not the kernel itself, failed.
         var onlyDrivers = true
 
+        /// The sizes that a function with a driver was refused.
+        var refusedSizes: Set<ByteCount> = []
+
         func has(_ kind: TriageLine.Kind) -> Bool { kinds.contains(kind) }
+
+        /// Whether a refusal is of the size that the BAR had before it was released for another one, which was refused too.
+        func refusesOldSize(_ resource: RangeText?) -> Bool {
+            guard let size = resource?.size, let old = released?.size, size == old else { return false }
+            return refusedSizes.contains { $0 != old }
+        }
     }
 
     private(set) var entries: [Entry] = []
@@ -205,7 +214,14 @@ struct TriageCourse {
             if let old = entries[place].released?.size, let size = line.resource?.size, size > old {
                 entries[place].refusedSize = size
             }
+        case .resizeRefused where entries[place].refusesOldSize(line.resource):
+            // The old place could not be given back either.
+            entries[place].kinds.append(.noSpace)
+            entries[place].onlyDrivers = false
+            entries[place].placed = nil
+            entries[place].wanted = line.resource
         case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed:
+            if line.kind == .resizeRefused, let size = line.resource?.size { entries[place].refusedSizes.insert(size) }
             if line.kind == .cannotClaim || line.kind == .notClaimed { entries[place].claim = message.text }
             if line.resource != nil { entries[place].wanted = line.resource }
         default: break

@@ -192,7 +192,7 @@ struct TriageJudge {
                 group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
                 return group
             }
-            group.cause = reason(entry, kind: entry.wanted?.kind)
+            group.cause = refusedClaim(entry) ?? reason(entry, kind: entry.wanted?.kind)
             group.nextStep = stepToPlace(entry.key.address)
             let need = Self.need(of: index, kind: entry.wanted?.kind, facts)
             if isGone(entry) {
@@ -430,6 +430,52 @@ struct TriageJudge {
 
     // MARK: Causes
 
+    /// The kernel's own words on firmware's address, where it refused that first and no window failed with the resource:
+    /// then it is not the size of the window above that is in the way.
+    private func refusedClaim(_ entry: TriageCourse.Entry) -> String? {
+        guard !entry.claim.isEmpty, let address = entry.key.address, let wanted = entry.wanted?.size,
+            let kind = entry.wanted?.kind, let above = parent(of: address)
+        else { return nil }
+        let kinds: [ResourceKind] = kind == .prefetchable ? [.prefetchable, .memory] : [kind]
+        for candidate in kinds {
+            if let other = course.entry(above.address, .window(candidate)), other.has(.noSpace), other.placed == nil {
+                return nil
+            }
+            if let range = above.bridge?[candidate]?.range {
+                return range.clampedSize < wanted.rawValue ? nil : "the kernel's own words: \(entry.claim)"
+            }
+        }
+        return nil
+    }
+
+    /// Who holds the largest part of a window, where what was wanted is no larger than the window.
+    private func holders(
+        of range: AddressRange,
+        behind bridge: TextFunction,
+        _ kind: ResourceKind,
+        wanted: ByteCount?
+    ) -> String {
+        guard let wanted, wanted.rawValue <= range.clampedSize, let bus = bridge.bridge?.secondary else { return "" }
+        var held: [(name: String, range: AddressRange)] = []
+        for other in evidence.functions
+        where other.address.segment == bridge.address.segment && other.address.bus == bus {
+            for resource in other.resources where ResourceKind(resource.flags).map({ fits($0, kind) }) == true {
+                guard let place = resource.range, range.contains(place) else { continue }
+                held.append(("\(other.address) \(resource.index)", place))
+            }
+            if let place = other.bridge?[kind]?.range, range.contains(place) {
+                held.append(("the \(kind.word) window of \(other.address)", place))
+            }
+        }
+        guard let most = held.max(by: { $0.range.clampedSize < $1.range.clampedSize }) else { return "" }
+        let others = held.count > 1 ? " and \(held.count - 1) more lie" : " lies"
+        let room = FreeRoom(in: range, taken: held.map(\.range))
+        guard !room.holds(wanted.rawValue) else { return "" }
+        let size = Self.text(ByteCount(most.range.clampedSize))
+        return "; \(most.name) (\(size))\(others) in it, and the largest aligned block left is "
+            + Self.text(ByteCount(room.largestBlock))
+    }
+
     /// Who is in the way of a resource: the first window above that is there and too small, if the log tells.
     private func reason(_ entry: TriageCourse.Entry, kind: ResourceKind?) -> String? {
         guard var address = entry.key.address, let kind else { return nil }
@@ -463,7 +509,8 @@ struct TriageJudge {
                     let need = failed.isEmpty ? "" : wanted.map { ", \(Self.text($0)) wanted" } ?? ""
                     let size = Self.text(ByteCount(range.clampedSize))
                     return
-                        "\(front)the \(candidate.word) window of \(above.address) above it is \(size) (\(range))\(need)"
+                        "\(front)the \(candidate.word) window of \(above.address) above it is \(size) (\(range))"
+                        + need + holders(of: range, behind: above, candidate, wanted: wanted)
                 }
             }
             guard isFailed else { return "\(front)\(above.address) above it has no \(kind.word) window" }

@@ -18,7 +18,9 @@ extension ResourceLine {
         let isClosed = index.isWindow && !flags.isDisjoint(with: [.unset, .disabled])
         let unplaced: Resource.Assignment = isClosed ? .closed : .unassigned
         // A window that failed to grow keeps its place and the mark of an unplaced one (`reassign_resources_sorted`).
-        let holdsAlignment = flags.contains(.startAlign) && isHeld != true
+        // Alignments are powers of two; a start that is none is an address, whoever holds it.
+        let mayBeAlignment = start & (start &- 1) == 0 || !index.isWindow
+        let holdsAlignment = flags.contains(.startAlign) && (isHeld.map { !$0 } ?? mayBeAlignment)
         guard !flags.contains(.unset), !holdsAlignment, let range = AddressRange(first: start, last: end) else {
             return unplaced
         }

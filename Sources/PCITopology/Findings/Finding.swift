@@ -126,7 +126,24 @@ extension Topology {
                 }
             }
         }
+        if gaps.contains(where: { $0.code == "damaged-log" }) {
+            for k in result.indices where isDoubtful(result[k]) { result[k].severity = .note }
+        }
         return result
+    }
+
+    /// Whether a finding rests on numbers of a log that lost characters, and not on the kernel's own words of a failure: a
+    /// range or a bus without one of its digits overlaps what it likes.
+    private func isDoubtful(_ finding: Finding) -> Bool {
+        guard finding.severity == .problem, let i = position(of: finding.address),
+            !functions[i].knowledge.sources.contains(where: { $0 != .log })
+        else { return false }
+        switch finding.code {
+        case .barUnassigned, .barWiped, .barLost, .barUnclaimed:
+            return finding.resource.flatMap { functions[i].resource($0)?.size } == nil
+        case .windowClosed, .notAnswering, .kernelReport: return false
+        default: return true
+        }
     }
 
     /// The resources that have no address, or an odd one, and whose function does without: of every resource that

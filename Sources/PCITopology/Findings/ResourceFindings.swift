@@ -206,6 +206,7 @@ extension Topology {
                 return true
             }
             // A bridge whose windows were not read forwards who knows what; a subtractive one forwards the rest.
+            if functions[p].knowledge.windows != .seen { return true }
             if functions[p].resources.isEmpty && functions[p].bridge?.registers == nil { return true }
             guard functions[p].bridge?.isSubtractive == true else { return false }
         }

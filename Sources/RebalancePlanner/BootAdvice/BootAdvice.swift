@@ -44,6 +44,9 @@ public struct BootAdvice: Hashable, Sendable {
     public private(set) var best: Outcome?
     /// The sets that are one word or one step smaller, none of them good.
     public private(set) var smaller: [Outcome] = []
+    /// Whether the boot that is running, with the words that are there, missed what its simulation reaches: then this kernel
+    /// does otherwise than predicted, and no other words were tried.
+    public private(set) var isRefuted = false
     /// How many boots were tried.
     public private(set) var attempts = 0
     /// The whole `pci=` parameter with the best words and every other word that stands behind `pci=` now; nil when there
@@ -62,6 +65,8 @@ public struct BootAdvice: Hashable, Sendable {
     ///   - behaviour: the kernel that boots.
     ///   - commandLine: the kernel command line that is in force now, or nil.
     ///   - firmware: what firmware left, or nil when that is not known. It counts on x86 only, where the kernel keeps it.
+    ///   - found: the functions that the running boot found before it gave the first address, where the log tells them
+    ///     and not what firmware left; nil when it does not.
     ///   - budget: how many boots may be tried, 1 and up.
     /// - Throws: `TwinError` when the twin refuses the tree, or for a goal at a function that is not there or not fit for it.
     /// - Complexity: at most `budget` boots; a dozen where one word does it.
@@ -71,10 +76,12 @@ public struct BootAdvice: Hashable, Sendable {
         behaviour: KernelBehaviour,
         commandLine: String? = nil,
         firmware: FirmwareState? = nil,
+        found: Set<FunctionAddress>? = nil,
         budget: Int = 1500
     ) throws(TwinError) {
         let present = BootParameter(commandLine)
         let asItIsPlatform = Platform(topology.kernel, commandLine: commandLine)
+        let found = firmware.map { Set($0.functions.keys) } ?? found
         let firmware = asItIsPlatform.boot == .survey ? firmware : nil
         start = firmware == nil ? .registers : .firmware
         if let firmware {
@@ -89,11 +96,19 @@ public struct BootAdvice: Hashable, Sendable {
             platform: asItIsPlatform,
             firmware: firmware
         )
-        if firmware != nil {
-            trial.witnessed = (Set(present.decided), trial.missedByThisBoot(latecomers: latecomers))
+        presentParameter = present.present
+        let foreseen = try trial.outcome(asItIsPlatform, words: present.decided)
+        if let found {
+            let later = topology.functions.filter { !$0.isVirtual && !found.contains($0.address) }
+            trial.witnessed = (Set(present.decided), trial.missedByThisBoot(latecomers: later.map(\.address)))
         }
         asItIs = try trial.outcome(asItIsPlatform, words: present.decided)
-        presentParameter = present.present
+        if foreseen.isGood, !asItIs.isGood {
+            // What the running boot refutes says as little of other words.
+            isRefuted = true
+            attempts = 1
+            return
+        }
 
         let base =
             firmware == nil ? asItIsPlatform : Platform(topology.kernel, commandLine: present.rest)

@@ -66,6 +66,7 @@ extension Planner {
     ///   - constraints: of them the highest address counts; a restart stops everything whatever the others say.
     ///   - commandLine: the kernel command line that is in force now, or nil.
     ///   - firmware: what firmware left, or nil when that is not known.
+    ///   - found: the functions that the running boot found at first (`BootAdvice`).
     /// - Returns: at most three ways; none where no aperture is known, so that nothing can be said.
     /// - Complexity: at most 302 boots of the twin and two solver runs.
     public func otherWays(
@@ -73,7 +74,8 @@ extension Planner {
         beside plan: Plan? = nil,
         constraints: Constraints = Constraints(),
         commandLine: String? = nil,
-        firmware: FirmwareState? = nil
+        firmware: FirmwareState? = nil,
+        found: Set<FunctionAddress>? = nil
     ) -> [OtherWay] {
         var ways: [OtherWay] = []
         let limit = constraints.highestAddress
@@ -89,6 +91,7 @@ extension Planner {
                 behaviour: behaviour,
                 commandLine: commandLine,
                 firmware: firmware,
+                found: found,
                 budget: Self.boots
             )
         if let advice, advice.asItIs.isGood {
@@ -102,10 +105,13 @@ extension Planner {
         {
             ways.append(.kexec(functions: restart.stopped.count))
         }
-        if let way = kernelWay(to: goals, firmware: firmware) { ways.append(way) }
+        let isRefused = plan?.verdict.answer == .refused
+        if !isRefused, let way = kernelWay(to: goals, firmware: firmware, constraints: constraints) {
+            ways.append(way)
+        }
         guard ways.isEmpty, plan?.verdict.answer != .refused else { return ways }
         let memory = topology.hostBridges.flatMap(\.apertures).filter { !$0.isIO }
-        guard !memory.isEmpty, lacksMemory else { return [] }
+        guard !memory.isEmpty, lacksMemory(for: goals) else { return [] }
         if let kind = topology.kernel.hardwareDescription, kind != .acpi { return [.firmware(.deviceTree)] }
         let isHigh = memory.contains { $0.range.last > UInt64(UInt32.max) }
         return [.firmware(isHigh ? .largerAperture : .above4G)]
@@ -115,8 +121,14 @@ extension Planner {
 extension Planner {
     /// The releases that place all that has no place here, where this one's rule is what stands in the way; nil when it is
     /// not, or when the goals are about something else.
-    public func kernelWay(to goals: [Goal], firmware: FirmwareState?) -> OtherWay? {
-        guard goals.contains(where: \.isPlacement), !topology.problemShortfalls.isEmpty else { return nil }
+    public func kernelWay(
+        to goals: [Goal],
+        firmware: FirmwareState?,
+        constraints: Constraints = Constraints()
+    ) -> OtherWay? {
+        guard goals.contains(where: \.isPlacement), !topology.problemShortfalls.isEmpty else {
+            return kernelWay(byPlansFor: goals, constraints)
+        }
         let upgrade = try? KernelUpgrade(
             topology,
             present: KernelUpgrade.Release(topology.kernel.release ?? ""),
@@ -129,6 +141,85 @@ extension Planner {
             upgrade.lostHere.allSatisfy { $0.placedBy.contains(name) }
         }
         return releases.isEmpty ? nil : .kernel(placedBy: releases)
+    }
+
+    /// The releases under which a plan reaches goals that none reaches here; nil when there are none.
+    ///
+    /// A kernel's rule may stand in the way of a size or of room for cards as well: a plan is looked for under the
+    /// behaviour of every release that does otherwise than this one.
+    private func kernelWay(byPlansFor goals: [Goal], _ constraints: Constraints) -> OtherWay? {
+        let wishes = goals.filter { if case .restore = $0 { false } else { !$0.isPlacement } }
+        guard !wishes.isEmpty, wishes.count == goals.count else { return nil }
+        var limited = constraints
+        limited.simulationBudget = min(constraints.simulationBudget, Self.plansOfOthers)
+        var reached: [(behaviour: KernelBehaviour, isReached: Bool)] = [(behaviour, false)]
+        var releases: [String] = []
+        for release in KernelUpgrade.Release.known {
+            guard let other = release.behaviours.first else { continue }
+            let known = reached.first { $0.behaviour.switches(differingFrom: other).isEmpty }?.isReached
+            let isReached = known ?? reaches(goals, release.name, other, limited)
+            if known == nil { reached.append((other, isReached)) }
+            if isReached { releases.append(release.name) }
+        }
+        return releases.isEmpty ? nil : .kernel(placedBy: releases)
+    }
+
+    private func reaches(
+        _ goals: [Goal],
+        _ release: String,
+        _ other: KernelBehaviour,
+        _ constraints: Constraints
+    ) -> Bool {
+        var there = topology
+        there.kernel.release = release
+        let plan = try? Planner(topology: there, behaviour: other).plan(goals: goals, constraints: constraints)
+        return plan?.isWhole == true
+    }
+
+    /// Simulations allowed for a plan under another kernel.
+    private static let plansOfOthers = 200
+
+    /// Whether the apertures within reach have room for the sizes or the room that the goals ask for; false for goals that
+    /// ask for neither.
+    public func hasRoom(for goals: [Goal]) -> Bool {
+        goals.allSatisfy { if case .restore = $0 { false } else { !$0.isPlacement } } && !lacksMemory(for: goals)
+    }
+
+    /// Whether no aperture within reach of a resizable BAR or port has room for what the goals ask of it.
+    private func lacksMemory(for goals: [Goal]) -> Bool {
+        var wishes: [(function: Int, kind: ResourceKind, is64Bit: Bool, size: UInt64)] = []
+        for goal in goals {
+            guard let i = goal.subject.flatMap({ topology.position(of: $0) }) else { continue }
+            switch goal {
+            case .resize(_, let bar, let size):
+                guard let index = ResourceIndex.bar(bar), let resource = topology.functions[i].resource(index),
+                    let kind = resource.kind
+                else { continue }
+                let most = topology.functions[i].capabilities.resizableBARs.first { $0.bar == bar }
+                    .flatMap { $0.exponents.max() }.flatMap { ResizableBAR.size(ofExponent: $0) }
+                guard let wanted = size ?? most else { continue }
+                wishes.append((i, kind, resource.is64Bit, wanted.rawValue))
+            case .reserve(_, let room):
+                if room.memory > .zero { wishes.append((i, .memory, false, FreeRoom.block(of: room.memory.rawValue))) }
+                if room.prefetchable > .zero {
+                    wishes.append((i, .prefetchable, true, FreeRoom.block(of: room.prefetchable.rawValue)))
+                }
+            case .everythingRequired, .place, .virtualFunctions, .restore: continue
+            }
+        }
+        if wishes.isEmpty { return lacksMemory }
+        return wishes.contains { wish in
+            let h = topology.host(of: wish.function)
+            guard h >= 0 else { return false }
+            // Memory windows, and registers of 32 bits, end at 4 GiB.
+            let isBehindBridge =
+                topology.functions[wish.function].isBridge || !topology.ancestors(of: wish.function).isEmpty
+            let isNarrow = !wish.is64Bit || wish.kind == .memory && isBehindBridge
+            return !topology.hostBridges[h].apertures.contains { aperture in
+                !aperture.isIO && (!isNarrow || (aperture.busRange ?? aperture.range).first <= 0xffff_ffff)
+                    && topology.occupancy(of: aperture, host: h).fits(size: wish.size, alignment: wish.size)
+            }
+        }
     }
 
     /// Whether some memory BAR lacks an address that no aperture within its reach has room for: else firmware's setup is
@@ -158,6 +249,16 @@ extension Planner {
 }
 
 extension Goal {
+    /// The function that the goal is about, or nil for all of them.
+    var subject: FunctionAddress? {
+        switch self {
+        case .everythingRequired, .restore: nil
+        case .place(let address), .resize(let address, _, _), .reserve(let address, _),
+            .virtualFunctions(let address, _):
+            address
+        }
+    }
+
     /// Whether the goal asks for addresses alone.
     public var isPlacement: Bool {
         switch self {

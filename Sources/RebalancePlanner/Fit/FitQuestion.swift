@@ -51,6 +51,7 @@ public struct FitQuestion: Sendable {
         }
         var result = answers[0]
         result.slotDriver = topology.functions[i].use.slotDriver
+        result.needsRescan = answers.contains(where: \.needsRescan)
         result.isPowerOff = topology.functions[i].capabilities.express?.isSlotPowerOff == true
         if answers.contains(where: { !$0.verdict.isSame(as: result.verdict) }) {
             result.verdict = .cannotTell
@@ -268,6 +269,14 @@ public struct FitAnswer: Sendable {
     public var needsRescan = false
     /// Whether the slot's power is off, which a hot-plug driver would switch on and a rescan does not.
     public var isPowerOff = false
+}
+
+extension FitAnswer {
+    /// The answer where nothing of the port was told.
+    public init(unknown unknowns: [Unknown], card: CardProfile) {
+        self.init(verdict: .cannotTell, card: card, missing: [], isReplaced: false)
+        self.unknowns = unknowns
+    }
 }
 
 extension FitAnswer.Verdict {

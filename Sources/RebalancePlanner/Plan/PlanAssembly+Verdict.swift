@@ -112,12 +112,11 @@ extension PlanAssembly {
             }
             if let no = impossible.first {
                 var plan = make(.init(.impossible, reason: no.reason, sentence: no.sentence))
-                if planner.certifies { plan.certificates = ofThisTree(certificates) }
+                // One thing that cannot be had is enough.
+                if planner.certifies { plan.certificates = ofThisTree(Array(certificates.prefix(1))) }
                 return plan
             }
-            return make(
-                .init(.none, reason: "nothing-missing", sentence: "everything required has its place")
-            )
+            return nothingToDo()
         }
         let isPartial = !refusals.isEmpty || !impossible.isEmpty
         let reason = isPartial ? "partly" : reason
@@ -148,6 +147,33 @@ extension PlanAssembly {
             certificate.fingerprint = before.fingerprint
             return certificate
         }
+    }
+
+    /// The plan without steps. That what was asked for is there does not say that nothing else is missing.
+    private func nothingToDo() -> Plan {
+        let lacking = planner.topology.problemShortfalls
+        guard !goals.contains(where: \.isPlacement), !lacking.isEmpty else {
+            return make(.init(.none, reason: "nothing-missing", sentence: "everything required has its place"))
+        }
+        var plan = make(.init(.none, reason: "already-there", sentence: "what was asked for is there as it is"))
+        let places = Dictionary(
+            planner.topology.functions.indices.map {
+                (planner.topology.path(of: $0), planner.topology.functions[$0].address)
+            }
+        ) { first, _ in first }
+        let names = lacking.compactMap { one in
+            places[one.path].map { address in
+                switch one.kind {
+                case .bus: "\(address) bus numbers"
+                case .resource(let index), .unreachable(let index): "\(address) \(index)"
+                }
+            }
+        }
+        let more = names.count > 4 ? " and \(names.count - 4) more" : ""
+        plan.remarks.append(
+            "still without a place: \(names.prefix(4).joined(separator: ", "))\(more); plan --place all looks for one"
+        )
+        return plan
     }
 
     /// What steps come to.

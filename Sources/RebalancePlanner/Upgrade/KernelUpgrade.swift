@@ -95,6 +95,8 @@ public struct KernelUpgrade: Sendable {
         public var placedBy: [String]
         /// The releases that do not, oldest first.
         public var notPlacedBy: [String]
+        /// The releases that place it and take the place of something that has one now, oldest first.
+        public var tradedBy: [String]
     }
 
     /// What is looked at.
@@ -175,7 +177,7 @@ public struct KernelUpgrade: Sendable {
             }
         }
         for shortfall in shortfalls {
-            lostHere.append(try Self.lost(shortfall, tried, Release.known, &runs))
+            lostHere.append(try Self.lost(shortfall, among: Set(shortfalls), tried, present, Release.known, &runs))
         }
     }
 
@@ -217,9 +219,12 @@ public struct KernelUpgrade: Sendable {
         )
     }
 
+    /// Which releases give `shortfall` its place, and nothing else loses it that has one now.
     private static func lost(
         _ shortfall: Shortfall,
+        among all: Set<Shortfall>,
         _ occasions: [Occasion],
+        _ present: Release,
         _ releases: [Release],
         _ runs: inout UpgradeRuns
     ) throws(TwinError) -> LostHere {
@@ -234,28 +239,42 @@ public struct KernelUpgrade: Sendable {
             }
             var placed: [String] = []
             var others: [String] = []
+            var traded: [String] = []
+            let accepted = all.union(try runs.run(occasion, present.behaviours[0]).missing)
             for release in releases {
                 var isMissing = false
+                var isTraded = false
                 for behaviour in release.behaviours where !isMissing {
-                    isMissing = try runs.run(occasion, behaviour).missing.contains(shortfall)
+                    let missing = try runs.run(occasion, behaviour).missing
+                    isMissing = missing.contains(shortfall)
+                    isTraded = isTraded || !missing.isSubset(of: accepted)
                 }
-                if isMissing { others.append(release.name) } else { placed.append(release.name) }
+                if isMissing {
+                    others.append(release.name)
+                } else if isTraded {
+                    traded.append(release.name)
+                } else {
+                    placed.append(release.name)
+                }
             }
             let one = LostHere(
                 place: runs.places([shortfall], occasion)[0],
                 occasion: placed.isEmpty || others.isEmpty ? nil : occasion,
                 placedBy: placed,
-                notPlacedBy: others
+                notPlacedBy: others,
+                tradedBy: traded
             )
             if one.occasion != nil { return one }
-            if result == nil || result?.placedBy.isEmpty == true { result = one }
+            let saysLittle = result.map { $0.placedBy.isEmpty && $0.tradedBy.isEmpty } ?? true
+            if saysLittle { result = one }
         }
         return result
             ?? LostHere(
                 place: runs.places([shortfall], .boot)[0],
                 occasion: nil,
                 placedBy: [],
-                notPlacedBy: releases.map(\.name)
+                notPlacedBy: releases.map(\.name),
+                tradedBy: []
             )
     }
 

@@ -15,7 +15,8 @@ struct CmdlineCommand: ParsableCommand {
             Finds words that the kernel does not know, words that change nothing on this machine, and values that \
             cannot fit. With a goal, or when something has no place, boots of the kernel are simulated to find the \
             smallest set of words that reaches it. Nothing is written. Exit status 0 when every word is fine and the \
-            goal is reached with them, 3 when a word is not or others are needed, 2 when no words reach the goal.
+            goal is reached with them, 3 when a word is not or others are needed, 2 when no words reach the goal, 8 when \
+            the running boot missed what its simulation reaches.
             """
     )
 
@@ -55,11 +56,17 @@ struct CmdlineCommand: ParsableCommand {
         if !answer.goals.isEmpty { answer.advice = try advice(answer.goals, text, record, topology) }
         if answer.advice?.best == nil, answer.advice != nil {
             let goals = answer.goals.compactMap { if case .plan(let goal) = $0 { goal } else { nil } }
-            answer.kernelWay = Planner(
+            let planner = Planner(
                 topology: topology,
                 behaviour: KernelChoice.behaviour(for: topology, isQuiet: true)
             )
-            .kernelWay(to: goals, firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) })
+            if answer.advice?.isRefuted != true {
+                answer.kernelWay = planner.kernelWay(
+                    to: goals,
+                    firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
+                )
+            }
+            answer.hasRoom = !goals.isEmpty && planner.hasRoom(for: goals)
         }
         try write(answer)
         if answer.exitStatus != .success { throw CommandEnd(answer.exitStatus) }
@@ -91,7 +98,8 @@ struct CmdlineCommand: ParsableCommand {
                 goals: goals,
                 behaviour: KernelChoice.behaviour(for: topology, isQuiet: output.quiet),
                 commandLine: commandLine,
-                firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
+                firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) },
+                found: record.kernelLog.flatMap { FirstScan(kernelLog: $0)?.functions }
             )
         } catch {
             throw CommandEnd(.usage, error.description)
@@ -117,6 +125,8 @@ struct CmdlineAnswer {
     var advice: BootAdvice?
     /// Other kernels that would place what no words place here; nil where that is not known.
     var kernelWay: OtherWay?
+    /// Whether the apertures have room for what the goals ask: then firmware's setup is not in the way.
+    var hasRoom = false
     /// A card for a guest, by the word that named it, with what its port must reserve.
     var guest: (word: String, reserve: GuestReserve)?
 
@@ -124,6 +134,7 @@ struct CmdlineAnswer {
 
     var exitStatus: ExitStatus {
         if let advice {
+            if advice.isRefuted { return .cannotTell }
             if advice.best == nil { return .impossible }
             if !advice.asItIs.isGood { return .problems }
         }

@@ -53,6 +53,10 @@ struct FitCommand: ParsableCommand {
 
     func run() throws {
         let topology = try reading.topology(output)
+        if topology.functions.isEmpty, let unknown = topology.unknowns().first {
+            // Nothing of the port was told, not that it is absent.
+            return try write(FitAnswer(unknown: [unknown], card: try card()))
+        }
         let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
         let question = FitQuestion(topology: topology, behaviour: behaviour, port: port)
         var answer: FitAnswer
@@ -71,6 +75,10 @@ struct FitCommand: ParsableCommand {
                 Diagnostics.warning("\(sentence): the answer is for an empty port")
             }
         }
+        try write(answer)
+    }
+
+    private func write(_ answer: FitAnswer) throws {
         if output.json {
             try StandardOutput.write(fitJSON(answer, port: port))
         } else if !output.quiet {

@@ -163,7 +163,8 @@ struct PlanCommand: ParsableCommand {
             beside: plan,
             constraints: planning.constraints,
             commandLine: record.kernel.commandLine,
-            firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) }
+            firmware: record.kernelLog.flatMap { FirmwareState(kernelLog: $0) },
+            found: record.kernelLog.flatMap { FirstScan(kernelLog: $0)?.functions }
         )
     }
 

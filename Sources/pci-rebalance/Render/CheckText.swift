@@ -47,8 +47,23 @@ struct CheckText {
             }
         page.line([head, Piece("\(functions), \(counts)", gap: 1)], indent: 0, hanging: 4)
         pci_rebalance.write(assessment.unknowns, to: &page)
+        harmlessLines(&page)
         otherCauses(&page)
         return page.text
+    }
+
+    /// That no failing line of the log matters, where none does.
+    private func harmlessLines(_ page: inout TextPage) {
+        let count = assessment.harmless.reduce(0) { $0 + $1.lineCount }
+        guard count > 0, assessment.verdict != .problems else { return }
+        let one = assessment.harmless.count == 1 ? assessment.harmless.first : nil
+        let what = one.map { ": " + ($0.address.map { "\($0) " } ?? "") + "\($0.resource): \($0.summary)" }
+        page.paragraph(
+            "\(number(count, "failing line")) in the log, and none that matters"
+                + (what ?? " (pci-rebalance triage sorts them)"),
+            indent: 4,
+            hanging: 8
+        )
     }
 
     /// Whether it is PCI space at all: what the log says of links, power and drivers, and ports behind which nothing is.
@@ -89,17 +104,14 @@ struct CheckText {
 
     private func write(_ finding: Finding, to page: inout TextPage) {
         let head = finding.severity == .problem ? "problem" : "note"
-        let name = topology.position(of: finding.address).map { describe(topology.functions[$0]) } ?? ""
-        page.line(
-            [
-                Piece("\(head):", style: finding.severity == .problem ? style.problem : style.faint),
-                Piece(finding.address.description, gap: 1, style: style.name),
-                Piece("(\(name))", gap: 1),
-                Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint),
-            ],
-            indent: 0,
-            hanging: 4
-        )
+        let name = topology.position(of: finding.address).map { describe(topology.functions[$0]) }
+        var pieces = [
+            Piece("\(head):", style: finding.severity == .problem ? style.problem : style.faint),
+            Piece(finding.address.description, gap: 1, style: style.name),
+        ]
+        if let name { pieces.append(Piece("(\(name))", gap: 1)) }
+        pieces.append(Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint))
+        page.line(pieces, indent: 0, hanging: 4)
         page.paragraph(finding.sentence, indent: 4)
         guard finding.severity == .problem || verbosity > 1 else { return }
         for cause in finding.causes { page.paragraph("- \(cause)", indent: 4, hanging: 6) }

@@ -6,6 +6,9 @@ extension Function.Identity {
     /// What the class code says, in the words of the PCI ID database (PCI Code and ID Assignment Specification).
     var className: String {
         switch classWord {
+        // What texts leave out reads as ones.
+        case 0xff00 where vendor == .max: "kind not told"
+        case 0xff00: "Unassigned class"
         case 0x0000, 0x00ff: "Unclassified device"
         case 0x0001: "VGA compatible unclassified device"
         case 0x0100: "SCSI storage controller"
@@ -39,6 +42,8 @@ extension Function.Identity {
         case 0x0700: "Serial controller"
         case 0x0780: "Communication controller"
         case 0x0800: "PIC"
+        case 0x0801: "DMA controller"
+        case 0x0802: "Timer"
         case 0x0803: "RTC"
         case 0x0805: "SD Host controller"
         case 0x0806: "IOMMU"
@@ -58,6 +63,8 @@ extension Function.Identity {
         }
     }
 
-    /// `8086:29c0`, as `lspci -n` prints it.
-    var ids: String { "\(bareHex(UInt64(vendor), width: 4)):\(bareHex(UInt64(device), width: 4))" }
+    /// `8086:29c0`, as `lspci -n` prints it; nil where nobody told them, since no function answers with these ids.
+    var ids: String? {
+        vendor == .max ? nil : "\(bareHex(UInt64(vendor), width: 4)):\(bareHex(UInt64(device), width: 4))"
+    }
 }

@@ -55,6 +55,7 @@ private func write(_ advice: BootAdvice, to json: inout JSONWriter) {
                 }
             }
         }
+        json.field("isRefuted", advice.isRefuted)
         json.field("latecomers", advice.latecomers.map(\.description))
         json.field("needless", advice.needless)
         json.field("parameter", advice.parameter)

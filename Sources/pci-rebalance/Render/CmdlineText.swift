@@ -21,6 +21,7 @@ struct CmdlineText {
             }
             self.words(words, &page)
         }
+        semicolons(&page)
         if let advice = answer.advice {
             if !page.text.isEmpty { page.blank() }
             self.advice(advice, &page)
@@ -57,11 +58,31 @@ struct CmdlineText {
         }
     }
 
+    /// How a word with `;` is written where GRUB reads it: its scripts end a command there.
+    private func semicolons(_ page: inout TextPage) {
+        let texts = (answer.words?.words.map(\.text) ?? []) + [answer.advice?.parameter].compactMap { $0 }
+        guard texts.contains(where: { $0.contains(";") }) else { return }
+        page.paragraph(
+            "GRUB ends a command at ; and cuts the word there: in /etc/default/grub the word needs quotation marks of its "
+                + "own inside the others, GRUB_CMDLINE_LINUX='... \"pci=...;...\"'; /proc/cmdline tells what arrived",
+            indent: 0,
+            hanging: 2
+        )
+    }
+
     // MARK: Advice
 
     private func advice(_ advice: BootAdvice, _ page: inout TextPage) {
         for goal in answer.goals { page.paragraph("goal: \(goal.text)", indent: 0, hanging: 6) }
         outcome("as it is:", advice.presentParameter ?? "no pci= words", advice.asItIs, &page)
+        if advice.isRefuted {
+            page.paragraph(
+                "this boot had these words and missed it, although the simulated boot reaches it: this kernel does otherwise "
+                    + "than is predicted here, and what other words would do cannot be told",
+                indent: 2
+            )
+            return
+        }
         guard let best = advice.best else {
             page.line([Piece("no pci= words reach it", style: style.problem)], indent: 2, hanging: 2)
             page.paragraph(hint(advice), indent: 4)
@@ -100,6 +121,9 @@ struct CmdlineText {
     /// Why no words may do.
     private func hint(_ advice: BootAdvice) -> String {
         if let way = answer.kernelWay { return "What would reach it is \(way)." }
+        if answer.hasRoom {
+            return "The host bridge decodes enough: what this kernel makes of it is the obstacle, not firmware's setup."
+        }
         if advice.asItIs.missing.allSatisfy({ $0.contains("bus number") }) {
             return
                 "hpbussize holds for every hot-plug port alike, those of the card too: the first takes what the next needs."

@@ -19,9 +19,12 @@ struct FitText {
         if answer.isReplaced { page.paragraph("What is in the slot of \(port) is assumed removed.", indent: 0) }
         if answer.needsRescan, !answer.isUnknown {
             let who =
-                answer.slotDriver == .nobody
-                ? "Nobody listens at \(port): the kernel finds the card"
-                : "\(answer.slotDriver.rawValue) gives the card up at \(port) for want of room: the kernel finds it"
+                switch answer.slotDriver {
+                case .nobody: "Nobody listens at \(port): the kernel finds the card"
+                case .unknown: "Who listens at \(port) is not told: the kernel may find the card"
+                default:
+                    "\(answer.slotDriver.rawValue) gives the card up at \(port) for want of room: the kernel finds it"
+                }
             let power = answer.isPowerOff ? "the slot's power, which is off, is switched on and " : ""
             page.paragraph("\(who) only when \(power)its bus is rescanned, and that is what is said here.", indent: 0)
         }

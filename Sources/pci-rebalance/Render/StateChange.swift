@@ -60,7 +60,8 @@ struct StateChange: Equatable {
         from old: [ResourceLine],
         to result: inout [StateChange]
     ) {
-        for (index, a, b) in old.pairs(with: function.lines) where a != b {
+        // What a reader of the text cannot tell apart did not change for him: a bit of the flags alone.
+        for (index, a, b) in old.pairs(with: function.lines) where a != b && a.text(index) != b.text(index) {
             result.append(StateChange(address: function.address, what: .resource(index, from: a, to: b)))
         }
     }

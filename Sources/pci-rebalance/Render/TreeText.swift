@@ -176,7 +176,7 @@ struct TreeText {
             if function.isVirtual { pieces.append(Piece("VF", gap: 1)) }
             pieces.append(Piece(function.identity.name ?? function.identity.className, gap: 1))
         }
-        pieces.append(Piece(function.identity.ids, gap: 1, style: style.faint))
+        if let ids = function.identity.ids { pieces.append(Piece(ids, gap: 1, style: style.faint)) }
         if function.isBridge {
             if let range = function.bridge?.busRange {
                 pieces.append(Piece(range.description, gap: 1))

@@ -59,6 +59,7 @@ struct UpgradeJSON {
                         json.key("place")
                         put(one.place, to: &json)
                         json.field("placedBy", one.placedBy)
+                        json.field("tradedBy", one.tradedBy)
                     }
                 }
             }

@@ -116,7 +116,7 @@ extension KernelUpgrade {
         let all = Release.known.map(\.name)
         var texts: [(key: String, names: [String])] = []
         for one in lostHere {
-            let key: String
+            var key: String
             if let occasion = one.occasion {
                 key =
                     "\(KernelUpgrade.spoken(one.placedBy, of: all)) would place it (\(occasion.words)), "
@@ -125,6 +125,10 @@ extension KernelUpgrade {
                 key = "no release that was tried would place it"
             } else {
                 key = "every release that was tried would place it, found anew"
+            }
+            if !one.tradedBy.isEmpty {
+                if one.placedBy.isEmpty { key = "no release that was tried would place it beside all that has a place" }
+                key += "; \(KernelUpgrade.spoken(one.tradedBy, of: all)) would place it and lose something else instead"
             }
             if let at = texts.firstIndex(where: { $0.key == key }) {
                 texts[at].names.append(one.place.text)
