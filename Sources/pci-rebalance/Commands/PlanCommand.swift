@@ -22,6 +22,7 @@ struct PlanCommand: ParsableCommand {
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var planning: PlanningOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var naming: NameOptions
 
     @Flag(help: "Write the plan as a shell script that does the same and checks the same.")
     var script = false
@@ -49,6 +50,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     func run() throws {
+        let names = try naming.names()
         let (record, topology) = try reading.read(output)
         if kexec { return try restart(topology, record) }
         var plan = try planning.plan(
@@ -82,6 +84,7 @@ struct PlanCommand: ParsableCommand {
                 verbosity: output.verbose,
                 style: output.style,
                 columns: columns,
+                names: names,
                 advice: reading.from.isEmpty
                     ? "Nothing was written. pci-rebalance apply, with the same options, plans again and carries it out."
                     : "This is a plan for a record: on the machine itself, apply with the same options plans anew.",

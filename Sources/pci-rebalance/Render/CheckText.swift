@@ -13,6 +13,8 @@ struct CheckText {
     var verbosity: Int
     var style: Style
     var columns: Int
+    /// How devices are called; nil says their class alone.
+    var names: DeviceNames?
     /// What the kernel may do; named with -v where it was not judged by itself.
     var evidence: BehaviourEvidence?
 
@@ -106,10 +108,11 @@ struct CheckText {
     }
 
     private func describe(_ function: Function) -> String {
-        let what =
+        var what =
             function.isBridge
             ? function.roleText
             : "\(function.isVirtual ? "VF " : "")\(function.identity.name ?? function.identity.className)"
+        if function.identity.name == nil, let name = names?.text(function.identity) { what += " \(name)" }
         return function.use.driver.map { "\(what), \($0)" } ?? what
     }
 
