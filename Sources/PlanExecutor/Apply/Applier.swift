@@ -275,7 +275,7 @@ public struct Applier {
         guard let answer = predictor?.wayBack(of: plan) else {
             return Self.untouched(
                 "unjudged-kernel",
-                "\(head), and nobody could try the way back in thought; --allow-unjudged carries the plan out all the "
+                "\(head), and the way back could not be simulated; --allow-unjudged carries the plan out all the "
                     + "same.",
                 4
             )
