@@ -96,8 +96,8 @@ struct CheckText {
             [
                 Piece("\(head):", style: finding.severity == .problem ? style.problem : style.faint),
                 Piece(finding.address.description, gap: 1, style: style.name),
-                Piece("(\(name))", gap: 1),
-                Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint),
+            ] + Piece.words("(\(name))") + [
+                Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint)
             ],
             indent: 0,
             hanging: 4

@@ -106,9 +106,10 @@ struct PlanText {
     private func list(_ disturbed: [Disturbance], _ page: inout TextPage) {
         for one in disturbed {
             var pieces = [
-                Piece(one.address.description, style: style.change), Piece("\(one.what)\(name(of: one)):", gap: 1),
-                Piece(one.effect.text, gap: 1),
+                Piece(one.address.description, style: style.change)
             ]
+            pieces += Piece.words("\(one.what)\(name(of: one)):")
+            pieces.append(Piece(one.effect.text, gap: 1))
             if one.newAddress != one.address { pieces.append(Piece("-> \(one.newAddress)", gap: 1)) }
             if verbosity > 0 { pieces.append(Piece("(weight \(one.weight))", gap: 1)) }
             page.line(pieces, indent: 2, hanging: 6)

@@ -182,7 +182,7 @@ struct TreeText {
         }
         // A name that was read with the tree says it all.
         let name = function.identity.name == nil ? names?.text(function.identity) : nil
-        pieces.append(Piece(name ?? function.identity.ids, gap: 1, style: style.faint))
+        pieces += Piece.words(name ?? function.identity.ids, style: style.faint)
         if function.isBridge {
             if let range = function.bridge?.busRange {
                 pieces.append(Piece(range.description, gap: 1))
