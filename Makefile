@@ -246,7 +246,7 @@ install: build
 	sed -i 's|^ExecStart=/usr/sbin/|ExecStart=$(SBINDIR)/|' $(DESTDIR)$(UNITDIR)/pci-rebalance*.service
 	install -d $(DESTDIR)$(DATADIR)/doc/pci-rebalance/examples
 	install -m 644 Packaging/policy/policy-example.json $(DESTDIR)$(DATADIR)/doc/pci-rebalance/examples/
-	install -d $(DESTDIR)$(SYSCONFDIR)/pci-rebalance
+	install -d $(DESTDIR)$(SYSCONFDIR)/pci-rebalance/hooks.d
 	[ -e $(DESTDIR)$(SYSCONFDIR)/pci-rebalance/policy.json ] || \
 	    install -m 644 Packaging/policy/policy.json $(DESTDIR)$(SYSCONFDIR)/pci-rebalance/
 

@@ -264,7 +264,9 @@ extension LinuxTwin {
                     resource.index == .ioWindow
                 else { continue }
                 state.resources[node] = KernelResource(start: 0, end: size &- 1, flags: flags | Flag.unset)
-            case .wiped: break
+            case .wiped:
+                // What sizing switched off for its alignment keeps its size without flags (`pbus_size_mem`).
+                state.resources[node] = KernelResource(start: line.start, end: line.end, flags: 0)
             }
         }
     }

@@ -45,6 +45,38 @@ struct HostileRegisterTests {
         _ = try twin.topology()
     }
 
+    @Test(
+        "a BAR that sizing switched off is read as it is shown, and nobody else's removal changes it",
+        arguments: KernelBehaviour.presets
+    )
+    func switchedOff(_ behaviour: KernelBehaviour) throws {
+        let m = try machine(total: 4, offset: 1, stride: 1, behaviour)
+        let before = try m.twin.topology()
+        var functions = before.functions
+        let card = try m.at("01:00.0")
+        let i = try #require(before.position(of: card))
+        let shown = ResourceLine(start: 0, end: (1 << 50) - 1, flags: ResourceFlags(rawValue: 0))
+        let bar = try #require(ResourceIndex.bar(2))
+        try #require(functions[i].lines.count > 2)
+        functions[i].lines[2] = shown
+        functions[i].resources.removeAll { $0.index == bar }
+        functions[i].resources.append(
+            Resource(index: bar, flags: [], size: nil, alignment: nil, assignment: .wiped)
+        )
+        let topology = try Topology(
+            kernel: before.kernel,
+            hostBridges: before.hostBridges,
+            functions: functions,
+            blockers: before.blockers
+        )
+        var twin = try LinuxTwin(topology, behaviour: behaviour)
+        #expect(twin.resourceLines(of: card)?[2] == shown)
+        let port = topology.parent(of: i).map { topology.functions[$0].address }
+        let other = try #require(twin.addresses.first { $0 != card && $0 != port })
+        try twin.perform(.remove(other))
+        #expect(twin.resourceLines(of: card)?[2] == shown)
+    }
+
     @Test("within the buses of a segment the highest bus of VFs is where the last one is")
     func highestBus() throws {
         for (total, offset, stride, bus) in [(8, 1, 1, 1), (255, 1, 1, 1), (256, 1, 1, 2), (4, 256, 256, 5)] {

@@ -78,12 +78,21 @@ struct SchemaTests {
         let position = WritePosition(step: 0, index: 1, direction: .repair)
         let write = SystemWrite.config(address, offset: 4, width: 2, mask: 7, value: 3)
         let report = ApplyReport(.rolledBack, reason: "prediction-differs", sentence: "Stopped.", exitStatus: 5)
+        let notice = HookNotice(
+            phase: .before,
+            apply: "x-1",
+            address: address,
+            oldAddress: address,
+            path: TopologyPath(segment: 0, rootBus: BusNumber(0), hops: [0x10, 0])
+        )
         let events: [ApplyEvent] = [
             .begins(id: "x-1", steps: 2, writes: 3), .stepBegins(0, of: 2, purpose: "stop it"),
             .writeBegins(position, write), .writeDone(position, .remove(address), took: .milliseconds(3)),
             .writeFailed(position, .driverOverride(address, driver: "vfio-pci"), code: "refused", detail: "busy"),
             .stepReached(0, settledAfter: .zero), .differs(["a", "b"]), .goesBack(reason: "interrupted"),
-            .remark("a \"remark\""), .ends(report),
+            .remark("a \"remark\""), .hook("10-storage", notice, HookEnd(.refused, detail: "busy"), took: .zero),
+            .renamed(Renaming(old: address, new: address, path: notice.path, serial: 1)),
+            .renamed(Renaming(old: address, new: address, path: notice.path)), .ends(report),
         ]
         for event in events { try validate(String(decoding: event.json, as: UTF8.self), "apply") }
 

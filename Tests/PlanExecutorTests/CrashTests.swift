@@ -128,6 +128,26 @@ import Testing
         }
     }
 
+    /// A recovery whose resize is refused binds the driver before it ends; while one is bound no BAR can be resized.
+    @Test func aResizeThatRecoveryWasRefusedIsTriedAgain() throws {
+        let bench = Bench()
+        #expect(throws: SimulatedCrash.self) {
+            try bench.applier.apply(Fake.resize(bench.original)) { event in
+                if case .writeDone(_, .resizeBAR, _) = event { bench.clock.crashAt = bench.clock.moments + 1 }
+            }
+        }
+        bench.clock.crashAt = nil
+        bench.machine.failures[bench.machine.trace.count] = .refused
+        #expect(try Recovery(bench.applier).run().exitStatus == 6)
+        #expect(!bench.broken.isEmpty || bench.machine.state.tree != bench.original.tree)
+        bench.machine.failures = [:]
+        let report = try Recovery(bench.applier).run()
+        #expect(report.exitStatus == 0, "\(report)")
+        #expect(bench.broken.isEmpty)
+        #expect(bench.machine.state.tree == bench.original.tree)
+        #expect(try Recovery(bench.applier).run().reason == "nothing-to-do")
+    }
+
     /// Nobody but the firmware had switched the decoding of this endpoint on, and no driver will.
     @Test func decodingComesBackWithoutADriver() throws {
         var state = Fake.machine()

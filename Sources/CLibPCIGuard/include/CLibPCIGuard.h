@@ -80,6 +80,21 @@ int pci_guard_put(struct pci_guard_access *access, struct pci_guard_address addr
 /* Closes the access; never fails. */
 void pci_guard_close(struct pci_guard_access *access);
 
+/* An open list of names; see pci_guard_names_open. */
+struct pci_guard_names;
+
+/*
+ * Opens the list of names at `path` (NULL: the one that libpci was built for, as a rule /usr/share/misc/pci.ids). Never
+ * asks the network or udev. NULL with `error` set when there is no such list or it cannot be understood.
+ */
+struct pci_guard_names *pci_guard_names_open(const char *path, char *error, size_t error_size);
+
+/* Puts the names of a vendor and its device into `text`, as lspci prints them; 1, or 0 when the vendor is not listed. */
+int pci_guard_name(struct pci_guard_names *names, uint16_t vendor, uint16_t device, char *text, size_t size);
+
+/* Closes the list; never fails. */
+void pci_guard_names_close(struct pci_guard_names *names);
+
 /* klogctl(3), which the system's Swift module leaves out. */
 int pci_guard_kernel_log(int action, char *buffer, int size);
 

@@ -38,6 +38,26 @@ int is_in_memory(int fd);
 /* Sends one datagram to the socket at `path` without waiting; 0 or an error number. */
 int send_datagram(const char *path, const void *bytes, size_t count);
 
+/* How a program ended that was started and waited for. */
+struct program_end {
+    /* The errno of what kept it from being started or waited for, else 0. */
+    int32_t error;
+    /* Its wait status. */
+    int32_t status;
+    /* 1 when it did not end in time and was killed, with its process group. */
+    int32_t is_timed_out;
+    /* How many bytes of what it wrote are in the buffer. */
+    size_t count;
+};
+
+/*
+ * Runs the program at `path` with nothing on standard input and no open files of this process, in a process group of
+ * its own, and waits at most `milliseconds` for it. The first `capacity` bytes that it writes are kept in `output`.
+ */
+struct program_end run_program(
+    const char *path, char *const arguments[], char *const environment[], int milliseconds, char *output,
+    size_t capacity);
+
 /* The arguments of the process, its name among them, as the C library handed them over; NULL when it did not. */
 char **process_arguments(int *count);
 

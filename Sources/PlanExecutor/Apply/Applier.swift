@@ -25,6 +25,8 @@ public struct Applier {
     public var clock: ExecutionClock
     /// How long to wait for what.
     public var limits: ApplyLimits
+    /// The administrator's programs that hear of stops.
+    public var hooks: any StopHooks = NoHooks()
     /// Whether plans whose way back cannot be shown are carried out on kernels whose behaviour was never judged by a real
     /// one; hot-plug events never do.
     public var allowsUnjudgedKernel = false
@@ -73,6 +75,7 @@ public struct Applier {
                 exitStatus: 69
             )
         }
+        announceRenamings(report, progress)
         progress(.ends(report))
         return report
     }
@@ -191,7 +194,14 @@ public struct Applier {
             check: RegisterCheck(tree, health),
             predictor: predictor
         )
-        let report = try execution.carryOut(from: 0, journaledWrites: [], isCancelled)
+        let notices = StopNotices(run: run, hooks: hooks, plan: plan, records: beginning.health)
+        let report: ApplyReport
+        if let veto = notices.before(isCancelled) {
+            report = try execution.endUntouched(veto.reason, veto.sentence)
+        } else {
+            report = try execution.carryOut(from: 0, journaledWrites: [], isCancelled)
+        }
+        notices.after(report)
         audit.mark("apply \(beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)")
         return (report, run.explanation)
     }
@@ -265,7 +275,7 @@ public struct Applier {
         guard let answer = predictor?.wayBack(of: plan) else {
             return Self.untouched(
                 "unjudged-kernel",
-                "\(head), and nobody could try the way back in thought; --allow-unjudged carries the plan out all the "
+                "\(head), and the way back could not be simulated; --allow-unjudged carries the plan out all the "
                     + "same.",
                 4
             )

@@ -23,6 +23,10 @@ public enum ApplyEvent: Hashable, Sendable {
     case goesBack(reason: String)
     /// Something worth knowing.
     case remark(String)
+    /// A hook has ended.
+    case hook(String, HookNotice, HookEnd, took: Duration)
+    /// A function has another address than before; told just before the end.
+    case renamed(Renaming)
     /// The last event.
     case ends(ApplyReport)
 
@@ -71,6 +75,21 @@ public enum ApplyEvent: Hashable, Sendable {
         case .remark(let text):
             json.field("event", "remark")
             json.field("text", text)
+        case .hook(let program, let notice, let end, let took):
+            json.field("address", notice.address.description)
+            json.field("detail", end.detail)
+            json.field("driver", notice.driver)
+            json.field("event", "hook")
+            json.field("hook", program)
+            json.field("milliseconds", took.wholeMilliseconds)
+            json.field("phase", notice.phase.rawValue)
+            json.field("result", end.result.rawValue)
+        case .renamed(let renaming):
+            json.field("event", "renamed")
+            json.field("new", renaming.new.description)
+            json.field("old", renaming.old.description)
+            json.field("path", renaming.path.description)
+            json.field("serial", renaming.serialText)
         case .ends(let report):
             json.field("differences", report.differences)
             json.field("event", "ends")
@@ -109,6 +128,10 @@ extension ApplyEvent: CustomStringConvertible {
         case .differs(let sentences): "  differs from the prediction:\n    " + sentences.joined(separator: "\n    ")
         case .goesBack(let reason): "going back (\(reason))"
         case .remark(let text): "  \(text)"
+        case .hook(let program, let notice, let end, let took):
+            "  hook \(program) \(notice.phase.rawValue) \(notice.address): \(end.result.rawValue) after "
+                + "\(took.wholeMilliseconds) ms\(end.detail.isEmpty ? "" : " (\(end.detail))")"
+        case .renamed(let renaming): "  \(renaming.line)"
         case .ends(let report): "\(report.sentence)\n\(report.line)"
         }
     }

@@ -12,6 +12,9 @@ public protocol AuditLog: AnyObject {
 
     /// Notes one write, after it was done or refused.
     func note(_ record: AuditRecord)
+
+    /// Tells of functions that have another address than before; to whoever may have kept the old one.
+    func renamed(_ renamings: [Renaming])
 }
 
 /// One write, as the log of the system keeps it.
@@ -67,6 +70,9 @@ public final class SilentAuditLog: AuditLog {
 
     /// Does nothing.
     public func note(_ record: AuditRecord) {}
+
+    /// Does nothing.
+    public func renamed(_ renamings: [Renaming]) {}
 }
 
 /// Writes to systemd's journal, or where there is none to syslog (facility daemon), and the marks also to `/dev/kmsg`.
@@ -76,10 +82,17 @@ public final class SystemAuditLog: AuditLog {
     /// The socket of systemd's journal.
     public static let journalSocket = "/run/systemd/journal/socket"
 
+    /// Where the files about renamed functions are.
+    public static let renamingDirectory = RenamingFiles.defaultPath
+
     private let socket: String
+    private let renamingDirectory: String
 
     /// Creates a log.
-    public init(journalSocket: String = journalSocket) { socket = journalSocket }
+    public init(journalSocket: String = journalSocket, renamingDirectory: String = renamingDirectory) {
+        socket = journalSocket
+        self.renamingDirectory = renamingDirectory
+    }
 
     /// Marks the begin or the end.
     public func mark(_ line: String) {
@@ -94,6 +107,12 @@ public final class SystemAuditLog: AuditLog {
 
     /// Notes one write.
     public func note(_ record: AuditRecord) { send(LOG_INFO, record.line, record.fields) }
+
+    /// Tells of renamings: a record of the journal for each, with fields, and a file for udev.
+    public func renamed(_ renamings: [Renaming]) {
+        for renaming in renamings { send(LOG_NOTICE, renaming.line, renaming.fields) }
+        RenamingFiles(path: renamingDirectory).write(renamings)
+    }
 
     private func send(_ priority: Int32, _ line: String, _ fields: [(name: String, value: String)] = []) {
         var text = ""

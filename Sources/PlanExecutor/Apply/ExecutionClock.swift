@@ -65,6 +65,10 @@ public struct ApplyLimits: Hashable, Sendable {
     public var lateLimit: Duration
     /// How long a recovery waits for the lock: a write of a tool that was killed may still be under way.
     public var lockWait: Duration
+    /// How long one hook may take.
+    public var hookLimit: Duration
+    /// How long all hooks together may take before an apply, and again after it.
+    public var allHooksLimit: Duration
 
     /// Creates limits; the defaults suit real machines.
     public init(
@@ -77,7 +81,9 @@ public struct ApplyLimits: Hashable, Sendable {
         rescanLimit: Duration = .seconds(120),
         writeLimit: Duration = .seconds(20),
         lateLimit: Duration = .seconds(60),
-        lockWait: Duration = .seconds(30)
+        lockWait: Duration = .seconds(30),
+        hookLimit: Duration = .seconds(30),
+        allHooksLimit: Duration = .seconds(120)
     ) {
         self.quietWindow = quietWindow
         self.pollInterval = pollInterval
@@ -89,5 +95,7 @@ public struct ApplyLimits: Hashable, Sendable {
         self.writeLimit = writeLimit
         self.lateLimit = lateLimit
         self.lockWait = lockWait
+        self.hookLimit = hookLimit
+        self.allHooksLimit = allHooksLimit
     }
 }

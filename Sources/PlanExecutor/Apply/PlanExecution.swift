@@ -89,6 +89,11 @@ struct PlanExecution {
         try goBack(Stop(reason: reason, sentence: sentence), journaledWrites, isRecovery: true)
     }
 
+    /// Ends what was refused before its first write.
+    func endUntouched(_ reason: String, _ sentence: String) throws -> ApplyReport {
+        try goBack(Stop(reason: reason, sentence: sentence, statusIfUntouched: 4), [])
+    }
+
     // MARK: Forward
 
     private func goForward(

@@ -31,6 +31,21 @@ enum PlanSafety {
         return nil
     }
 
+    /// The functions that the plan stops: those that it removes and those whose driver it unbinds; in address order.
+    static func stopped(by plan: Plan) -> [FunctionState] {
+        var result = Set(removed(by: plan))
+        var tree = plan.before
+        for step in plan.steps {
+            for case .unbindDriver(let address) in step.writes {
+                guard let function = tree.functions.first(where: { $0.address == address }) else { continue }
+                let key = FunctionKey(function)
+                result.formUnion(plan.before.functions.filter { FunctionKey($0) == key })
+            }
+            tree = step.after
+        }
+        return result.sorted { $0.address < $1.address }
+    }
+
     /// The functions that the plan removes, with everything below them, and the VFs that it disables; in address order.
     ///
     /// - Parameters:

@@ -102,6 +102,7 @@ public struct Recovery {
             )
         }
         if report.verdict == .rolledBack { report.exitStatus = 0 }
+        applier.announceRenamings(report, progress)
         progress(.ends(report))
         return report
     }
@@ -160,6 +161,7 @@ public struct Recovery {
         progress(.begins(id: record.beginning.id, steps: record.plan.steps.count, writes: remaining))
         applier.audit.mark("recovery of apply \(record.beginning.id) begins")
         let report = try end(record, journal, run, direction, predictor, isCancelled)
+        StopNotices(run: run, hooks: applier.hooks, plan: record.plan, records: record.beginning.health).after(report)
         applier.audit.mark(
             "recovery of apply \(record.beginning.id) ends: \(report.verdict.rawValue) reason=\(report.reason)"
         )

@@ -28,9 +28,22 @@ extension Rollback {
     func goBack(_ step: Int) throws {
         let mine = journaledWrites.filter { $0.position.step == step }
         if mine.contains(where: \.write.changesTree), try !losses(run.settle().tree).isEmpty {
-            for write in plan.steps[step].wayBack where !write.enablesVFs { try run.backward(write, step: step, .back) }
+            for write in plan.steps[step].wayBack where !write.enablesVFs {
+                try releaseForResize(write, step)
+                try run.backward(write, step: step, .back)
+            }
         }
         for journaled in mine.reversed() where !journaled.write.changesTree { try undo(journaled) }
+    }
+
+    /// Unbinds the driver of a function before its BAR is resized: the kernel refuses that while one is bound. A recovery
+    /// whose resize was refused has bound the driver again before it ended. Drivers are bound again at the end.
+    private func releaseForResize(_ write: SystemWrite, _ step: Int) throws {
+        guard case .resizeBAR(let address, _, _) = write,
+            try run.machine.observer.health(of: [address]).first?.driver != nil,
+            try run.machine.observer.protectedUse(of: address).isEmpty
+        else { return }
+        try run.backward(.unbindDriver(address), step: step, .back)
     }
 
     /// Undoes a register write or an unbinding if it is still in force: the same function, the value that was written.

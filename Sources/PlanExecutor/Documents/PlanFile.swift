@@ -33,7 +33,8 @@ public enum PlanFile {
             throw PlanFileError(
                 .unsafe,
                 path,
-                "expected owner 0 or \(geteuid()), found \(status.st_uid)"
+                "expected a plan of user \(geteuid() == 0 ? "0" : "0 or \(geteuid())"), found one of user "
+                    + "\(status.st_uid), who could still change it: read it and take it over (chown), or plan again as this user"
             )
         }
         guard status.st_mode & 0o022 == 0 else {

@@ -19,6 +19,9 @@ public protocol MachineObserver: AnyObject {
     /// What `write` is about to replace, where it can be told: the way to undo it.
     func savedValue(before write: SystemWrite) throws -> SavedValue?
 
+    /// The Device Serial Number of the function at `address`, or nil when it has none or it cannot be read.
+    func serialNumber(of address: FunctionAddress) throws -> UInt64?
+
     /// Whether the kernel has a bus of this number.
     func busExists(segment: UInt32, bus: BusNumber) throws -> Bool
 
@@ -40,6 +43,9 @@ public protocol MachineObserver: AnyObject {
 }
 
 extension MachineObserver {
+    /// None.
+    public func serialNumber(of address: FunctionAddress) throws -> UInt64? { nil }
+
     /// 0: that cannot be told.
     public func eventCount() -> UInt64 { 0 }
 }

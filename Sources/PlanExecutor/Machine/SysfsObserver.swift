@@ -160,6 +160,19 @@ public final class SysfsObserver: MachineObserver {
         return text
     }
 
+    /// The Device Serial Number.
+    public func serialNumber(of address: FunctionAddress) throws -> UInt64? {
+        try observing {
+            let root = try SysfsRoot(path: path, isReal: isReal)
+            let directory = try root.device(address)
+            let config = ConfigSpace(try root.read(directory, "config", atMost: 4096))
+            guard let place = Capabilities(config).extended.first(where: { $0.id == 0x0003 })?.offset,
+                let low = config.long(Int(place) + 4), let high = config.long(Int(place) + 8)
+            else { return nil }
+            return UInt64(high) << 32 | UInt64(low)
+        }
+    }
+
     /// One register.
     public func register(_ address: FunctionAddress, offset: Int, width: Int) throws -> UInt32 {
         try observing {

@@ -51,6 +51,7 @@ struct ApplyCommand: ParsableCommand {
                 verbosity: output.verbose,
                 style: output.style,
                 columns: columns,
+                names: DeviceNames(.names),
                 isBrief: output.quiet
             )
             if file == nil { try StandardOutput.write(text.render()) }

@@ -28,6 +28,7 @@ struct CheckCommand: ParsableCommand {
 
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var naming: NameOptions
 
     func validate() throws {
         guard [policy != nil, prometheus, output.json].filter(\.self).count <= 1 else {
@@ -36,6 +37,7 @@ struct CheckCommand: ParsableCommand {
     }
 
     func run() throws {
+        let names = try naming.names()
         let policy = try policy.map { path throws(CommandEnd) in try PolicyFile.read(path) }
         let (record, topology) = try reading.read(output)
         let assessment = Assessment(record, topology)
@@ -55,7 +57,8 @@ struct CheckCommand: ParsableCommand {
                 assessment: assessment,
                 verbosity: output.verbose,
                 style: output.style,
-                columns: StandardOutput.columns
+                columns: StandardOutput.columns,
+                names: names
             )
             if output.verbose > 0 { text.evidence = evidence(record, topology) }
             try StandardOutput.write(text.render())

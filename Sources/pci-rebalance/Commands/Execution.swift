@@ -19,7 +19,9 @@ struct Execution {
 
     /// An applier that sees the machine through `observer`.
     func applier(_ observer: SysfsObserver) -> Applier {
-        Applier(machine: Machine(writer: LiveSystemWriter(), observer: observer))
+        var applier = Applier(machine: Machine(writer: LiveSystemWriter(), observer: observer))
+        applier.hooks = HookDirectory()
+        return applier
     }
 
     /// Sees the running machine.

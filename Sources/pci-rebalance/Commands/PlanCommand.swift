@@ -23,6 +23,7 @@ struct PlanCommand: ParsableCommand {
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var planning: PlanningOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var naming: NameOptions
 
     @Flag(help: "Write the plan as a shell script that does the same and checks the same.")
     var script = false
@@ -59,6 +60,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     func run() throws {
+        let names = try naming.names()
         let (record, topology) = try reading.read(output)
         if kexec { return try restart(topology, record) }
         var plan = try planning.plan(
@@ -94,6 +96,7 @@ struct PlanCommand: ParsableCommand {
                 verbosity: output.verbose,
                 style: output.style,
                 columns: columns,
+                names: names,
                 advice: reading.from.isEmpty
                     ? "Nothing was written. pci-rebalance apply, with the same options, plans again and carries it out."
                     : "This is a plan for a record: on the machine itself, apply with the same options plans anew.",

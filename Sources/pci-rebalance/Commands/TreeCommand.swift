@@ -17,6 +17,7 @@ struct TreeCommand: ParsableCommand {
 
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var naming: NameOptions
 
     @Option(
         name: .customShort("s"),
@@ -31,6 +32,7 @@ struct TreeCommand: ParsableCommand {
     var paths = false
 
     func run() throws {
+        let names = try naming.names()
         let (record, topology) = try reading.read(output)
         let findings = topology.findings()
         guard !output.json else {
@@ -49,7 +51,8 @@ struct TreeCommand: ParsableCommand {
             addresses: AddressStyle(showsSegment: domains, showsPath: paths, for: topology),
             verbosity: output.verbose,
             style: output.style,
-            columns: StandardOutput.columns
+            columns: StandardOutput.columns,
+            names: names
         )
         try StandardOutput.write(text.render())
     }

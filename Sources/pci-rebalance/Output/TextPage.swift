@@ -97,4 +97,9 @@ struct Piece {
         width = text.utf8.count == text.unicodeScalars.count ? text.utf8.count : text.unicodeScalars.count
         self.gap = gap
     }
+
+    /// The words of a text, each of which may begin a line.
+    static func words(_ text: String, style: ((String) -> String)? = nil) -> [Piece] {
+        text.split(separator: " ").map { Piece(String($0), gap: 1, style: style) }
+    }
 }

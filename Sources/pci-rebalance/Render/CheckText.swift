@@ -13,6 +13,8 @@ struct CheckText {
     var verbosity: Int
     var style: Style
     var columns: Int
+    /// How devices are called; nil says their class alone.
+    var names: DeviceNames?
     /// What the kernel may do; named with -v where it was not judged by itself.
     var evidence: BehaviourEvidence?
 
@@ -109,7 +111,7 @@ struct CheckText {
             Piece("\(head):", style: finding.severity == .problem ? style.problem : style.faint),
             Piece(finding.address.description, gap: 1, style: style.name),
         ]
-        if let name { pieces.append(Piece("(\(name))", gap: 1)) }
+        if let name { pieces += Piece.words("(\(name))") }
         pieces.append(Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint))
         page.line(pieces, indent: 0, hanging: 4)
         page.paragraph(finding.sentence, indent: 4)
@@ -118,10 +120,11 @@ struct CheckText {
     }
 
     private func describe(_ function: Function) -> String {
-        let what =
+        var what =
             function.isBridge
             ? function.roleText
             : "\(function.isVirtual ? "VF " : "")\(function.identity.name ?? function.identity.className)"
+        if function.identity.name == nil, let name = names?.text(function.identity) { what += " \(name)" }
         return function.use.driver.map { "\(what), \($0)" } ?? what
     }
 

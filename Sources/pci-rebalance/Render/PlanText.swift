@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import LibPCIBridge
 import PCITopology
 import RebalancePlanner
 
@@ -10,6 +11,8 @@ struct PlanText {
     var verbosity: Int = 0
     var style: Style = .plain
     var columns: Int = 80
+    /// How devices are called; nil says what they are alone.
+    var names: DeviceNames?
     /// How to carry it out, a sentence; nil says nothing.
     var advice: String?
     /// Only what would be done, who is disturbed, and the verdict.
@@ -103,14 +106,26 @@ struct PlanText {
     private func list(_ disturbed: [Disturbance], _ page: inout TextPage) {
         for one in disturbed {
             var pieces = [
-                Piece(one.address.description, style: style.change), Piece("\(one.what):", gap: 1),
-                Piece(one.effect.text, gap: 1),
+                Piece(one.address.description, style: style.change)
             ]
+            pieces += Piece.words("\(one.what)\(name(of: one)):")
+            pieces.append(Piece(one.effect.text, gap: 1))
             if one.newAddress != one.address { pieces.append(Piece("-> \(one.newAddress)", gap: 1)) }
             if verbosity > 0 { pieces.append(Piece("(weight \(one.weight))", gap: 1)) }
             page.line(pieces, indent: 2, hanging: 6)
             for use in one.uses { page.paragraph("in use: \(use)", indent: 6, hanging: 8) }
         }
+    }
+
+    /// The name in parentheses behind what a function is.
+    private func name(of one: Disturbance) -> String {
+        guard let names, let ids = plan.before.functions.first(where: { $0.address == one.address })?.ids,
+            let name = names.text(
+                vendor: UInt16(truncatingIfNeeded: ids >> 16),
+                device: UInt16(truncatingIfNeeded: ids)
+            )
+        else { return "" }
+        return " (\(name))"
     }
 
     private func steps(_ page: inout TextPage) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import LibPCIBridge
 import PCITopology
 
 /// The tree as text: host bridges with apertures, bridges with buses and windows, functions with resources.
@@ -9,6 +10,7 @@ struct TreeText {
     var addresses: AddressStyle
     var verbosity: Int
     var style: Style
+    private let names: DeviceNames?
     private var page: TextPage
     /// For each function, what was found about it.
     private let findings: [[Finding]]
@@ -24,8 +26,10 @@ struct TreeText {
         addresses: AddressStyle,
         verbosity: Int = 0,
         style: Style = .plain,
-        columns: Int = 80
+        columns: Int = 80,
+        names: DeviceNames? = nil
     ) {
+        self.names = names
         self.topology = topology
         self.findings = group(findings, by: topology)
         virtualCounts = Self.virtualCounts(topology)
@@ -176,7 +180,9 @@ struct TreeText {
             if function.isVirtual { pieces.append(Piece("VF", gap: 1)) }
             pieces.append(Piece(function.identity.name ?? function.identity.className, gap: 1))
         }
-        if let ids = function.identity.ids { pieces.append(Piece(ids, gap: 1, style: style.faint)) }
+        // A name that was read with the tree says it all.
+        let name = function.identity.name == nil ? names?.text(function.identity) : nil
+        if let text = name ?? function.identity.ids { pieces += Piece.words(text, style: style.faint) }
         if function.isBridge {
             if let range = function.bridge?.busRange {
                 pieces.append(Piece(range.description, gap: 1))

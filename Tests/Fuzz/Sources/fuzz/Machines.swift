@@ -21,6 +21,9 @@ enum Machines {
         return records
     }()
 
+    /// The first of them as it was recorded.
+    private static let first = try? TopologyAssembler(records[0]).topology()
+
     /// One change: where, and which bytes.
     private struct Change {
         var function: Int
@@ -153,9 +156,9 @@ enum Machines {
         _ = FunctionAddress(parsing: text)
         _ = try? CardProfile(word: text)
         _ = Spelling.nearest(to: text, among: CardProfile.named.map(\.name))
-        let words = BootWords(text, topology: (try? TopologyAssembler(records[0]).topology()))
+        let words = BootWords(text, topology: first)
         precondition(words.lines().count <= 4 * (words.words.count + words.findings.count) + 1)
-        _ = PolicyCatalog.policy(text, for: Topology(kernel: KernelIdentity(), hostBridges: [], functions: []))
+        _ = try? PolicyCatalog.policy(text, for: Topology(kernel: KernelIdentity(), hostBridges: [], functions: []))
         return 0
     }
 }

@@ -83,7 +83,7 @@ final class EmptyMachine: MachineObserver {
     }
 
     func tree() throws -> TreeState { TreeState([]) }
-    func signs(of addresses: [FunctionAddress]) throws -> [FunctionHealth] { [] }
+    func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth] { [] }
     func register(_ address: FunctionAddress, offset: Int, width: Int) throws -> UInt32 {
         throw ObservationError("there is nothing")
     }

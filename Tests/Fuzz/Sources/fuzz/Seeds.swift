@@ -28,7 +28,7 @@ enum Seeds {
             else { continue }
             save(PlanDocument.encode(plan), arguments[0], number)
             // A zero byte between payloads, as the journal's target splits them.
-            let begin = JournalBeginning(id: "x", time: 1, kernel: plan.kernelRelease, bootID: "here", signs: [])
+            let begin = JournalBeginning(id: "x", time: 1, kernel: plan.kernelRelease, bootID: "here", health: [])
             var entries: [JournalEntry] = [.begin(begin), .plan(plan)]
             for (step, content) in plan.steps.enumerated() {
                 entries.append(.stepBegins(step))
