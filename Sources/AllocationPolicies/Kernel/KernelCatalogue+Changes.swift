@@ -65,7 +65,16 @@ extension KernelCatalogue {
             untouched: 0,
             wentBack: 0,
             lost: 0
-        )
+        ),
+        Repairs(
+            release: "7.3.4+deb13-amd64",
+            seeds: "9520, 9521",
+            rescued: 2,
+            inPart: 0,
+            untouched: 0,
+            wentBack: 0,
+            lost: 0
+        ),
     ]
 
     /// What was run on the kernels of the laboratory with the presets as they are, on seeds that nobody had looked at.
