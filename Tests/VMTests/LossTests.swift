@@ -3,8 +3,6 @@
 internal import AllocationPolicies
 internal import DifferentialLaboratory
 internal import Foundation
-internal import PlanExecutor
-internal import RebalancePlanner
 internal import Testing
 internal import VMLaboratory
 
@@ -98,25 +96,6 @@ struct LossTests {
         #expect(attempts[0].end == .rescued, "\(kernel): \(attempts[0].losses)\n\(attempts[0].output)")
     }
 
-    /// The way back itself: what was once lost was lost on it.
-    @Test("an apply that is stopped by another tree than foretold loses nothing", arguments: chosen([.linux6_18]))
-    func wayBack(kernel: Kernel) throws {
-        let example = Self.cases[0]
-        let stopped = [1, 0].map { step in
-            { (guest: VirtualMachine) throws -> String in
-                var plan = try PlanDocument.decode(guest.run("pci-rebalance plan --json").checked().standardOutput)
-                plan.spoil(min(step, plan.steps.count - 1))
-                try guest.run("umask 077; cat >/tmp/plan.json", input: PlanDocument.encode(plan)).checked()
-                return "pci-rebalance apply --allow-unjudged /tmp/plan.json"
-            }
-        }
-        let attempts = try attempts(kernel, example.topology, [example.plug], commands: stopped)
-        try #require(attempts.count == 2)
-        for attempt in attempts {
-            #expect(attempt.end == .rolledBack, "\(kernel): \(attempt.losses)\n\(attempt.output)")
-        }
-    }
-
     static let seeds: [UInt64] = RepairTests.areAllCasesAsked ? [9501, 9502, 9503] : [9502]
 
     /// Trees that nobody chose: rescued, refused or put back.
@@ -131,8 +110,7 @@ struct LossTests {
     private func attempts(
         _ kernel: Kernel,
         _ machine: MachineTopology,
-        _ plugs: [RescueTree.Plug],
-        commands: [(VirtualMachine) throws -> String]? = nil
+        _ plugs: [RescueTree.Plug]
     ) throws -> [RescueTrial.Attempt] {
         // Backports leave the archive; those kernels run where they were fetched while they were there.
         guard kernel.isCached else {
@@ -142,8 +120,6 @@ struct LossTests {
         // Where apply does not write unasked, it is asked to.
         let isUnasked = KernelCatalogue.obstacle(toWritingOn: kernel.release ?? "") == nil
         let words = isUnasked ? "" : "--allow-unjudged"
-        var trial = RescueTrial(machine, kernel: kernel, plugs: plugs, words: words)
-        if let commands { trial.commands = commands }
-        return try trial.run()
+        return try RescueTrial(machine, kernel: kernel, plugs: plugs, words: words).run()
     }
 }

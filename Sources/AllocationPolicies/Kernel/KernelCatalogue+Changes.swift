@@ -67,6 +67,15 @@ extension KernelCatalogue {
             lost: 0
         ),
         Repairs(
+            release: "7.0.13+deb13-amd64",
+            seeds: "9502",
+            rescued: 2,
+            inPart: 0,
+            untouched: 0,
+            wentBack: 0,
+            lost: 0
+        ),
+        Repairs(
             release: "7.3.4+deb13-amd64",
             seeds: "9520, 9521",
             rescued: 2,
