@@ -121,7 +121,7 @@ struct KernelCatalogueTests {
     @Test("where apply writes unasked, failed hot-adds were repaired in the laboratory and nothing was lost")
     func proof() {
         // The kernels of the three suites run all tests of repairs, not only random ones.
-        let suites = Set(Kernel.allCases.compactMap { $0.release.flatMap(KernelRelease.init)?.series })
+        let suites: Set<KernelRelease.Series> = [.init(6, 1), .init(6, 12), .init(7, 2)]
         for entry in KernelCatalogue.entries {
             guard let release = entry.judgement?.release, KernelCatalogue.obstacle(toWritingOn: release) == nil,
                 !suites.contains(entry.first)
@@ -260,7 +260,9 @@ enum KernelDocument {
         lines += [
             "", "## Repairs in the laboratory", "",
             "Cards that do not fit, plugged into random trees, and `apply` in the guest (`vm-lab rescue`); lost is what had",
-            "an address, or answered at it, before a repair and not after it. On 6.1, 6.12 and 7.2 all tests of repairs run.",
+            "an address, or answered at it, before a repair and not after it. The failures of `LossTests` were repaired on each",
+            "too: 1 GiB that does not fit beside a busy sibling, and 512 MiB among three switches. On 6.1, 6.12 and 7.2 all",
+            "tests of repairs run.",
             "",
             "| kernel | seeds | failed hot-adds | rescued | in part | refused or no way | went back | lost |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
