@@ -109,7 +109,9 @@ let package = Package(
         // Twin against kernel: random trees, random operations, kept differences.
         .target(
             name: "DifferentialLaboratory",
-            dependencies: ["VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "TestSupport"],
+            dependencies: [
+                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RescueFamily", "TestSupport",
+            ],
             path: "Tests/DifferentialLaboratory",
             swiftSettings: swift
         ),
@@ -189,8 +191,8 @@ let package = Package(
         .testTarget(
             name: "VMTests",
             dependencies: [
-                "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RebalancePlanner",
-                "PlanExecutor", "pci-rebalance", "TestSupport",
+                "VMLaboratory", "DifferentialLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies",
+                "RebalancePlanner", "PlanExecutor", "pci-rebalance", "TestSupport",
             ],
             swiftSettings: swift
         ),

@@ -10,19 +10,29 @@ public struct RescueJudge: Sendable {
     /// Judges trees against `before`, the broken one.
     public init(_ before: Topology) { self.before = before }
 
-    /// No problem is left, every function is there, and every BAR that had an address has one of that size.
+    /// No finding beyond notes is left, every function is there, and every BAR that had an address has one of that size.
     public func isCured(_ after: Topology) -> Bool {
-        guard after.findings().allSatisfy({ $0.severity == .note }) else { return false }
+        after.findings().allSatisfy { $0.severity == .note } && losses(in: after).isEmpty
+    }
+
+    /// What was there before and is missing: functions, and addresses of BARs, by place; a sentence each.
+    public func losses(in after: Topology) -> [String] {
+        var losses: [String] = []
         var places: [TopologyPath: Function] = [:]
         for i in after.functions.indices { places[after.path(of: i)] = after.functions[i] }
         for i in before.functions.indices {
-            guard let later = places[before.path(of: i)] else { return false }
+            let path = before.path(of: i)
+            guard let later = places[path] else {
+                losses.append("\(path) is gone")
+                continue
+            }
             for resource in before.functions[i].resources where resource.index.isBAR {
                 guard let range = resource.range else { continue }
-                guard later.resource(resource.index)?.range?.size == range.size else { return false }
+                if later.resource(resource.index)?.range?.size == range.size { continue }
+                losses.append("\(path) \(resource.index) had \(range), has none or one of another size")
             }
         }
-        return true
+        return losses
     }
 
     /// Whether the solver finds a layout for everything that the findings miss, whoever moves that is not protected; nil

@@ -11,7 +11,7 @@ struct VMLab: ParsableCommand {
         subcommands: [
             RunCommand.self, ExecCommand.self, RecordCommand.self, ListCommand.self, DifferentialCommand.self,
             ReplayCommand.self, OraclesCommand.self, ReproduceCommand.self, RecordTreesCommand.self,
-            ExplainCommand.self,
+            ExplainCommand.self, RescueCommand.self,
         ]
     )
 }
