@@ -42,8 +42,7 @@ struct ReproductionRunTests {
             [tool, "reproduce", "-q", "-o", directory] + files.flatMap { ["--from", $0] }
         )
         #expect(written.status == 0, "\(written.text)")
-        let image = try sample.kernel.packagedImage()
-        let result = try HostCommand.run(["timeout", "600", "sh", "\(directory)/run.sh", image])
+        let result = try ReproductionRun(directory, kernel: sample.kernel, seconds: 600)
         #expect(result.status == 0, "\(result.text)")
         #expect(result.text.contains("REPRODUCTION: same"), "\(result.text)")
     }

@@ -71,7 +71,12 @@ struct ReproduceCommand: ParsableCommand {
             let message = "\(directory): \(String(cString: strerror(errno)))"
             throw CommandEnd(errno == EACCES || errno == EPERM ? .notPermitted : .failure, message)
         }
-        let script = machine.script(parameters: result.parameters, expected: result.lines.map(\.key))
+        let script = machine.script(
+            commands: result.commands,
+            parameters: result.parameters,
+            expected: result.lines.map(\.key),
+            besides: result.besides
+        )
         let files: [(String, [UInt8])] = [
             ("run.sh", Array(script.utf8)), ("expect.json", result.document(release: release)),
             ("README", Array(page.readme().utf8)),
