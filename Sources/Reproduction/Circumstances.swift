@@ -24,7 +24,7 @@ struct Circumstances {
             for option in parameter.dropFirst(4).split(separator: ",") {
                 if Self.isCarriedOver(option) {
                     kept.append(option)
-                } else if let name = Self.otherNames.first(where: { option.hasPrefix($0) }) {
+                } else if let name = (Self.otherNames + Self.sizeNames).first(where: { option.hasPrefix($0) }) {
                     otherWords.append(name)
                 }
             }
@@ -46,11 +46,14 @@ struct Circumstances {
         "nocrs", "use_crs", "resource_alignment", "rom", "noari", "pcie_scan_all", "big_root_window",
     ]
 
+    /// The words that are followed by a size or a number.
+    private static let sizeNames = ["hpiosize", "hpmmiosize", "hpmmioprefsize", "hpmemsize", "hpbussize"]
+
     /// Whether a word behind `pci=` means the same in an emulated machine; nothing but known words and numbers does.
     private static func isCarriedOver(_ option: Substring) -> Bool {
         if ["realloc", "realloc=on", "realloc=off", "assign-busses"].contains(option) { return true }
         guard let equals = option.firstIndex(of: "="),
-            ["hpiosize", "hpmmiosize", "hpmmioprefsize", "hpmemsize", "hpbussize"].contains(option[..<equals])
+            sizeNames.contains(String(option[..<equals]))
         else { return false }
         let value = option[option.index(after: equals)...]
         let digits = value.prefix { $0.isASCII && $0.isNumber }

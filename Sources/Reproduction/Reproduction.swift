@@ -93,13 +93,15 @@ public struct Reproduction: Sendable {
     ///   - unknowns: what was not told.
     ///   - log: the kernel's log; empty without one. It tells whether something was plugged in.
     ///   - behaviour: the kernel that predicts; that of the report.
+    ///   - given: what is to be said of the tree beforehand, a sentence each.
     /// - Complexity: a few boots of the twin for each window that is too small.
     public init(
         _ topology: Topology,
         findings: [Finding],
         unknowns: [Unknown],
         log: [String],
-        behaviour: KernelBehaviour
+        behaviour: KernelBehaviour,
+        remarks given: [String] = []
     ) {
         self.behaviour = behaviour.name
         var search = ReproductionSearch(topology, findings: findings, behaviour: behaviour)
@@ -148,7 +150,7 @@ public struct Reproduction: Sendable {
         parameters = found.parameters
         leftOut = search.leftOut
         kernels = Self.kernels(found, words: search.words)
-        remarks = found.remarks
+        remarks = given + found.remarks
         remarks += lines.compactMap { line in line.difference.map { "\(line.report) \(line.reportKeyName): \($0)" } }
         remarks += Self.differences(topology, told, event: search.event, words: search.words)
         remarks = remarks.uniqued()

@@ -32,7 +32,7 @@ extension EmulatedMachine {
     }
 
     /// A word that the shell takes as it is.
-    static func quoted(_ text: String) -> String {
+    public static func quoted(_ text: String) -> String {
         "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
     }
 

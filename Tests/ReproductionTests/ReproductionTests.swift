@@ -134,6 +134,7 @@ struct ReproductionTests {
         // A value that is no number does not reach the script.
         let hostile = try Self.lone(log: [], commandLine: "pci=hpmmiosize=4M'$(id),hpbussize=\u{1b}[2J,hpiosize=1K;id")
         #expect(hostile.parameters.allSatisfy { !$0.hasPrefix("pci=") }, "\(hostile.parameters)")
+        #expect(hostile.remarks.contains("the word pci=hpmmiosize is left out"), "\(hostile.remarks)")
     }
 
     @Test("every kernel of the laboratory is asked, and that of the report answers as the search does")

@@ -15,16 +15,14 @@ struct ReproductionRunTests {
         var testDescription: String { "\(files[0]) on \(kernel)" }
     }
 
+    /// What failed when it was plugged in, at boot (C32, C40, C45, R10) and on a rescan (C02).
     static let samples: [Sample] =
-        Kernel.allCases.flatMap { kernel in
-            [
-                Sample(files: ["first-light-\(kernel)/failed-hot-add.snapshot.json"], kernel: kernel),
-                Sample(files: ["three-root-ports-\(kernel)/failed-hot-add.snapshot.json"], kernel: kernel),
-            ]
-        }
-        + ["C07", "C23", "R7", "R9"].map {
-            Sample(files: ["\($0)/dmesg.txt", "\($0)/lspci.txt"], kernel: .linux6_12)
-        }
+        Kernel.allCases.map { Sample(files: ["first-light-\($0)/failed-hot-add.snapshot.json"], kernel: $0) }
+        + [Sample(files: ["three-root-ports-7/failed-hot-add.snapshot.json"], kernel: .linux7)]
+        + [
+            ("C02", .linux6_12), ("C07", .linux7), ("C32", .linux6_1), ("C40", .linux6_1), ("C45", .linux6_12),
+            ("R10", .linux7),
+        ].map { name, kernel in Sample(files: ["\(name)/dmesg.txt", "\(name)/lspci.txt"], kernel: kernel) }
 
     static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures").path

@@ -26,7 +26,9 @@ struct ReproductionText {
         page.blank()
         if let directory {
             page.raw("written: \(directory)/run.sh, expect.json, README")
-            page.raw("run it: sh \(directory)/run.sh KERNEL")
+            let path = "\(directory)/run.sh"
+            let isPlain = path.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-+".contains($0)) }
+            page.raw("run it: sh \(isPlain ? path : EmulatedMachine.quoted(path)) KERNEL")
         } else {
             page.raw("-o DIRECTORY writes it")
         }
