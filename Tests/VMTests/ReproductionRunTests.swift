@@ -27,6 +27,17 @@ struct ReproductionRunTests {
     static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures").path
 
+    @Test(
+        "a report is tried on the kernel of the laboratory that is nearest to its own",
+        arguments: [
+            ("4.14.67", Kernel.linux5_10), ("5.4.32", .linux5_10), ("5.19.0", .linux6_1), ("6.13.0", .linux6_12),
+            ("6.18.0-rc7", .linux6_18), ("7.2.13+deb14-amd64", .linux7), ("9.1", .linux7_3), ("no series", .linux6_12),
+        ]
+    )
+    func nearest(release: String, kernel: Kernel) {
+        #expect(Kernel.nearest(to: release) == kernel)
+    }
+
     @Test("the same lines fail", arguments: samples)
     func same(sample: Sample) throws {
         if let reason = VirtualMachine.unavailableReason(sample.kernel) { try Test.cancel("\(reason)") }
