@@ -112,7 +112,7 @@ extension EmulatedDevice {
     /// BAR 0 of 128 KiB memory, 32 bits, and BAR 1 of 64 ports.
     public static let network = EmulatedDevice(
         "e1000",
-        [Property("rombar", "0")],
+        [Property("romfile", "")],
         id: (0x8086, 0x100e, 0x020000),
         bars: [.memory(0, 0x20000), .io(1, 64)]
     )
@@ -233,6 +233,15 @@ extension EmulatedDevice {
 
     /// Whether QEMU wants a chassis and a slot number.
     var isSlot: Bool { portType == .rootPort || portType == .downstreamPort }
+
+    /// Where the slot's status register is in configuration space (its capability at 0x54 and 0x90); nil without a slot.
+    var slotStatus: Int? {
+        switch portType {
+        case .rootPort?: 0x54 + 0x1a
+        case .downstreamPort?: 0x90 + 0x1a
+        default: nil
+        }
+    }
 }
 
 extension String {

@@ -5,11 +5,27 @@ internal import PCITopology
 
 /// A q35 machine made of emulated devices, and what is plugged into it while it runs.
 public struct EmulatedMachine: Hashable, Sendable {
+    /// When what fails comes into its slot.
+    public enum Event: String, Hashable, Sendable, CaseIterable {
+        /// While the kernel runs; the slot's driver finds it.
+        case plug
+        /// After firmware has laid out the rest and before the kernel starts, which finds it without addresses.
+        case boot
+        /// While the kernel runs without drivers for slots; `echo 1 > /sys/bus/pci/rescan` finds it.
+        case rescan
+
+        /// Words without which the kernel would not wait for the event.
+        var words: [String] { self == .rescan ? ["pcie_ports=compat"] : [] }
+    }
+
     /// The root ports, at devices 2, 3, … of bus 00.
     public let ports: [EmulatedNode]
+    /// When what fails comes into its slot.
+    public let event: Event
 
     /// Creates a machine and gives every device its number.
-    init(_ ports: [EmulatedNode]) {
+    init(_ ports: [EmulatedNode], event: Event = .plug) {
+        self.event = event
         var ports = ports
         var next = 0
         for i in ports.indices {
@@ -37,6 +53,10 @@ public struct EmulatedMachine: Hashable, Sendable {
             "-global", "q35-pcihost.pci-hole64-size=0",
             "-global", "xio3130-downstream.power_controller_present=off",
         ]
+        // A slot that was empty when firmware ran is off, unless it cannot be.
+        if event != .plug { result += ["-global", "pcie-root-port.power_controller_present=off"] }
+        // Firmware waits for a key.
+        if event == .boot { result += ["-boot", "menu=on,splash-time=60000"] }
         for port in ports {
             for command in Self.commands(port, on: "pcie.0", isPlugged: false) {
                 switch command {
@@ -51,10 +71,14 @@ public struct EmulatedMachine: Hashable, Sendable {
 
     /// The monitor's commands that plug what is plugged later; empty when nothing is.
     ///
+    /// At boot the slots' events are cleared afterwards, so that the slot's driver, once there, does not find anew what the
+    /// kernel found: one bit at a time, because the emulator takes events that were not set for others.
     /// QEMU lets nothing be plugged below a switch that was itself plugged in, for want of a handler that would tell the
     /// guest. Here the guest stands still and is told by the slot above, so that the machine, which does nothing, may be
     /// the handler.
-    public var plugCommands: [String] {
+    /// - Parameter slots: the addresses that firmware gives the ports with slots, by the number of the node.
+    /// - Returns: the commands.
+    func plugCommands(_ slots: [Int: FunctionAddress]) -> [String] {
         var result: [String] = []
         for node in ports.flatMap(\.all) where !node.plugged.isEmpty {
             let bus = node.name
@@ -68,6 +92,12 @@ public struct EmulatedMachine: Hashable, Sendable {
                         result.append("qom-set /machine/peripheral/\(name)/\(name) hotplug-handler /machine")
                     }
                 }
+            }
+            if event == .boot, let slot = slots[node.number], let status = node.device.slotStatus {
+                // The slot's status register through the ports of configuration mechanism 1.
+                let register = UInt64(slot.bus.rawValue) << 16 | UInt64(slot.devfn) << 8 | UInt64(status & ~3)
+                result.append("o /w 0xcf8 \(hex(0x8000_0000 | register))")
+                for bit in ["0x1", "0x8", "0x100"] { result.append("o /h \(hex(UInt64(0xcfc + status & 3))) \(bit)") }
             }
         }
         return result
@@ -90,8 +120,8 @@ public struct EmulatedMachine: Hashable, Sendable {
         words.append("addr=\(bareHex(UInt64(node.devfn >> 3))).\(node.devfn & 7)")
         if node.isMultiFunction { words.append("multifunction=on") }
         if node.device.isSlot {
-            let number = node.number + 1
-            words += ["chassis=\(number)", "slot=\(number)"]
+            // A chassis has room for 13 bits of slots, more than a machine has buses.
+            words += ["chassis=1", "slot=\(node.number + 1)"]
         }
         words += node.device.properties.map(\.text)
         if let memory = node.device.memory {

@@ -17,21 +17,31 @@ struct MachineTrial {
     private(set) var failing: Set<Failing> = []
     /// The addresses of the nodes that the kernel finds, by number.
     private(set) var addresses: [Int: FunctionAddress] = [:]
+    /// The addresses that firmware gives to ports into which something is plugged, by number.
+    private(set) var slots: [Int: FunctionAddress] = [:]
     /// Ranges that the kernel is told to leave alone, so that windows grow into nothing but what the report had.
     private(set) var reserved: [AddressRange] = []
 
+    private let words: [String]
+
     /// Words for the kernel's command line.
     var parameters: [String] {
-        guard !reserved.isEmpty else { return [] }
+        guard !reserved.isEmpty else { return words }
         let pairs = reserved.map { "\(hex($0.first)),\(hex($0.clampedSize))" }
-        return ["reserve=" + pairs.joined(separator: ",")]
+        return words + ["reserve=" + pairs.joined(separator: ",")]
     }
 
     /// Tries `machine` on a kernel that behaves as `behaviour`.
     ///
+    /// - Parameters:
+    ///   - machine: the machine.
+    ///   - behaviour: the kernel.
+    ///   - words: what the report's kernel was told of PCI, as words for the kernel's command line.
     /// - Throws: `TwinError` for a machine that no firmware or kernel could start.
-    init(_ machine: EmulatedMachine, behaviour: KernelBehaviour) throws(TwinError) {
-        let platform = Platform(.x86, commandLine: nil)
+    init(_ machine: EmulatedMachine, behaviour: KernelBehaviour, words: [String] = []) throws(TwinError) {
+        let words = machine.event.words + words
+        self.words = words
+        let platform = Platform(.x86, commandLine: words.joined(separator: " "))
         let layout = try Self.firmwareLayout(machine, behaviour, platform)
         let used = layout.functions.indices.filter { layout.parent(of: $0) == nil }.flatMap { i in
             layout.functions[i].resources.filter { $0.kind != .io }.compactMap(\.range)
@@ -59,14 +69,23 @@ struct MachineTrial {
         }
         var twin = try LinuxTwin(started, behaviour: behaviour, platform: platform)
         twin.recordsEvents = false
-        try twin.perform(.boot(platform))
+        if machine.event != .boot { try twin.perform(.boot(platform)) }
         for (path, node) in Self.walk(machine.ports, below: []) where !node.plugged.isEmpty {
             let now = try twin.topology()
             guard let port = now.functions.indices.first(where: { now.path(of: $0).hops == path }) else {
                 throw TwinError(.noSuchFunction, "expected a port \(node.name), the kernel found none")
             }
+            let address = now.functions[port].address
+            slots[node.number] = address
             let card = CardProfile(name: node.name, functions: node.plugged.map(\.function))
-            try twin.perform(.hotAdd(port: now.functions[port].address, card: card, method: .pciehp))
+            try twin.perform(
+                .hotAdd(port: address, card: card, method: machine.event == .plug ? .pciehp : .unnoticed)
+            )
+        }
+        switch machine.event {
+        case .boot: try twin.perform(.boot(platform))
+        case .rescan: try twin.perform(.rescan)
+        case .plug: break
         }
         let after = try twin.topology()
         var places: [[UInt8]: Int] = [:]

@@ -49,16 +49,31 @@ public struct Reproduction: Sendable {
         }
     }
 
+    /// What is predicted on a kernel.
+    public struct Kernel: Hashable, Sendable {
+        /// Its series: `6.12`.
+        public var series: String
+        /// How many of the lines fail.
+        public var failing: Int
+    }
+
     /// How much is rebuilt.
     public let verdict: Verdict
     /// A stable word for why.
     public let reason: String
     /// The machine; nil when there is none.
     public private(set) var machine: EmulatedMachine?
+    /// What is told to the emulator's monitor to bring the failure about.
+    public private(set) var commands: [String] = []
+    /// On which kernels of the laboratory the lines fail by the prediction, oldest first.
+    public private(set) var kernels: [Kernel] = []
     /// What has to fail in it, by guest address.
     public private(set) var lines: [Line] = []
     /// Whether all of `lines` fail by the prediction.
     public private(set) var isPredicted = false
+    /// What fails in it besides by the prediction, by guest address: what takes up room, what fails in the report as well
+    /// and harms nobody, and what works in the report.
+    public private(set) var besides: [String] = []
     /// What fails in it by the prediction and works in the report.
     public private(set) var alsoFails: [String] = []
     /// What was replaced, a sentence each.
@@ -78,13 +93,15 @@ public struct Reproduction: Sendable {
     ///   - unknowns: what was not told.
     ///   - log: the kernel's log; empty without one. It tells whether something was plugged in.
     ///   - behaviour: the kernel that predicts; that of the report.
+    ///   - given: what is to be said of the tree beforehand, a sentence each.
     /// - Complexity: a few boots of the twin for each window that is too small.
     public init(
         _ topology: Topology,
         findings: [Finding],
         unknowns: [Unknown],
         log: [String],
-        behaviour: KernelBehaviour
+        behaviour: KernelBehaviour,
+        remarks given: [String] = []
     ) {
         self.behaviour = behaviour.name
         var search = ReproductionSearch(topology, findings: findings, behaviour: behaviour)
@@ -99,20 +116,44 @@ public struct Reproduction: Sendable {
             }
             return
         }
-        guard let found = search.run() else {
+        let told = Circumstances(log: log, commandLine: topology.kernel.commandLine, failing: search.functions)
+        var best: (search: ReproductionSearch, found: ReproductionSearch.Found)?
+        attempts: for words in told.words.isEmpty ? [[]] : [told.words, []] {
+            for event in told.events {
+                var attempt = search
+                attempt.event = event
+                attempt.words = words
+                guard let found = attempt.run() else { continue }
+                let isNearer = best.map {
+                    (found.missing, attempt.leftOut.count, found.extra.count)
+                        < ($0.found.missing, $0.search.leftOut.count, $0.found.extra.count)
+                }
+                if isNearer ?? true { best = (attempt, found) }
+                // The first that shows all of it and no more is the nearest to how it came about.
+                if found.missing == 0, found.extra.isEmpty, attempt.leftOut.count == search.leftOut.count {
+                    break attempts
+                }
+            }
+        }
+        guard let (chosen, found) = best else {
             (verdict, reason) = (.impossible, "no-machine")
             leftOut += search.leftOut
             return
         }
+        search = chosen
         machine = found.machine
+        commands = found.commands
         lines = found.lines
+        besides = found.besides
         isPredicted = found.missing == 0
         alsoFails = found.extra
         parameters = found.parameters
         leftOut = search.leftOut
-        remarks = found.remarks
+        kernels = Self.kernels(found, words: search.words)
+        remarks = given + found.remarks
         remarks += lines.compactMap { line in line.difference.map { "\(line.report) \(line.reportKeyName): \($0)" } }
-        remarks = (remarks + Self.circumstances(topology, log)).uniqued()
+        remarks += Self.differences(topology, told, event: search.event, words: search.words)
+        remarks = remarks.uniqued()
         if !isPredicted {
             (verdict, reason) = (.part, "not-predicted")
         } else if !leftOut.isEmpty {
@@ -129,20 +170,60 @@ public struct Reproduction: Sendable {
 
 extension Reproduction {
     /// What the emulated machine and its event stand for, where they are not the report's own.
-    private static func circumstances(_ topology: Topology, _ log: [String]) -> [String] {
+    private static func differences(
+        _ topology: Topology,
+        _ told: Circumstances,
+        event: EmulatedMachine.Event,
+        words: [String]
+    ) -> [String] {
         var result: [String] = []
         if let architecture = topology.kernel.architecture, architecture != "x86_64" {
             result.append("an x86_64 machine stands for one of \(architecture)")
         }
-        // pciehp's words when a card is found in a slot (drivers/pci/hotplug/pciehp_ctrl.c).
-        let isPlugTold = log.contains { $0.contains("pciehp") && $0.contains("Card present") }
-        if !isPlugTold {
+        switch told.event {
+        case event?: break
+        case nil where event == .plug:
             result.append(
-                "the report tells of no card that was plugged in: plugging in while the machine runs stands for the boot, or for "
-                    + "what else happened"
+                "the report tells of no card that was plugged in: plugging in while the machine runs stands for the boot, "
+                    + "or for what else happened"
             )
+        case nil:
+            result.append("the report does not tell when it failed: \(event.words(of: nil)) stands for what happened")
+        case let other?: result.append("\(event.words(of: other)) stands for \(other.words(of: nil))")
         }
+        if words != told.words { result += told.words.map { "the word \($0) is left out: with it less of it fails" } }
+        result += told.otherWords.map { "the word pci=\($0) is left out" }
         return result
+    }
+
+    /// On which kernels of the laboratory the lines fail by the prediction.
+    private static func kernels(_ found: ReproductionSearch.Found, words: [String]) -> [Kernel] {
+        KernelBehaviour.everyPreset.compactMap { behaviour in
+            guard let trial = try? MachineTrial(found.machine, behaviour: behaviour, words: words) else { return nil }
+            let places = Set(
+                trial.failing.compactMap { failing in
+                    trial.addresses[failing.node].map { Place(address: $0, index: failing.index) }
+                }
+            )
+            let failing = found.lines.count { places.contains(Place(address: $0.guest, index: $0.guestIndex)) }
+            return Kernel(series: String(behaviour.name.drop { $0 != "-" }.dropFirst()), failing: failing)
+        }
+    }
+
+    private struct Place: Hashable {
+        var address: FunctionAddress
+        var index: ResourceIndex?
+    }
+}
+
+extension EmulatedMachine.Event {
+    /// The event as a subject, in place of another or for itself.
+    fileprivate func words(of other: Self?) -> String {
+        switch self {
+        case .plug: "plugging in while the machine runs"
+        case .boot: other == nil ? "the boot" : "a boot with the card in its slot"
+        case .rescan: "a rescan of the bus"
+        }
     }
 }
 

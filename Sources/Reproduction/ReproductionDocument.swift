@@ -12,16 +12,25 @@ extension Reproduction {
         json.object { json in
             json.field("alsoFails", alsoFails)
             json.field("behaviour", behaviour)
+            json.field("besides", besides)
             json.key("event")
             if let machine {
                 json.object { json in
-                    json.field("commands", machine.plugCommands)
-                    json.field("kind", "plug")
+                    json.field("commands", commands)
+                    json.field("kind", machine.event.rawValue)
                 }
             } else {
                 json.null()
             }
             json.field("isPredicted", isPredicted)
+            json.array("kernels") { json in
+                for kernel in kernels {
+                    json.object { json in
+                        json.field("failing", kernel.failing)
+                        json.field("series", kernel.series)
+                    }
+                }
+            }
             json.field("leftOut", leftOut)
             json.array("lines") { json in
                 for line in lines {

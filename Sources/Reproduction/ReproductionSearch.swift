@@ -18,6 +18,10 @@ struct ReproductionSearch {
 
     private let topology: Topology
     private let behaviour: KernelBehaviour
+    /// When what fails comes into its slot.
+    var event = EmulatedMachine.Event.plug
+    /// What the kernel is told of PCI.
+    var words: [String] = []
 
     /// A machine with what it shows.
     struct Found {
@@ -28,6 +32,9 @@ struct ReproductionSearch {
         var noise: Int
         var remarks: [String]
         var parameters: [String]
+        var commands: [String]
+        /// What fails besides `lines`, by guest address: room fillers, what fails in the report too, `extra`.
+        var besides: [String] = []
     }
 
     /// What is too small, and what fails for it.
@@ -69,6 +76,9 @@ struct ReproductionSearch {
         }
     }
 
+    /// The functions that fail.
+    var functions: Set<FunctionAddress> { Set(failing.map(\.address)).union(busless) }
+
     /// Whether nothing can be rebuilt.
     var isEmpty: Bool { failing.isEmpty && busless.isEmpty }
 
@@ -103,6 +113,13 @@ struct ReproductionSearch {
             remarks += best.candidate.remarks
         }
         guard !ports.isEmpty else { return nil }
+        let hosts = Set(
+            ports.compactMap(\.bridge).compactMap { topology.position(of: $0) }.map { i in
+                let path = topology.path(of: i)
+                return UInt64(path.segment) << 8 | UInt64(path.rootBus.rawValue)
+            }
+        ).count
+        if hosts > 1 { remarks.append("one host bridge stands for \(hosts)") }
         return judge(ports, remarks.uniqued())
     }
 
@@ -153,7 +170,10 @@ struct ReproductionSearch {
     // MARK: Ways to build it
 
     private func candidates(_ cut: Cut) -> [Candidate] {
-        [pinned(cut), slot(cut, room: .ofReport), slot(cut, room: .asPlaced)].compactMap { $0 }
+        [
+            pinned(cut), slot(cut, room: .ofReport), slot(cut, room: .asPlaced),
+            slot(cut, room: .asPlaced, onlyWhatFails: true),
+        ].compactMap { $0 }
     }
 
     /// The whole root port as it stands, and what fails plugged into its slots: what works holds its addresses.
@@ -226,19 +246,33 @@ struct ReproductionSearch {
     }
 
     /// A slot whose windows are those that were too small, everything below plugged in at once.
-    private func slot(_ cut: Cut, room: Room) -> Candidate? {
+    ///
+    /// With `onlyWhatFails` the functions of a device on a root bus that work are left out: they share no window with those
+    /// that fail.
+    private func slot(_ cut: Cut, room: Room, onlyWhatFails: Bool = false) -> Candidate? {
         var builder = TreeBuilder(topology, failing: failing, busless: busless)
         let top = cut.bridge ?? cut.root
         let address = topology.functions[top].address
         var content: [EmulatedNode]
+        var dropped: [Int] = []
         if topology.functions[top].isBridge {
+            guard !onlyWhatFails else { return nil }
             content = builder.role(of: top) == .slot ? builder.slotContent(of: top) : [builder.bridgeNode(top)]
         } else {
-            let members = siblings(of: top)
+            var members = siblings(of: top)
+            if onlyWhatFails {
+                dropped = members.filter { !functions.contains(topology.functions[$0].address) }
+                guard !dropped.isEmpty else { return nil }
+                members.removeAll { dropped.contains($0) }
+            }
             content = builder.content(members)
         }
         guard !content.isEmpty else { return nil }
         var remarks = builder.remarks
+        if !dropped.isEmpty {
+            let names = dropped.map { "\(topology.functions[$0].address)" }.joined(separator: ", ")
+            remarks.append("\(names): left out, they work and share no window with what fails")
+        }
         let kinds = Set(failingKinds(content))
         var reserve = PortReserve()
         let bridges = UInt64(content.flatMap(\.all).filter { $0.device.bridge != nil }.count)
@@ -349,8 +383,8 @@ struct ReproductionSearch {
             set(PortReserve(prefetchable64: 1 << 30), of: &filler)
             ports.append(filler)
         }
-        let machine = EmulatedMachine(ports)
-        guard let trial = try? MachineTrial(machine, behaviour: behaviour) else { return nil }
+        let machine = EmulatedMachine(ports, event: event)
+        guard let trial = try? MachineTrial(machine, behaviour: behaviour, words: words) else { return nil }
         var found = Found(
             machine: machine,
             lines: [],
@@ -358,13 +392,15 @@ struct ReproductionSearch {
             extra: [],
             noise: 0,
             remarks: remarks,
-            parameters: trial.parameters
+            parameters: trial.parameters,
+            commands: machine.plugCommands(trial.slots)
         )
         for node in machine.ports.flatMap(\.all) {
             guard let guest = trial.addresses[node.number] else { continue }
             for bar in node.device.bars {
                 guard let index = ResourceIndex.bar(bar.index) else { continue }
                 let fails = trial.failing.contains(.init(node: node.number, index: index))
+                if fails { found.besides.append("\(guest) \(index) \(bar.wish)") }
                 guard let standIn = node.standIns.first(where: { $0.bar == bar.index }),
                     let resource = topology[standIn.address]?.resource(standIn.index)
                 else {
@@ -390,6 +426,7 @@ struct ReproductionSearch {
             }
             if let bridge = node.bridge, node.device.portType != .rootPort {
                 let fails = trial.failing.contains(.init(node: node.number, index: nil))
+                if fails { found.besides.append("\(guest) bus") }
                 if busless.contains(bridge) {
                     if !fails { found.missing += 1 }
                     found.lines.append(
@@ -413,6 +450,8 @@ struct ReproductionSearch {
         let wanted = Set(machine.ports.flatMap(\.all).flatMap(\.standIns).map { ResourceKey($0.address, $0.index) })
             .intersection(failing).count
         found.missing += max(wanted - shown, 0)
+        let keys = Set(found.lines.map(\.key))
+        found.besides.removeAll { keys.contains($0) }
         found.lines.sort { ($0.guest, $0.guestIndex?.rawValue ?? 0) < ($1.guest, $1.guestIndex?.rawValue ?? 0) }
         return found
     }

@@ -6,24 +6,33 @@ extension EmulatedMachine {
     /// Every word of it is either constant or quoted; nothing of a report is in it but numbers that were read and printed
     /// anew.
     /// - Parameters:
+    ///   - commands: what brings the failure about, for the emulator's monitor.
     ///   - parameters: words for the kernel's command line.
     ///   - expected: the lines that have to fail, as `Reproduction.Line.key`.
+    ///   - besides: what fails besides, in the same form.
     /// - Returns: the script.
-    public func script(parameters: [String], expected: [String]) -> String {
+    public func script(commands: [String], parameters: [String], expected: [String], besides: [String]) -> String {
         var text = Self.head
-        text += "\nappend=" + Self.quoted((Self.fixedParameters + parameters).joined(separator: " ")) + "\n"
+        let words = Self.fixedParameters + ["reproduction=\(event.rawValue)"] + parameters
+        text += "\nappend=" + Self.quoted(words.joined(separator: " ")) + "\n"
         text += "\nmachine() {\n    \"$qemu\" -accel \"$accel\""
         for word in arguments { text += " \\\n        " + Self.quoted(word) }
         text += " \\\n        \"$@\"\n}\n"
-        text += "\n# What fails when it is done while the machine runs, in the words of QEMU's monitor.\nevent() {\n"
-        text += "    cat <<'END'\n" + (["stop"] + plugCommands + ["cont"]).joined(separator: "\n") + "\nEND\n}\n"
+        text +=
+            "\n# When what fails comes into its slot: plug, while the kernel runs; boot, between firmware and kernel;\n"
+        text += "# rescan, while the kernel runs, which then looks for it.\n"
+        text += "when=\(event.rawValue)\n\n# What is done then, in the words of QEMU's monitor.\nevent() {\n"
+        text += "    cat <<'END'\n" + (["stop"] + commands + ["cont"]).joined(separator: "\n") + "\nEND\n}\n"
         text += "\n# What has to fail.\nexpected() {\n    cat <<'END'\n"
         text += expected.joined(separator: "\n") + "\nEND\n}\n"
+        text +=
+            "\n# What fails besides: devices that take up room, and what harms nobody.\nbesides() {\n    cat <<'END'\n"
+        text += besides.map { $0 + "\n" }.joined() + "END\n}\n"
         return text + Self.tail
     }
 
     /// A word that the shell takes as it is.
-    static func quoted(_ text: String) -> String {
+    public static func quoted(_ text: String) -> String {
         "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
     }
 
@@ -93,8 +102,24 @@ extension EmulatedMachine {
         $b mount -t sysfs sys /sys
         $b mount -t devtmpfs dev /dev
         exec >/dev/console 2>&1
-        echo 'reproduction: ready'
         first=$($b dmesg | $b wc -l)
+        # At boot everything has been said.
+        [ "${reproduction:-plug}" = plug ] || first=0
+        echo 'reproduction: ready'
+        # Nobody says that a card has come: until a slot's status register tells of one (its presence bit), a minute at most.
+        if [ "${reproduction:-plug}" = rescan ]; then
+            waited=0
+            while [ "$waited" -lt 60 ]; do
+                for config in /sys/bus/pci/devices/0000:00:*/config; do
+                    [ "$($b od -An -tx2 -N 4 "$config" | $b tr -d ' ')" = 1b36000c ] || continue
+                    status=$($b od -An -tx1 -j 110 -N 1 "$config" | $b tr -d ' ')
+                    [ $((0x$status & 0x40)) -eq 0 ] || break 2
+                done
+                $b sleep 1
+                waited=$((waited + 1))
+            done
+            echo 1 >/sys/bus/pci/rescan
+        fi
         last= same=0 waited=0
         # The slot's driver takes its time: until nothing has been said for 6 seconds after something was, a minute at most.
         while [ "$same" -lt 6 ] && [ "$waited" -lt 60 ]; do
@@ -140,13 +165,38 @@ extension EmulatedMachine {
         }
 
         mkfifo "$work/monitor"
-        machine -kernel "$kernel" -initrd "$initrd" -append "$append" -serial "file:$work/console" -monitor stdio \
+        # Firmware's own messages tell when it waits for a key, which is when it has laid out what it found.
+        if [ "$when" = boot ]; then
+            set -- -chardev "file,id=firmware,path=$work/firmware" -device isa-debugcon,iobase=0x402,chardev=firmware
+        else
+            set --
+        fi
+        machine "$@" -kernel "$kernel" -initrd "$initrd" -append "$append" -serial "file:$work/console" -monitor stdio \
             <"$work/monitor" >"$work/answers" 2>&1 &
         pid=$!
         exec 9>"$work/monitor"
-        await ready || { tail -n 20 "$work/console" "$work/answers" >&2 || :; die "the machine did not come up"; }
-        event >&9
-        await end || { tail -n 20 "$work/console" "$work/answers" >&2 || :; die "the machine did not come to an end"; }
+        failed() {
+            tail -n 20 "$work/console" "$work/answers" >&2 || :
+            die "$@"
+        }
+        if [ "$when" = boot ]; then
+            n=0
+            until grep -q 'Press ESC' "$work/firmware" 2>/dev/null; do
+                n=$((n + 1))
+                { kill -0 "$pid" 2>/dev/null && [ "$n" -lt 300 ]; } || failed "the firmware did not come up"
+                sleep 1
+            done
+            event >&9
+            until grep -q '^Booting from' "$work/firmware"; do
+                n=$((n + 1))
+                { kill -0 "$pid" 2>/dev/null && [ "$n" -lt 300 ]; } || failed "the firmware did not go on"
+                echo 'sendkey ret' >&9
+                sleep 1
+            done
+        fi
+        await ready || failed "the machine did not come up"
+        [ "$when" = boot ] || event >&9
+        await end || failed "the machine did not come to an end"
         exec 9>&-
         wait "$pid" || :
         pid=
@@ -197,9 +247,11 @@ extension EmulatedMachine {
         cut -f 2- "$work/failing" | cut -c 1-160 | sed 's/^/  /'
         comm -23 "$work/expected" "$work/found" >"$work/missing"
         comm -13 "$work/expected" "$work/found" >"$work/more"
-        if [ -s "$work/more" ]; then
-            echo "not among the lines that have to fail:"
-            sed 's/^/  /' "$work/more"
+        besides | sort >"$work/besides"
+        comm -23 "$work/more" "$work/besides" >"$work/surprising"
+        if [ -s "$work/surprising" ]; then
+            echo "neither among the lines that have to fail nor predicted to fail besides:"
+            sed 's/^/  /' "$work/surprising"
         fi
         count=$(wc -l <"$work/expected")
         if [ -s "$work/missing" ]; then

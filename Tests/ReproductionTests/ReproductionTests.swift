@@ -37,7 +37,7 @@ struct ReproductionTests {
         // What was there before is there from the start; what failed is plugged in.
         let machine = try #require(result.machine)
         #expect(machine.arguments.contains { $0.hasPrefix("pci-testdev") && $0.contains("membar=16777216") })
-        #expect(machine.plugCommands.filter { $0.hasPrefix("device_add") }.count == 1)
+        #expect(result.commands.filter { $0.hasPrefix("device_add") }.count == 1)
     }
 
     @Test("a bridge without bus numbers is rebuilt as one", arguments: ["6.1", "6.12", "7"])
@@ -58,6 +58,91 @@ struct ReproductionTests {
                 == ["[mem size 0x02000000 64bit pref]", "[mem size 0x10000000 64bit pref]"]
         )
         #expect(!result.remarks.isEmpty)
+    }
+
+    /// A function on a root bus with one BAR of 4 KiB that has no address, with a log and a command line.
+    static func lone(log: [String], commandLine: String? = nil) throws -> Reproduction {
+        let index = try #require(ResourceIndex.bar(0))
+        let function = Function(
+            address: try #require(FunctionAddress(parsing: "0000:00:05.0")),
+            identity: Function.Identity(vendor: 0x1234, device: 1),
+            resources: [
+                Resource(
+                    index: index,
+                    flags: .memory,
+                    size: ByteCount(4096),
+                    alignment: ByteCount(4096),
+                    assignment: .wiped
+                )
+            ]
+        )
+        let host = HostBridge(segment: 0, busRange: BusRange(BusNumber(0)), apertures: [], source: .unknown)
+        let topology = try Topology(
+            kernel: KernelIdentity(release: "6.12.1", commandLine: commandLine, architecture: "x86_64"),
+            hostBridges: [host],
+            functions: [function]
+        )
+        let finding = Finding(.barWiped, .problem, at: function.address, resource: index, "BAR 0 has no address")
+        return Reproduction(topology, findings: [finding], unknowns: [], log: log, behaviour: .linux6_12)
+    }
+
+    static let start = "[    0.1] pci_bus 0000:00: root bus resource [mem 0x40000000-0xbfffffff window]"
+    static let failure = "[    0.2] pci 0000:00:05.0: BAR 0 [mem size 0x00001000]: failed to assign"
+    static let running = "[    1.0] Freeing unused kernel image (initmem) memory: 4180K"
+    static let plugged = "[    9.0] pcieport 0000:00:1c.0: pciehp: Slot(1): Card present"
+
+    @Test(
+        "what failed before the first program ran fails at boot, after a card was found when plugged in, else by rescan"
+    )
+    func events() throws {
+        let boot = try Self.lone(log: [Self.start, Self.failure, Self.running])
+        #expect(boot.machine?.event == .boot)
+        #expect(boot.isPredicted)
+        #expect(!boot.remarks.contains { $0.contains("stands for the boot") }, "\(boot.remarks)")
+        // Firmware waits for a key, then the card comes and the slot's events are cleared.
+        let machine = try #require(boot.machine)
+        #expect(machine.arguments.contains("menu=on,splash-time=60000"))
+        let first = try #require(boot.commands.firstIndex { $0.hasPrefix("device_add") })
+        let clearing = try #require(boot.commands.firstIndex(of: "o /w 0xcf8 0x8000106c"))
+        #expect(first < clearing)
+        let bits = boot.commands[(clearing + 1)...].prefix(3)
+        #expect(Array(bits) == ["o /h 0xcfe 0x1", "o /h 0xcfe 0x8", "o /h 0xcfe 0x100"])
+        let plug = try Self.lone(log: [Self.start, Self.running, Self.plugged, Self.failure])
+        #expect(plug.machine?.event == .plug)
+        #expect(!plug.remarks.contains { $0.contains("tells of no card") }, "\(plug.remarks)")
+        let untold = try Self.lone(log: [Self.failure])
+        #expect(untold.machine?.event == .plug)
+        #expect(untold.remarks.contains { $0.contains("tells of no card") }, "\(untold.remarks)")
+        // A failure long after the start, with no card found by a slot's driver: somebody asked for a rescan.
+        let late = try Self.lone(log: [Self.start, Self.running, Self.failure])
+        #expect(late.machine?.event == .rescan)
+        #expect(late.isPredicted)
+        #expect(late.parameters.first == "pcie_ports=compat")
+        #expect(late.commands.allSatisfy { !$0.hasPrefix("o ") }, "\(late.commands)")
+        let byClock = try Self.lone(log: [Self.start, Self.failure.replacing("[    0.2]", with: "[  953.2]")])
+        #expect(byClock.machine?.event == .rescan)
+    }
+
+    @Test("words about sizes go with it, words about the report's own addresses are named")
+    func words() throws {
+        let line = "root=/dev/sda pci=realloc,hpmmiosize=4M,nocrs,resource_alignment=20@0000:00:1c.0 quiet"
+        let result = try Self.lone(log: [Self.start, Self.failure], commandLine: line)
+        #expect(result.parameters.contains("pci=realloc,hpmmiosize=4M"), "\(result.parameters)")
+        #expect(!result.parameters.joined().contains("nocrs"))
+        #expect(result.remarks.contains("the word pci=nocrs is left out"))
+        #expect(result.remarks.contains("the word pci=resource_alignment is left out"))
+        // A value that is no number does not reach the script.
+        let hostile = try Self.lone(log: [], commandLine: "pci=hpmmiosize=4M'$(id),hpbussize=\u{1b}[2J,hpiosize=1K;id")
+        #expect(hostile.parameters.allSatisfy { !$0.hasPrefix("pci=") }, "\(hostile.parameters)")
+        #expect(hostile.remarks.contains("the word pci=hpmmiosize is left out"), "\(hostile.remarks)")
+    }
+
+    @Test("every kernel of the laboratory is asked, and that of the report answers as the search does")
+    func kernels() throws {
+        let result = try Self.reproduce("first-light-6.12/failed-hot-add.snapshot.json")
+        let series = KernelBehaviour.everyPreset.map { String($0.name.dropFirst("linux-".count)) }
+        #expect(result.kernels.map(\.series) == series)
+        #expect(result.kernels.first { $0.series == "6.12" }?.failing == result.lines.count)
     }
 
     @Test("where nothing fails there is nothing to rebuild")
@@ -102,7 +187,7 @@ struct ReproductionTests {
     func quoting() {
         #expect(EmulatedMachine.quoted("a'b$(c)") == #"'a'\''b$(c)'"#)
         let script = EmulatedMachine([EmulatedNode(.rootPort(PortReserve(buses: 3)))])
-            .script(parameters: ["reserve=0x1,0x2"], expected: [])
+            .script(commands: [], parameters: ["reserve=0x1,0x2"], expected: [], besides: [])
         #expect(script.contains("'pcie-root-port,id=d0,bus=pcie.0,addr=2.0,chassis=1,slot=1,bus-reserve=3'"))
         #expect(script.contains("reserve=0x1,0x2'"))
     }

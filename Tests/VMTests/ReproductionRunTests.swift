@@ -15,19 +15,28 @@ struct ReproductionRunTests {
         var testDescription: String { "\(files[0]) on \(kernel)" }
     }
 
+    /// What failed when it was plugged in, at boot (C32, C40, C45, R10) and on a rescan (C02).
     static let samples: [Sample] =
-        Kernel.allCases.flatMap { kernel in
-            [
-                Sample(files: ["first-light-\(kernel)/failed-hot-add.snapshot.json"], kernel: kernel),
-                Sample(files: ["three-root-ports-\(kernel)/failed-hot-add.snapshot.json"], kernel: kernel),
-            ]
-        }
-        + ["C07", "C23", "R7", "R9"].map {
-            Sample(files: ["\($0)/dmesg.txt", "\($0)/lspci.txt"], kernel: .linux6_12)
-        }
+        Kernel.allCases.map { Sample(files: ["first-light-\($0)/failed-hot-add.snapshot.json"], kernel: $0) }
+        + [Sample(files: ["three-root-ports-7/failed-hot-add.snapshot.json"], kernel: .linux7)]
+        + [
+            ("C02", .linux6_12), ("C07", .linux7), ("C32", .linux6_1), ("C40", .linux6_1), ("C45", .linux6_12),
+            ("R10", .linux7),
+        ].map { name, kernel in Sample(files: ["\(name)/dmesg.txt", "\(name)/lspci.txt"], kernel: kernel) }
 
     static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures").path
+
+    @Test(
+        "a report is tried on the kernel of the laboratory that is nearest to its own",
+        arguments: [
+            ("4.14.67", Kernel.linux5_10), ("5.4.32", .linux5_10), ("5.19.0", .linux6_1), ("6.13.0", .linux6_12),
+            ("6.18.0-rc7", .linux6_18), ("7.2.13+deb14-amd64", .linux7), ("9.1", .linux7_3), ("no series", .linux6_12),
+        ]
+    )
+    func nearest(release: String, kernel: Kernel) {
+        #expect(Kernel.nearest(to: release) == kernel)
+    }
 
     @Test("the same lines fail", arguments: samples)
     func same(sample: Sample) throws {
@@ -42,8 +51,7 @@ struct ReproductionRunTests {
             [tool, "reproduce", "-q", "-o", directory] + files.flatMap { ["--from", $0] }
         )
         #expect(written.status == 0, "\(written.text)")
-        let image = try sample.kernel.packagedImage()
-        let result = try HostCommand.run(["timeout", "600", "sh", "\(directory)/run.sh", image])
+        let result = try ReproductionRun(directory, kernel: sample.kernel, seconds: 600)
         #expect(result.status == 0, "\(result.text)")
         #expect(result.text.contains("REPRODUCTION: same"), "\(result.text)")
     }

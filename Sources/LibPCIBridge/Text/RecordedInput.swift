@@ -254,7 +254,7 @@ public struct RecordedInput: Sendable {
             record.kernel.hardwareDescription = texts.kernel.hardwareDescription
         }
         if record.kernelLog == nil, !texts.messages.isEmpty {
-            record.kernelLog = texts.messages.map(\.text)
+            record.kernelLog = texts.messages.map(\.line)
             record.gaps.removeAll { $0.code == "no-kernel-log" }
         }
         let isZeroed = record.iomem.map { IomemText($0).isZeroed } ?? true

@@ -90,6 +90,15 @@ public struct KernelMessage: Hashable, Sendable {
         self.time = time
         self.text = text
     }
+
+    /// The message with its time as `dmesg` prints it: `[  953.367876] pci ...`; without where it is not known.
+    public var line: String {
+        guard let time else { return text }
+        let seconds = "\(time / 1_000_000)"
+        let fraction = "\(time % 1_000_000)"
+        let blanks = String(repeating: " ", count: max(0, 5 - seconds.count))
+        return "[\(blanks)\(seconds).\(String(repeating: "0", count: 6 - fraction.count))\(fraction)] \(text)"
+    }
 }
 
 /// A root bus and its apertures, as the log tells them.

@@ -13,7 +13,7 @@ extension TextEvidence {
         var record = MachineRecord(origin: .text, kernel: kernel)
         record.iomem = iomem.nodes.isEmpty ? nil : iomem.fileText(width: 8)
         record.ioports = ioports.nodes.isEmpty ? nil : ioports.fileText(width: 4)
-        record.kernelLog = messages.isEmpty ? nil : messages.map(\.text)
+        record.kernelLog = messages.isEmpty ? nil : messages.map(\.line)
         let busOf = Translation(roots)
         var withoutSizes: [FunctionAddress] = []
         var withoutDump = 0

@@ -32,15 +32,7 @@ struct ReproduceCommand: ParsableCommand {
 
     func run() throws {
         let (record, topology) = try reading.read(output)
-        let behaviour = KernelChoice.behaviour(for: topology, isQuiet: true)
-        let assessment = Assessment(record, topology)
-        let result = Reproduction(
-            topology,
-            findings: assessment.findings,
-            unknowns: assessment.unknowns,
-            log: record.kernelLog ?? [],
-            behaviour: behaviour
-        )
+        let result = Self.reproduction(record, topology)
         let release = topology.kernel.release
         let page = ReproductionText(result, release: release, directory: directory, columns: StandardOutput.columns)
         if let directory, let machine = result.machine {
@@ -49,6 +41,31 @@ struct ReproduceCommand: ParsableCommand {
         try output.json ? StandardOutput.write(result.document(release: release)) : StandardOutput.write(page.render())
         let status = Self.status(result)
         if status != .success { throw CommandEnd(status) }
+    }
+
+    /// The reproduction of what was read. Where the tree that was read does not hold what failed, which is usual when
+    /// `lspci` ran before a card came or after it was gone, that of the tree that the kernel's log tells.
+    private static func reproduction(_ record: MachineRecord, _ topology: Topology) -> Reproduction {
+        let behaviour = KernelChoice.behaviour(for: topology, isQuiet: true)
+        func reproduction(_ record: MachineRecord, _ topology: Topology, remarks: [String]) -> Reproduction {
+            let assessment = Assessment(record, topology)
+            return Reproduction(
+                topology,
+                findings: assessment.findings,
+                unknowns: assessment.unknowns,
+                log: record.kernelLog ?? [],
+                behaviour: behaviour,
+                remarks: remarks
+            )
+        }
+        let result = reproduction(record, topology, remarks: [])
+        guard result.verdict == .impossible, let log = record.kernelLog else { return result }
+        var logged = TextEvidence(log.joined(separator: "\n")).record
+        logged.kernel = record.kernel
+        guard let tree = try? TopologyAssembler(logged).topology() else { return result }
+        let remark = "the tree that was read does not hold what failed: the machine is built of the log alone"
+        let other = reproduction(logged, tree, remarks: [remark])
+        return other.machine == nil ? result : other
     }
 
     private static func status(_ result: Reproduction) -> ExitStatus {
@@ -71,7 +88,12 @@ struct ReproduceCommand: ParsableCommand {
             let message = "\(directory): \(String(cString: strerror(errno)))"
             throw CommandEnd(errno == EACCES || errno == EPERM ? .notPermitted : .failure, message)
         }
-        let script = machine.script(parameters: result.parameters, expected: result.lines.map(\.key))
+        let script = machine.script(
+            commands: result.commands,
+            parameters: result.parameters,
+            expected: result.lines.map(\.key),
+            besides: result.besides
+        )
         let files: [(String, [UInt8])] = [
             ("run.sh", Array(script.utf8)), ("expect.json", result.document(release: release)),
             ("README", Array(page.readme().utf8)),

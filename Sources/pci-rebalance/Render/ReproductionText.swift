@@ -26,7 +26,9 @@ struct ReproductionText {
         page.blank()
         if let directory {
             page.raw("written: \(directory)/run.sh, expect.json, README")
-            page.raw("run it: sh \(directory)/run.sh KERNEL")
+            let path = "\(directory)/run.sh"
+            let isPlain = path.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-+".contains($0)) }
+            page.raw("run it: sh \(isPlain ? path : EmulatedMachine.quoted(path)) KERNEL")
         } else {
             page.raw("-o DIRECTORY writes it")
         }
@@ -59,9 +61,25 @@ struct ReproductionText {
             }
             if result.lines.count > 12 { page.raw("  and \(result.lines.count - 12) more") }
         }
+        if let sentence = Self.kernels(result) { page.paragraph(sentence, indent: 0, hanging: 2) }
         list("Fails there besides", result.alsoFails, &page)
         list("Replaced by the nearest that QEMU has", result.remarks, &page)
         list("Not rebuilt", result.leftOut, &page)
+    }
+
+    /// On which kernels it fails by the prediction: `By kernel, as predicted: all of it fails on 6.1, 6.12; a part on 7.0;
+    /// nothing on 7.3.`; nil without a prediction.
+    private static func kernels(_ result: Reproduction) -> String? {
+        guard !result.kernels.isEmpty, !result.lines.isEmpty else { return nil }
+        func series(_ isMember: (Int) -> Bool) -> String {
+            result.kernels.filter { isMember($0.failing) }.map(\.series).joined(separator: ", ")
+        }
+        let count = result.lines.count
+        let parts = [
+            ("all of it fails on", series { $0 == count }), ("a part on", series { $0 > 0 && $0 < count }),
+            ("nothing on", series { $0 == 0 }),
+        ].filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1)" }
+        return "By kernel, as predicted: " + parts.joined(separator: "; ") + "."
     }
 
     private func list(_ title: String, _ sentences: [String], _ page: inout TextPage) {
@@ -69,6 +87,15 @@ struct ReproductionText {
         page.raw("\(title):")
         for sentence in sentences.prefix(12) { page.paragraph(sentence, indent: 2, hanging: 4) }
         if sentences.count > 12 { page.raw("  and \(sentences.count - 12) more") }
+    }
+
+    /// When what fails comes into its slot.
+    private var moment: String {
+        switch result.machine?.event {
+        case .boot?: "after the firmware has run and before the kernel starts, which finds it without addresses"
+        case .rescan?: "while the kernel runs without drivers for slots, lets it look for it"
+        default: "while the kernel runs"
+        }
     }
 
     /// The README of the directory.
@@ -84,7 +111,8 @@ struct ReproductionText {
         page.blank()
         page.paragraph(
             "It needs qemu-system-x86_64, a static busybox and cpio; no KVM, no root, no network. The kernel needs pciehp "
-                + "and a serial console built in, as distributions have them. run.sh starts the machine, plugs in what failed, "
+                + "and a serial console built in, as distributions have them. run.sh starts the machine, brings what failed into "
+                + "its slot \(moment), "
                 + "prints the lines that fail and compares them with the report's: status 0 when the same fail, 1 when not, "
                 + "2 when it could not be tried. expect.json holds the same as data.",
             indent: 0
