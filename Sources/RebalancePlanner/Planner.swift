@@ -40,6 +40,7 @@ public struct Planner: Sendable {
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
         var plan = try planWhole(goals, constraints)
         plan.ruledOut = ruledOut
+        plan.isolation = isolation(of: plan)
         return plan
     }
 

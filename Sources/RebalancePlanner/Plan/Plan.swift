@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import AllocationPolicies
 public import PCITopology
 
 /// What would be done, why, to whom, and what the machine will look like after every step.
@@ -35,6 +36,8 @@ public struct Plan: Hashable, Sendable {
     public var outlooks: [BehaviourOutlook] = []
     /// Behaviours that were thought of and that the kernel was seen not to have.
     public var ruledOut: [RuledOutBehaviour] = []
+    /// What the steps make of IOMMU groups, of routes between siblings and of settings; nil where nobody could be concerned.
+    public var isolation: IsolationChange?
 
     /// Creates a plan.
     public init(
