@@ -150,9 +150,13 @@ struct CapabilityTests {
         var text = function(acs)
         text.knowledge.settings = .unseen
         #expect(text.accessControl == .unread)
-        text = function(Self.config())
+        text = function(Self.config { $0.write(0x0001_0001, at: 0x100, width: 4) })
         text.knowledge.settings = .unseen
+        text.knowledge.registers = .unseen
         #expect(text.accessControl == .absent, "a list that was told to its end and does not name it")
+        text = function(Self.config())
+        text.knowledge.registers = .unseen
+        #expect(text.accessControl == .unread, "a text may leave the extended ones out")
     }
 
     @Test("Device Control: payload, read requests, tags, ordering, snoop")

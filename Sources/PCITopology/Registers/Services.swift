@@ -101,8 +101,11 @@ extension Function {
     /// - Returns: the capability, that it is absent, or that nobody read what would tell.
     public func told<Value>(_ value: Value?, isPresent: Bool) -> Told<Value> {
         if let value, areSettingsTold { return .present(value) }
-        return !isPresent && value == nil && capabilities.isComplete && !config.isSilent && config.hasHeader
-            ? .absent : .unread
+        // A text that names no extended capability of a PCI Express function may have left them out.
+        let listsExtended =
+            knowledge.registers == .seen || capabilities.express == nil || !capabilities.extended.isEmpty
+        return !isPresent && value == nil && capabilities.isComplete && listsExtended && !config.isSilent
+            && config.hasHeader ? .absent : .unread
     }
 
     /// The ACS capability, as far as it was told.
@@ -110,17 +113,20 @@ extension Function {
 
     /// Whether the function is one side of a non-transparent bridge: two hosts talk through its BARs, and the other side
     /// holds addresses that it was told. Known by the bound driver, else by the ids that Linux has drivers for.
-    public var isNonTransparentBridge: Bool {
+    public var isNonTransparentBridge: Bool { identity.isNonTransparentBridge(driver: use.driver) }
+}
+
+extension Function.Identity {
+    /// Whether a function of this identity and bound `driver` is one side of a non-transparent bridge.
+    public func isNonTransparentBridge(driver: String?) -> Bool {
         let drivers = ["ntb_hw_intel", "ntb_hw_amd", "ntb_hw_idt", "ntb_hw_epf", "switchtec"]
-        if let driver = use.driver, drivers.contains(driver) {
-            return driver != "switchtec" || identity.classWord == 0x0680
-        }
-        switch (identity.vendor, identity.device) {
+        if let driver, drivers.contains(driver) { return driver != "switchtec" || classWord == 0x0680 }
+        switch (vendor, device) {
         case (0x8086, 0x3725...0x3727), (0x8086, 0x3c0d...0x3c0f), (0x8086, 0x0e0d...0x0e0f), (0x8086, 0x2f0d...0x2f0f),
             (0x8086, 0x6f0d...0x6f0f), (0x8086, 0x201c), (0x8086, 0x347e), (0x1022, 0x145b), (0x1022, 0x148b),
             (0x1022, 0x14c0), (0x1022, 0x14c3), (0x1d94, 0x145b), (0x10b5, 0x87b0...0x87b1):
             return true
-        default: return identity.vendor == 0x11f8 && identity.classWord == 0x0680
+        default: return vendor == 0x11f8 && classWord == 0x0680
         }
     }
 }

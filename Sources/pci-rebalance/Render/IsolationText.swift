@@ -73,13 +73,14 @@ struct IsolationText {
         switch function.accessControl {
         case .present(let acs): return isPort || !acs.capabilities.isEmpty ? "ACS \(acs.control.signs)" : nil
         case .absent: return isPort && topology.isolation(of: i) != .isolated ? "no ACS" : nil
-        case .unread: return isPort && function.config.count > 64 ? "ACS not read" : nil
+        case .unread: return isPort && function.capabilities.hasACS ? "ACS not read" : nil
         }
     }
 
     /// Who reaches whom across the switch below the upstream port at index `i`, or nil where nobody has a sibling.
     func peers(of i: Int) -> String? {
-        guard let found = routes.first(where: { $0.upstream == i }) else { return nil }
+        guard let found = routes.first(where: { $0.upstream == i }), found.ports.contains(where: { $0.way != .unknown })
+        else { return nil }
         func ports(_ way: PeerRoutes.Way) -> [Int] { found.ports.filter { $0.way == way }.map(\.index) }
         var parts: [String] = []
         let direct = ports(.direct)
