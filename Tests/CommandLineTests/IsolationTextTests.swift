@@ -50,14 +50,18 @@ struct IsolationTextTests {
     private static let on = "SrcValid+ TransBlk- ReqRedir+ CmpltRedir+ UpstreamFwd+ EgressCtrl- DirectTrans-"
     private static let off = "SrcValid+ TransBlk- ReqRedir- CmpltRedir+ UpstreamFwd+ EgressCtrl- DirectTrans-"
 
-    /// A root port, a switch of three ports of which one redirects and one has no ACS, a card below each.
-    private static func listing(lastGroup: Int = 6) -> String {
+    /// A switch of three ports of which one redirects and one has no ACS, two root ports with ACS off in part and without,
+    /// a card below each. Whether the upstream port is one of several functions stands in no listing.
+    private static func listing(lastGroup: Int = 8) -> String {
         port("0000:00:02.0", "Root Port (Slot+)", (0, 1, 6), "1b36:000c", acs: on)
+            + port("0000:00:03.0", "Root Port (Slot+)", (0, 7, 7), "1b36:000c", acs: off)
+            + port("0000:00:04.0", "Root Port (Slot+)", (0, 8, 8), "1b36:000c", acs: nil)
             + port("0000:01:00.0", "Upstream Port", (1, 2, 6), "104c:8232", acs: nil)
             + port("0000:02:00.0", "Downstream Port (Slot+)", (2, 3, 3), "104c:8233", acs: on)
             + port("0000:02:01.0", "Downstream Port (Slot+)", (2, 4, 4), "104c:8233", acs: off)
             + port("0000:02:02.0", "Downstream Port (Slot+)", (2, 6, 6), "104c:8233", acs: nil)
-            + card("0000:03:00.0", group: 9) + card("0000:04:00.0", group: 4) + card("0000:06:00.0", group: lastGroup)
+            + card("0000:03:00.0", group: 11) + card("0000:04:00.0", group: 4) + card("0000:06:00.0", group: 6)
+            + card("0000:07:00.0", group: 7) + card("0000:08:00.0", group: lastGroup)
     }
 
     @Test("tree -v: who shares the group and why, whose requests go across the switch, what is switched on")
@@ -67,14 +71,14 @@ struct IsolationTextTests {
             with: " "
         )
         for line in [
-            "IOMMU group 4 with 0000:02:01.0: 0000:02:01.0 has ACS with ReqRedir off",
-            "IOMMU group 6 with 0000:02:02.0: 0000:02:02.0 has no ACS",
+            "IOMMU group 7 with 0000:00:03.0: 0000:00:03.0 has ACS with ReqRedir off",
+            "IOMMU group 8 with 0000:00:04.0: 0000:00:04.0 has no ACS",
             "requests to siblings: across the switch from below 0000:02:01.0, 0000:02:02.0; by way of the root complex from "
                 + "below 0000:02:00.0",
             "ACS \(Self.off); AER; payload 256 bytes, read requests 512", "no ACS; AER",
             "ATS on; payload 256 bytes, read requests 4096",
         ] { #expect(text.contains(line), "\(line)") }
-        #expect(!text.contains("IOMMU group 9 "), "a card by itself has nothing to explain")
+        #expect(!text.contains("IOMMU group 11 with"), "a card by itself has nothing to explain")
         #expect(!(try Command.run("tree", "--from", "-", input: Self.listing()).output.contains("ACS")))
     }
 
@@ -84,13 +88,13 @@ struct IsolationTextTests {
             #/\n */#,
             with: " "
         )
-        #expect(text.contains("IOMMU group 4: 0000:02:01.0, 0000:04:00.0: 0000:02:01.0 has ACS with ReqRedir off"))
+        #expect(text.contains("IOMMU group 7: 0000:00:03.0, 0000:07:00.0: 0000:00:03.0 has ACS with ReqRedir off"))
         #expect(text.contains("0000:01:00.0: requests to siblings: across the switch"))
         #expect(!text.contains("not what the kernel's rule"))
-        let other = try Command.run("check", "-v", "--from", "-", input: Self.listing(lastGroup: 5)).output
+        let other = try Command.run("check", "-v", "--from", "-", input: Self.listing(lastGroup: 9)).output
             .replacing(#/\n */#, with: " ")
         #expect(
-            other.contains("IOMMU groups of 0000:02:02.0, 0000:06:00.0: not what the kernel's rule makes of their ACS")
+            other.contains("IOMMU groups of 0000:00:04.0, 0000:08:00.0: not what the kernel's rule makes of their ACS")
         )
     }
 

@@ -179,7 +179,7 @@ struct LiveReaderTests {
 
     @Test("a bridge to another host is protected while a driver has it")
     func nonTransparentBridge() throws {
-        var shape = SmallMachine.shape()
+        let shape = SmallMachine.shape()
         defer { shape.remove() }
         let nic = "sys/devices/pci0000:00/0000:00:02.0"
         #expect(!SmallMachine.codes(try SmallMachine.read(shape), "00:02.0").contains("ntb!"))
