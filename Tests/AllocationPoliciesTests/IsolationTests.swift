@@ -77,13 +77,19 @@ struct IsolationTests {
             var tree = IsolationTree()
             let port = tree.add(.rootPort, 0x10, isBridge: true, acs: .full)
             for (i, acs) in acs.enumerated() {
-                tree.add(.endpoint, UInt8(i), below: port, isMultiFunction: i == 0, acs: acs)
+                tree.add(.endpoint, UInt8(i), below: port, isMultiFunction: true, acs: acs)
             }
             return try tree.groups().subtracting([["00:02.0"]])
         }
         #expect(try build([.none, .none, .none]) == [["01:00.0", "01:00.1", "01:00.2"]])
         #expect(try build([.full, .full]) == [["01:00.0"], ["01:00.1"]])
         #expect(try build([.none, .full, .off]) == [["01:00.0", "01:00.2"], ["01:00.1"]])
+        // One whose own header does not say so is grouped with the others at boot, and by itself when it is found later.
+        var half = IsolationTree()
+        let port = half.add(.rootPort, 0x10, isBridge: true, acs: .full)
+        half.add(.endpoint, 0, below: port, isMultiFunction: true)
+        half.add(.endpoint, 1, below: port)
+        #expect(try IsolationGroups(half.topology()).isCertain == [true, false, false])
         // A capability that can switch nothing says that there is nothing to switch.
         #expect(try build([.some([], on: []), .some([], on: [])]) == [["01:00.0"], ["01:00.1"]])
     }
@@ -92,7 +98,7 @@ struct IsolationTests {
     func conventional() throws {
         var tree = IsolationTree()
         tree.add(nil, 0xf8, isMultiFunction: true)
-        tree.add(nil, 0xfa)
+        tree.add(nil, 0xfa, isMultiFunction: true)
         tree.add(nil, 0x08)
         let port = tree.add(.rootPort, 0x10, isBridge: true, acs: .full)
         let bridge = tree.add(.bridgeToPCI, 0, below: port, isBridge: true)
@@ -138,7 +144,7 @@ struct IsolationTests {
             var tree = IsolationTree()
             let port = tree.add(.rootPort, 0x10, isBridge: true, acs: .full)
             tree.add(.endpoint, 0, below: port, isMultiFunction: true, vendor: vendor, id: id)
-            tree.add(.endpoint, 1, below: port, vendor: vendor, id: id)
+            tree.add(.endpoint, 1, below: port, isMultiFunction: true, vendor: vendor, id: id)
             return try tree.groups().count
         }
         #expect(try pair(0x8086, 0x1521) == 3 && pair(0x8086, 0x1572) == 2)

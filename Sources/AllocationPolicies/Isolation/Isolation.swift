@@ -39,12 +39,15 @@ extension Topology {
     /// Whether the kernel takes the function at index `i` for one of several of its device (`pci_dev.multifunction`); nil when
     /// its header was not told.
     ///
-    /// A function with another number than 0 is found only beside others, and function 0 says so in its header.
+    /// Every function says so in its header. One with another number than 0 that does not say so is one of several when it is
+    /// found at boot, and is not when it is found later: the kernel notes it (`pci_scan_slot`) only after the function has got
+    /// its group. Which of them was the case no file tells. Functions of a listing without bytes are taken to be found at boot.
     func isOneOfSeveral(_ i: Int) -> Bool? {
         let function = functions[i]
         if function.isVirtual { return false }
-        if function.address.devfn & 7 != 0 { return true }
-        if function.knowledge.registers == .seen, function.config.hasHeader { return function.config.isMultiFunction }
+        if function.knowledge.registers == .seen, function.config.hasHeader {
+            return function.config.isMultiFunction ? true : function.address.devfn & 7 == 0 ? false : nil
+        }
         let device = function.address
         let hasSibling = functions.contains {
             !$0.isVirtual && $0.address != device && $0.address.segment == device.segment

@@ -232,7 +232,9 @@ private struct GroupFormation {
 
     private mutating func peerGroup(_ i: Int, _ seen: inout Set<UInt8>, from origin: Int) -> (Int, Bool)? {
         let function = topology.functions[i]
-        guard topology.isOneOfSeveral(i) ?? isOpenIfUnknown, !isIsolated(i) else { return nil }
+        let isOneOfSeveral = topology.isOneOfSeveral(i)
+        if isOneOfSeveral == nil { metUnknown = true }
+        guard isOneOfSeveral ?? isOpenIfUnknown, !isIsolated(i) else { return nil }
         for other in buses[Self.key(function)] ?? []
         where other != i && topology.functions[other].address.devfn >> 3 == function.address.devfn >> 3 {
             guard !isIsolated(other) else { continue }
