@@ -92,6 +92,8 @@ extension LinuxTwin {
                 revision: facts.revision
             )
             made = Function(address: state.address(device), identity: identity)
+            // Nobody read the registers of a card that was made up here, nor of a VF.
+            made.knowledge.settings = .unseen
         }
         state.patch(&config, device)
         made.config = config

@@ -42,8 +42,35 @@ public struct Planner: Sendable {
     /// - Throws: `PlanningError` when a goal names a function that does not exist, or the twin cannot take the tree.
     public func plan(goals: [Goal], constraints: Constraints = Constraints()) throws(PlanningError) -> Plan {
         var plan = try planWhole(goals, constraints)
+        plan.isolation = isolation(of: plan)
+        if let other = try planSparingGroups(plan, goals, constraints) { plan = other }
         plan.ruledOut = ruledOut
         return plan
+    }
+
+    /// A plan that lets no IOMMU group of an assigned function grow, where `plan` does; nil where it does not, and where
+    /// there is none that reaches as much.
+    ///
+    /// A group grows with what the kernel sets anew at a port that it finds again: the ports are left alone.
+    private func planSparingGroups(
+        _ plan: Plan,
+        _ goals: [Goal],
+        _ constraints: Constraints
+    ) throws(PlanningError) -> Plan? {
+        guard let change = plan.isolation, !change.grownUnderGuests.isEmpty else { return nil }
+        var constraints = constraints
+        constraints.keep.formUnion(change.settings.filter { $0.kind == .accessControl }.map(\.address))
+        guard constraints.keep.count > 0 else { return nil }
+        var other = try planWhole(goals, constraints)
+        other.isolation = isolation(of: other)
+        guard other.verdict.answer == .act, other.isWhole || !plan.isWhole,
+            other.isolation?.grownUnderGuests.isEmpty ?? true
+        else { return nil }
+        let names = change.grownUnderGuests.map(\.address.description).joined(separator: ", ")
+        other.remarks.append(
+            "a way that stops less was left: the IOMMU group of \(names), which is bound to VFIO, would have grown"
+        )
+        return other
     }
 
     private func planWhole(_ goals: [Goal], _ constraints: Constraints) throws(PlanningError) -> Plan {

@@ -177,6 +177,16 @@ struct LiveReaderTests {
         #expect(SmallMachine.codes(record, "00:02.0") == ["gpu-client!"])
     }
 
+    @Test("a bridge to another host is protected while a driver has it")
+    func nonTransparentBridge() throws {
+        let shape = SmallMachine.shape()
+        defer { shape.remove() }
+        let nic = "sys/devices/pci0000:00/0000:00:02.0"
+        #expect(!SmallMachine.codes(try SmallMachine.read(shape), "00:02.0").contains("ntb!"))
+        shape.link("\(nic)/driver", "../../../bus/pci/drivers/ntb_hw_intel")
+        #expect(SmallMachine.codes(try SmallMachine.read(shape), "00:02.0").contains("ntb!"))
+    }
+
     @Test("memory lent to peers, regions of firmware, addresses fixed by hardware, hypervisors that do not follow")
     func platform() throws {
         var shape = SmallMachine.shape()

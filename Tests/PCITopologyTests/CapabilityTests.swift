@@ -89,6 +89,90 @@ struct CapabilityTests {
         )
     }
 
+    @Test("ACS, ATS, PRI, PASID, DPC and CXL: each from its own bits; what ends before its registers is not read")
+    func services() throws {
+        let config = Self.config { config in
+            var next: UInt32 = 0x100
+            func place(_ id: UInt32, _ words: [UInt32], last: Bool = false) {
+                let at = Int(next)
+                next += 0x40
+                config.write(id | 1 << 16 | (last ? 0 : next << 20), at: at, width: 4)
+                for (i, word) in words.enumerated() { config.write(word, at: at + 4 + 4 * i, width: 4) }
+            }
+            place(0x0d, [0x0015_005f])
+            place(0x0f, [0x8000_0020])
+            place(0x13, [0x0000_0001])
+            place(0x1b, [0x0001_1406])
+            place(0x1d, [0x0001_0000])
+            place(0x01, [])
+            place(0x2e, [])
+            place(0x23, [0x0381_1234, 0x001e_0000])
+            place(0x23, [0x0381_1e98, 0x001e_0000, 0x0004_0000, 0, 0, 0x2, 0x4000_0003, 0x1, 0x9000_0000])
+            place(0x23, [0x0241_1e98, 0x0000_0008], last: true)
+        }
+        let found = Capabilities(config)
+        #expect(found.isComplete)
+        let acs = try #require(found.accessControl)
+        #expect(acs.offset == 0x100 && acs.capabilities.rawValue == 0x5f && acs.control.rawValue == 0x15)
+        #expect(acs.off(.isolating) == .completionRedirect)
+        #expect(acs.control.signs == "SrcValid+ TransBlk- ReqRedir+ CmpltRedir- UpstreamFwd+ EgressCtrl- DirectTrans-")
+        #expect(AccessControls(name: "EgressCtrl") == .egressControl && AccessControls(name: "Other") == nil)
+        #expect(found.addressTranslation?.isEnabled == true && found.pageRequests?.isEnabled == true)
+        #expect(found.processAddressSpaces?.isEnabled == true && found.processAddressSpaces?.width == 0x14)
+        #expect(found.portContainment?.isEnabled == true)
+        #expect(found.hasExtended(0x01) && found.hasExtended(0x2e) && !found.hasExtended(0x12))
+        let link = try #require(found.computeExpressLink)
+        #expect(link.identifiers == [0, 8] && link.hasMemory && !link.isMemoryEnabled)
+        #expect(link.ranges == [AddressRange(first: 0x1_9000_0000, size: 0x2_4000_0000)].compactMap(\.self))
+        #expect(Capabilities(Self.config()).computeExpressLink == nil)
+        // The last capability ends before its registers.
+        var cut = Self.config { $0.write(0x0001_000d, at: 0x100, width: 4) }
+        cut.bytes.removeLast(4096 - 0x104)
+        let short = Capabilities(cut)
+        #expect(short.hasACS && short.accessControl == nil)
+    }
+
+    @Test("there, absent or not read: a function of 256 bytes, a silent one, and one that a text tells of")
+    func told() {
+        func function(_ config: ConfigSpace) -> Function {
+            Function(
+                address: FunctionAddress(bus: BusNumber(0), devfn: 8),
+                identity: .init(vendor: 1, device: 1),
+                config: config
+            )
+        }
+        let acs = Self.config { $0.write(0x0001_000d, at: 0x100, width: 4) }
+        #expect(function(acs).accessControl.value?.capabilities == [])
+        #expect(function(Self.config()).accessControl == .absent)
+        #expect(function(Self.config(count: 256)).accessControl == .unread)
+        #expect(function(ConfigSpace()).accessControl == .unread)
+        #expect(function(ConfigSpace(Array(repeating: 0xff, count: 4096))).accessControl == .unread)
+        var text = function(acs)
+        text.knowledge.settings = .unseen
+        #expect(text.accessControl == .unread)
+        text = function(Self.config { $0.write(0x0001_0001, at: 0x100, width: 4) })
+        text.knowledge.settings = .unseen
+        text.knowledge.registers = .unseen
+        #expect(text.accessControl == .absent, "a list that was told to its end and does not name it")
+        text = function(Self.config())
+        text.knowledge.registers = .unseen
+        #expect(text.accessControl == .unread, "a text may leave the extended ones out")
+    }
+
+    @Test("Device Control: payload, read requests, tags, ordering, snoop")
+    func deviceControl() throws {
+        let config = Self.config {
+            $0.write(0x0002, at: 0x44, width: 4)
+            $0.write(0x5930, at: 0x48, width: 2)
+        }
+        let express = try #require(Capabilities(config).express)
+        #expect(express.maxPayloadSize == 256 && express.maxPayloadSupported == 512)
+        #expect(express.maxReadRequestSize == 4096 && express.isExtendedTagOn == true)
+        #expect(express.isRelaxedOrderingOn == true && express.isNoSnoopOn == true)
+        let short = Capabilities(ConfigSpace(Array(config.bytes[..<0x48]))).express
+        #expect(short?.maxReadRequestSize == nil && short?.isNoSnoopOn == nil)
+    }
+
     @Test("PCI Express: kind of port, slot, payload, ARI, by version")
     func express() throws {
         func express(_ fill: (inout ConfigSpace) -> Void) throws -> ExpressCapability {

@@ -28,6 +28,8 @@ final class FakeMachine: SystemWriter, MachineObserver {
     /// Called after the write at that place.
     var disturbances: [Int: (inout FakeMachineState) -> Void] = [:]
     var uses: [FunctionAddress: UseEvidence] = [:]
+    /// The IOMMU groups of the functions at these addresses, whatever happens.
+    var groups: [FunctionAddress: Int] = [:]
     var missingPrivileges: [String] = []
     var release = "6.12.118+deb13-amd64"
     var boot = "first"
@@ -41,6 +43,8 @@ final class FakeMachine: SystemWriter, MachineObserver {
         self.state = state
         self.clock = clock
     }
+
+    func iommuGroups() throws -> [FunctionAddress: Int] { groups }
 
     func perform(_ write: SystemWrite, within limit: Duration) throws {
         let place = trace.count

@@ -125,6 +125,7 @@ extension FunctionKnowledge {
         if resources != .seen { result.append("resources \(resources.rawValue)") }
         if windows != .seen { result.append("windows \(windows.rawValue)") }
         if registers != .seen { result.append("registers \(registers.rawValue)") }
+        if settings != .seen || registers != .seen { result.append("settings \(settings.rawValue)") }
         if !isPrefetchableWidthKnown { result.append("width \(Extent.unseen.rawValue)") }
         return result
     }
@@ -132,6 +133,7 @@ extension FunctionKnowledge {
     /// Reads what `words` wrote; nil for other words.
     init?(words: [String]) {
         self.init()
+        var saysSettings = false
         for text in words {
             let parts = text.split(separator: " ", maxSplits: 1).map(String.init)
             guard parts.count == 2 else { return nil }
@@ -145,10 +147,15 @@ extension FunctionKnowledge {
             case "resources": resources = extent
             case "windows": windows = extent
             case "registers": registers = extent
+            case "settings":
+                settings = extent
+                saysSettings = true
             case "width": isPrefetchableWidthKnown = extent == .seen
             default: return nil
             }
         }
+        // Records of before made the bytes up without saying so.
+        if !saysSettings, registers != .seen { settings = .unseen }
     }
 }
 

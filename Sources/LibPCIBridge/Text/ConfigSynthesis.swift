@@ -206,6 +206,7 @@ struct ConfigSynthesis {
             default: break
             }
         }
+        for (at, value) in facts.settings { put16(value, Int(at)) }
     }
 
     private mutating func express(at offset: Int) {

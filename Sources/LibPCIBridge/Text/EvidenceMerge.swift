@@ -179,6 +179,7 @@ extension TextFunction {
         if showsCapabilities != true { showsCapabilities = other.showsCapabilities ?? showsCapabilities }
         if capabilities.isEmpty { capabilities = other.capabilities }
         if extendedCapabilities.isEmpty { extendedCapabilities = other.extendedCapabilities }
+        if settings.isEmpty { settings = other.settings }
         if resizableBARs.isEmpty { resizableBARs = other.resizableBARs }
         if resizableVFBARs.isEmpty { resizableVFBARs = other.resizableVFBARs }
         mergeExpress(other)

@@ -304,6 +304,7 @@ extension LspciReader {
         guard var function = current else { return }
         let text = line.trimmed
         guard let first = text.first else { return }
+        readSettings(text, of: &function)
         switch first {
         case UInt8(ascii: "C"):
             var rest = text

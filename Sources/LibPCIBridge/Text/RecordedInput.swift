@@ -285,7 +285,10 @@ public struct RecordedInput: Sendable {
             }
             if !hadConfig || !hadLines, var knowledge = told.knowledge {
                 knowledge.sources.insert(.kernel, at: 0)
-                if hadConfig { knowledge.registers = .seen }
+                if hadConfig {
+                    knowledge.registers = .seen
+                    knowledge.settings = .seen
+                }
                 if hadLines { knowledge.resources = .seen }
                 record.functions[i].knowledge = knowledge
             }

@@ -48,6 +48,8 @@ public struct TextFunction: Hashable, Sendable {
     public var extendedCapabilities: [CapabilityOffset] = []
     /// Whether the text shows capabilities: false when lspci had no access, nil when the text has no such part.
     public var showsCapabilities: Bool?
+    /// Registers of capabilities that the text spells out (ACS, ATS, payload size): the value by offset.
+    public var settings: [UInt16: UInt16] = [:]
     /// The bound driver.
     public var driver: String?
     /// The NUMA node.
@@ -67,6 +69,16 @@ public struct TextFunction: Hashable, Sendable {
 
     /// Creates evidence of the function at `address`.
     public init(address: FunctionAddress) { self.address = address }
+
+    /// Whether the text spells out the settings of every capability whose settings count here: `lspci -vv` does.
+    public var tellsSettings: Bool {
+        guard showsCapabilities == true else { return false }
+        let places = extendedCapabilities.filter { [0x0d, 0x0f, 0x13, 0x1b].contains($0.id) }.map {
+            $0.offset + ($0.id == 0x13 ? 4 : 6)
+        }
+        let control = express?.offset.map { [$0 + 8] } ?? []
+        return (places + control).allSatisfy { settings[$0] != nil }
+    }
 
     /// The resource at `index`, or nil.
     public func resource(_ index: ResourceIndex) -> ResourceFacts? { resources.first { $0.index == index } }

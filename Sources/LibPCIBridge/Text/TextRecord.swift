@@ -127,6 +127,7 @@ extension TextEvidence {
         if facts.isListed { result.sources.append(.listing) }
         if facts.isDiscovered || !facts.isListed && !hasDump { result.sources.append(.log) }
         result.registers = hasDump ? .seen : .unseen
+        result.settings = hasDump || facts.tellsSettings ? .seen : .unseen
         if facts.isDescribed || facts.isDiscovered || hasDump {
             result.resources = isWhole ? .seen : .partly
         } else {

@@ -16,6 +16,12 @@ enum PlatformUse {
                 regions[group] = found
                 for evidence in found { findings.add(f.address, evidence) }
             }
+            if let driver = f.driver, isBridgeToAnotherHost(f) {
+                findings.add(
+                    f.address,
+                    .vital("ntb", "another host reaches this one through it (\(driver)) and was told its addresses")
+                )
+            }
             if isFixed(f) {
                 findings.add(
                     f.address,
@@ -32,6 +38,16 @@ enum PlatformUse {
                 .vital("hypervisor", "\(name) provides it and may not follow when its addresses change")
             )
         }
+    }
+
+    /// A non-transparent bridge with a driver: whether its link is up stands in debugfs only.
+    private static func isBridgeToAnotherHost(_ f: FunctionRecord) -> Bool {
+        Function.Identity(
+            vendor: f.vendor ?? 0xffff,
+            device: f.device ?? 0xffff,
+            classCode: f.classCode ?? 0
+        )
+        .isNonTransparentBridge(driver: f.driver)
     }
 
     /// Memory of the function that the kernel hands to other devices (`p2pmem`, Documentation/driver-api/pci/p2pdma.rst):

@@ -22,6 +22,18 @@ public struct Capabilities: Hashable, Sendable {
     public var hasARI = false
     /// Whether the ACS capability is present.
     public var hasACS = false
+    /// The ACS capability's registers; nil without the capability, and where they could not be read.
+    public var accessControl: AccessControl?
+    /// The ATS capability.
+    public var addressTranslation: AddressTranslation?
+    /// The Page Request capability.
+    public var pageRequests: PageRequests?
+    /// The PASID capability.
+    public var processAddressSpaces: ProcessAddressSpaces?
+    /// The DPC capability.
+    public var portContainment: PortContainment?
+    /// What the CXL capabilities tell; nil where there are none.
+    public var computeExpressLink: ComputeExpressLink?
     /// Whether the list could be followed to its end: false when only 64 bytes were readable, or a list is damaged.
     public var isComplete = true
 
@@ -74,8 +86,15 @@ public struct Capabilities: Hashable, Sendable {
             let id = UInt16(truncatingIfNeeded: header)
             extended.append(CapabilityOffset(id: id, offset: UInt16(offset)))
             switch id {
-            case 0x0d: hasACS = true
+            case 0x0d:
+                hasACS = true
+                accessControl = AccessControl(config, at: offset)
             case 0x0e: hasARI = true
+            case 0x0f: addressTranslation = AddressTranslation(config, at: offset)
+            case 0x13: pageRequests = PageRequests(config, at: offset)
+            case 0x1b: processAddressSpaces = ProcessAddressSpaces(config, at: offset)
+            case 0x1d: portContainment = PortContainment(config, at: offset)
+            case 0x23: decodeVendorSpecific(config, at: offset)
             case 0x10: sriov = SRIOVCapability(config, at: offset)
             case 0x15: resizableBARs = ResizableBAR.entries(config, at: offset)
             case 0x24: resizableVFBARs = ResizableBAR.entries(config, at: offset)
@@ -84,6 +103,16 @@ public struct Capabilities: Hashable, Sendable {
             offset = Int(header >> 20) & 0xffc
             seen += 1
         }
+    }
+
+    /// Whether the extended capability `id` is there: 0x01 AER, 0x12 multicast, 0x2e DOE, …
+    public func hasExtended(_ id: UInt16) -> Bool { extended.contains { $0.id == id } }
+
+    private mutating func decodeVendorSpecific(_ config: ConfigSpace, at offset: Int) {
+        guard config.word(offset + 4) == 0x1e98, let identifier = config.word(offset + 8) else { return }
+        var link = computeExpressLink ?? ComputeExpressLink()
+        link.take(config, at: offset, identifier: identifier)
+        computeExpressLink = link
     }
 
     private mutating func decodeEnhancedAllocation(_ config: ConfigSpace, at offset: Int) {
@@ -158,6 +187,10 @@ public struct ExpressCapability: Hashable, Sendable {
     public var supportsARIForwarding: Bool
     /// Device Control: Max_Payload_Size in bytes.
     public var maxPayloadSize: Int
+    /// Device Capabilities: the largest Max_Payload_Size that the function can do, in bytes.
+    public var maxPayloadSupported: Int
+    /// Device Control, or nil when it was not read.
+    public var deviceControl: UInt16?
 
     /// Decodes the capability at `offset`, or nil when its first register was not readable.
     public init?(_ config: ConfigSpace, at offset: Int) {
@@ -175,8 +208,19 @@ public struct ExpressCapability: Hashable, Sendable {
         let capabilities2 = version >= 2 ? config.long(offset + 0x24) ?? 0 : 0
         isARIForwardingEnabled = control2 & 0x20 != 0
         supportsARIForwarding = capabilities2 & 0x20 != 0
-        maxPayloadSize = 128 << Int((config.word(offset + 8) ?? 0) >> 5 & 7)
+        deviceControl = config.word(offset + 8)
+        maxPayloadSize = 128 << Int((deviceControl ?? 0) >> 5 & 7)
+        maxPayloadSupported = 128 << Int((config.word(offset + 4) ?? 0) & 7)
     }
+
+    /// Device Control: Max_Read_Request_Size in bytes, or nil when it was not read.
+    public var maxReadRequestSize: Int? { deviceControl.map { 128 << Int($0 >> 12 & 7) } }
+    /// Device Control, bit 8: tags of eight bits.
+    public var isExtendedTagOn: Bool? { deviceControl.map { $0 & 0x100 != 0 } }
+    /// Device Control, bit 4: requests may be marked for relaxed ordering.
+    public var isRelaxedOrderingOn: Bool? { deviceControl.map { $0 & 0x10 != 0 } }
+    /// Device Control, bit 11: requests may be marked as not to be snooped.
+    public var isNoSnoopOn: Bool? { deviceControl.map { $0 & 0x800 != 0 } }
 
     /// The slot has a power controller and it is off (Slot Control, bit 10): what is in the slot does not answer.
     public var isSlotPowerOff: Bool {

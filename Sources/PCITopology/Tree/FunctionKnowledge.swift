@@ -36,6 +36,9 @@ public struct FunctionKnowledge: Hashable, Sendable {
     /// Whether the configuration space holds bytes that were read from the device. When not seen, its bytes are put
     /// together from text and say nothing against the text.
     public var registers: Extent
+    /// The settings in the registers of capabilities (ACS, ATS, payload size). When not seen, a capability's place is known
+    /// and what it says is not.
+    public var settings: Extent = .seen
     /// Whether the text tells which width the prefetchable window has; an unknown width is no narrow one.
     public var isPrefetchableWidthKnown: Bool
     /// The resources over which the kernel refused to enable the function (`not claimed; can't enable device`).

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import PCITopology
 import RebalancePlanner
 
@@ -135,6 +136,9 @@ struct PlanExecution {
                     "step \(i + 1) ended as \(names[0]) does it, not as \(plan.behaviour): the rest of the plan leads to "
                         + "the same devices"
                 )
+            }
+            if let isolation = plan.isolation, isolation.hasGroups {
+                differences += isolation.differences(from: try run.machine.observer.iommuGroups())
             }
             guard differences.isEmpty else {
                 run.progress(.differs(differences))

@@ -20,6 +20,7 @@ enum PlanDecoder {
         let disturbed = try list(&fields, "disturbed", atMost: PlanDocument.mostFunctions, disturbance)
         let fingerprint = try fields.hex("fingerprint")
         let goals = try list(&fields, "goals", atMost: 1024, goal)
+        let isolation = try isolationChange(&fields)
         let kernel = try fields.string("kernel", atMost: 128)
         let otherWays = try list(&fields, "otherWays", atMost: 16, otherWay)
         let proof = try self.proof(fields.object("proof"))
@@ -51,12 +52,13 @@ enum PlanDecoder {
         )
         plan.outlooks = outlooks
         plan.ruledOut = ruledOut
+        plan.isolation = isolation
         return plan
     }
 
     // MARK: Parts
 
-    private static func list<Element>(
+    static func list<Element>(
         _ fields: inout JSONFields,
         _ key: String,
         atMost limit: Int,

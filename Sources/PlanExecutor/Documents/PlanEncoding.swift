@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import PCITopology
 import RebalancePlanner
 
@@ -46,6 +47,7 @@ extension JSONWriter {
         array("goals") { json in
             for goal in plan.goals { json.object { $0.goal(goal) } }
         }
+        if let change = plan.isolation { object("isolation") { $0.isolation(change) } }
         field("kernel", plan.kernelRelease)
         array("otherWays") { json in
             for way in plan.otherWays { json.object { $0.otherWay(way) } }
@@ -75,6 +77,49 @@ extension JSONWriter {
             $0.field("reason", plan.verdict.reason)
             $0.field("sentence", plan.verdict.sentence)
         }
+    }
+
+    private mutating func isolation(_ change: IsolationChange) {
+        field("contradicted", change.contradicted.map(\.description))
+        field("groupsAfter", change.groupsAfter.map(Self.words))
+        field("groupsBefore", change.groupsBefore.map(Self.words))
+        field("hasGroups", change.hasGroups)
+        array("regroupings") { json in
+            for one in change.regroupings {
+                json.object {
+                    $0.field("address", one.address.description)
+                    $0.field("isAssigned", one.isAssigned)
+                    $0.field("joined", one.joined.map(\.description))
+                    $0.field("left", one.left.map(\.description))
+                    $0.field("newAddress", one.newAddress.description)
+                }
+            }
+        }
+        array("reroutings") { json in
+            for one in change.reroutings {
+                json.object {
+                    $0.field("address", one.address.description)
+                    $0.field("after", one.after.rawValue)
+                    $0.field("before", one.before.rawValue)
+                    $0.field("newAddress", one.newAddress.description)
+                }
+            }
+        }
+        array("settings") { json in
+            for one in change.settings {
+                json.object {
+                    $0.field("address", one.address.description)
+                    $0.field("after", one.after)
+                    $0.field("before", one.before)
+                    $0.field("kind", one.kind.rawValue)
+                }
+            }
+        }
+        field("untold", change.untold.map(\.description))
+    }
+
+    private static func words(_ addresses: [FunctionAddress]) -> String {
+        addresses.map(\.description).joined(separator: " ")
     }
 
     private mutating func goal(_ goal: Goal) {

@@ -32,6 +32,9 @@ public protocol MachineObserver: AnyObject {
     /// configuration space is to be written.
     func obstacles(writesConfig: Bool) throws -> [String]
 
+    /// The number of the IOMMU group of each function that has one; empty where the kernel runs no IOMMU.
+    func iommuGroups() throws -> [FunctionAddress: Int]
+
     /// How many events the kernel has raised for devices since it was booted; 0 where that cannot be told.
     func eventCount() -> UInt64
 
@@ -45,6 +48,9 @@ public protocol MachineObserver: AnyObject {
 extension MachineObserver {
     /// None.
     public func serialNumber(of address: FunctionAddress) throws -> UInt64? { nil }
+
+    /// None.
+    public func iommuGroups() throws -> [FunctionAddress: Int] { [:] }
 
     /// 0: that cannot be told.
     public func eventCount() -> UInt64 { 0 }

@@ -130,6 +130,23 @@ public final class SysfsObserver: MachineObserver {
 
     // MARK: Functions
 
+    /// The IOMMU groups by the links of the functions; functions that vanish meanwhile are left out.
+    public func iommuGroups() throws -> [FunctionAddress: Int] {
+        try observing {
+            let root = try SysfsRoot(path: path, isReal: isReal)
+            var result: [FunctionAddress: Int] = [:]
+            for name in try root.names(["bus", "pci", "devices"]) {
+                guard let address = FunctionAddress(parsing: name), address.description == name else { continue }
+                do {
+                    result[address] = try root.iommuGroup(of: root.device(address))
+                } catch let error as SysfsError where Self.meansVanished(error) {
+                    continue
+                }
+            }
+            return result
+        }
+    }
+
     /// Driver and configuration space; functions that vanish meanwhile are left out.
     public func health(of addresses: [FunctionAddress]) throws -> [FunctionHealth] {
         try observing {

@@ -122,6 +122,15 @@ struct SysfsRoot: ~Copyable {
         return String(name)
     }
 
+    /// The number of the IOMMU group of a device, or nil for one that has none.
+    func iommuGroup(of device: borrowing Descriptor) throws(SysfsError) -> Int? {
+        do {
+            return Int(try readLink(device, "iommu_group").split(separator: "/").last ?? "")
+        } catch  where error.errno == ENOENT {
+            return nil
+        }
+    }
+
     private func readLink(_ directory: borrowing Descriptor, _ name: String) throws(SysfsError) -> String {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = buffer.withUnsafeMutableBytes { bytes in

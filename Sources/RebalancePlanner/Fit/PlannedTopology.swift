@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 public import PCITopology
 
 extension Planner {
@@ -20,5 +21,19 @@ extension Planner {
         } catch {
             throw PlanningError(.twin, "\(error)")
         }
+    }
+}
+
+extension Planner {
+    /// What the steps of `plan` make of IOMMU groups, of routes between siblings and of settings; nil where there is neither
+    /// an IOMMU nor a switch with ACS, and where nothing is stopped.
+    func isolation(of plan: Plan) -> IsolationChange? {
+        guard !plan.steps.isEmpty,
+            topology.hasGroups || topology.functions.contains(where: { $0.capabilities.hasACS }),
+            let after = try? topology(after: plan)
+        else { return nil }
+        let disturbed = Set(plan.disturbed.map(\.newAddress))
+        let found = after.functions.indices.filter { disturbed.contains(after.functions[$0].address) }
+        return IsolationChange(before: topology, after: after, found: Set(found.map { after.path(of: $0) }))
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import AllocationPolicies
 public import PCITopology
 public import ProofChecker
 
@@ -36,6 +37,8 @@ public struct Plan: Hashable, Sendable {
     public var outlooks: [BehaviourOutlook] = []
     /// Behaviours that were thought of and that the kernel was seen not to have.
     public var ruledOut: [RuledOutBehaviour] = []
+    /// What the steps make of IOMMU groups, of routes between siblings and of settings; nil where nobody could be concerned.
+    public var isolation: IsolationChange?
 
     /// Why it is impossible, or the least, for `verify`: one for each host bridge that is concerned; empty unless it was
     /// asked for (`Planner.certifies`) and proved.

@@ -37,6 +37,9 @@ struct CheckText {
                 hanging: 4
             )
         }
+        if verbosity > 0 {
+            for line in IsolationText(topology).summary() { page.paragraph(line, indent: 0, hanging: 4) }
+        }
         if verbosity > 0, let evidence, evidence.left.judgement != .itself { write(evidence, to: &page) }
         let hidden = notes.isEmpty || verbosity > 0 ? "" : " (-v lists the notes)"
         let counts = "\(number(problems.count, "problem")), \(number(notes.count, "note"))\(hidden)"

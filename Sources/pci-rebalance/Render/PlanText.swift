@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import LibPCIBridge
 import PCITopology
 import RebalancePlanner
@@ -29,6 +30,7 @@ struct PlanText {
         diagnosis(&page)
         disturbances(&page)
         steps(&page)
+        isolation(&page)
         behaviours(&page)
         if !plan.remarks.isEmpty {
             heading("Remarks", &page)
@@ -160,6 +162,30 @@ struct PlanText {
         if changing > 1 { outcome(&page) }
     }
 
+    /// What becomes of IOMMU groups, routes and settings: where something changes, and with -v always.
+    private func isolation(_ page: inout TextPage) {
+        guard let change = plan.isolation else { return }
+        let lines = change.sentences
+        guard !lines.isEmpty || verbosity > 0 else { return }
+        heading("Isolation", &page)
+        if lines.isEmpty { page.paragraph(change.unchangedText, indent: 2) }
+        for line in lines { page.paragraph("- \(line)", indent: 2, hanging: 4) }
+        guard verbosity > 0 else { return }
+        if !change.contradicted.isEmpty {
+            page.paragraph(
+                "The groups of \(change.contradicted.count) functions are not what the kernel's rule makes of them; nothing is "
+                    + "foretold of those.",
+                indent: 2
+            )
+        }
+        if !change.untold.isEmpty {
+            page.paragraph(
+                "Of \(change.untold.count) functions what was read does not tell the group afterwards.",
+                indent: 2
+            )
+        }
+    }
+
     /// Under which behaviours of the kernel the steps lead where; all of them with -v, else whether all lead to the goal.
     private func behaviours(_ page: inout TextPage) {
         guard plan.outlooks.count > 1 || !plan.ruledOut.isEmpty else { return }
@@ -205,5 +231,58 @@ extension BehaviourOutlook.Outcome {
         case .losesSomething: "something would lose its place, and the apply goes back"
         case .refused: "the kernel would refuse a write, and the apply goes back"
         }
+    }
+}
+
+extension IsolationChange {
+    /// That nothing changes.
+    fileprivate var unchangedText: String {
+        hasGroups
+            ? "IOMMU groups: unchanged (\(groupsAfter.count)); routes between siblings and settings as they are."
+            : "No IOMMU groups here; routes between siblings and settings as they are."
+    }
+
+    /// What changes, a sentence each.
+    fileprivate var sentences: [String] {
+        func name(_ old: FunctionAddress, _ new: FunctionAddress) -> String {
+            old == new ? old.description : "\(new) (now \(old))"
+        }
+        func list(_ addresses: [FunctionAddress]) -> String {
+            addresses.prefix(4).map(\.description).joined(separator: ", ")
+                + (addresses.count > 4 ? " and \(addresses.count - 4) more" : "")
+        }
+        var result = regroupings.map { one in
+            var text = hasGroups ? "IOMMU group of " : "the IOMMU group that there would be of "
+            text += name(one.address, one.newAddress) + ":"
+            if !one.joined.isEmpty { text += " \(list(one.joined)) will be in it" }
+            if !one.left.isEmpty {
+                text += "\(one.joined.isEmpty ? "" : ";") \(list(one.left)) will not be in it any more"
+            }
+            if one.isAssigned, !one.joined.isEmpty {
+                text += "; it is bound to VFIO, and whoever has it must be given those as well"
+            }
+            return text
+        }
+        result += reroutings.map { one in
+            let way: String =
+                switch one.after {
+                case .direct: "will go across the switch"
+                case .redirected: "will go by way of the root complex"
+                case .unknown: "may take another way, which is not told"
+                }
+            return "requests to siblings from below \(name(one.address, one.newAddress)) \(way)"
+        }
+        result += settings.map { one in
+            let what: String =
+                switch one.kind {
+                case .accessControl: "ACS"
+                case .maxPayloadSize: "Max_Payload_Size"
+                case .extendedTags: "8-bit tags"
+                }
+            let after = one.after.map { "will be \($0)" } ?? "may be otherwise, which is not told"
+            return "\(one.address) \(what): now \(one.before), \(after), since the kernel sets it when it finds the "
+                + "function"
+        }
+        return result
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import LibPCIBridge
 import PCITopology
 
@@ -12,6 +13,8 @@ struct TreeText {
     var style: Style
     private let names: DeviceNames?
     private var page: TextPage
+    /// Groups and routes; nil where they are not shown.
+    private let isolation: IsolationText?
     /// For each function, what was found about it.
     private let findings: [[Finding]]
     /// For each function, how many VFs it has.
@@ -34,6 +37,7 @@ struct TreeText {
         self.findings = group(findings, by: topology)
         virtualCounts = Self.virtualCounts(topology)
         wantedWindows = Self.wantedWindows(topology, findings)
+        isolation = verbosity > 0 ? IsolationText(topology) : nil
         self.selection = selection
         self.addresses = addresses
         self.verbosity = verbosity
@@ -166,6 +170,7 @@ struct TreeText {
                 page.paragraph("in use: \(evidence.detail)", indent: indent + 4, hanging: indent + 6)
             }
             if verbosity > 0 { details(of: function, indent: indent + 4) }
+            isolation(of: i, indent: indent + 4)
             for resource in function.resources { renderResource(resource, of: i, indent: indent + 4) }
         }
         for child in topology.children(of: i) { renderFunction(child, depth: depth + 1, shown) }
@@ -281,6 +286,16 @@ struct TreeText {
                 hanging: indent + 2
             )
         }
+    }
+
+    /// What keeps the function apart from others, and what it offers beyond BARs.
+    private mutating func isolation(of i: Int, indent: Int) {
+        guard let isolation else { return }
+        var lines = [isolation.group(of: i), isolation.peers(of: i)]
+        if topology.functions[i].use.iommuGroup == nil, verbosity < 2 { lines[0] = nil }
+        let facts = [isolation.accessControl(of: i), isolation.services(of: i), isolation.sizes(of: i)]
+        lines.append(facts.compactMap(\.self).isEmpty ? nil : facts.compactMap(\.self).joined(separator: "; "))
+        for line in lines.compactMap(\.self) { page.paragraph(line, indent: indent, hanging: indent + 2) }
     }
 
     /// `8 (256M)`, as everybody mistakes the exponent for something else; the size in force in angle brackets.

@@ -22,7 +22,10 @@ struct SurveyMachine: Sendable {
 
 extension SurveyMachine {
     /// Recordings of other people's machines; empty where `../shared/corpus` is absent.
-    static let corpus: [SurveyMachine] = {
+    static let corpus: [SurveyMachine] = everyReading.filter(\.isUsable)
+
+    /// The same, whether or not a tree can be laid out anew from it.
+    static let everyReading: [SurveyMachine] = {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
         let folders = ["../shared/corpus", "../../shared/corpus"].map {
@@ -39,8 +42,7 @@ extension SurveyMachine {
             guard let bytes = FileManager.default.contents(atPath: folder.appendingPathComponent(name).path),
                 let topology = try? TextEvidence(bytes: [UInt8](bytes)).topology()
             else { return nil }
-            let machine = SurveyMachine(name: name, topology: topology, hasToday: true)
-            return machine.isUsable ? machine : nil
+            return SurveyMachine(name: name, topology: topology, hasToday: true)
         }
     }()
 

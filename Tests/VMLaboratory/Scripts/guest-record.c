@@ -105,7 +105,7 @@ static void function(const char *name)
 	static const char *files[] = { "resource", "config", "vendor", "device", "class", "revision",
 		"subsystem_vendor", "subsystem_device", "enable", "numa_node", "boot_vga", "sriov_totalvfs",
 		"sriov_numvfs", "removable", "msi_bus" };
-	static const char *links[] = { "driver", "physfn" };
+	static const char *links[] = { "driver", "physfn", "iommu_group" };
 	char path[512], *directory;
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", name);

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import AllocationPolicies
+import PCITopology
+
+/// IOMMU groups, routes between siblings and the services of functions, in words.
+struct IsolationText {
+    let topology: Topology
+    let groups: IsolationGroups
+    let routes: [PeerRoutes]
+    private let contradicted: Set<Int>
+
+    init(_ topology: Topology) {
+        self.topology = topology
+        groups = IsolationGroups(topology)
+        routes = topology.peerRoutes()
+        contradicted = Set(groups.contradicted(by: topology))
+    }
+
+    private func name(_ i: Int) -> String { topology.functions[i].address.description }
+
+    private func list(_ indices: [Int]) -> String {
+        let names = indices.prefix(4).map(name)
+        return names.joined(separator: ", ") + (indices.count > 4 ? " and \(indices.count - 4) more" : "")
+    }
+
+    /// Who shares the group of the function at index `i`, and why; nil where nobody does, or where nothing tells.
+    func group(of i: Int) -> String? {
+        let function = topology.functions[i]
+        guard topology.hasGroups == (function.use.iommuGroup != nil) else { return nil }
+        if let number = function.use.iommuGroup,
+            contradicted.contains(i) || !groups.isCertain[i]
+        {
+            let others = topology.functions.indices.filter {
+                $0 != i && topology.functions[$0].use.iommuGroup == number
+            }
+            let why = contradicted.contains(i) ? "; by its ACS it would be otherwise" : ""
+            return others.isEmpty && why.isEmpty ? nil : "IOMMU group \(number) \(with(others))\(why)"
+        }
+        guard groups.isCertain[i] else { return nil }
+        let others = groups.others(with: i)
+        guard !others.isEmpty else { return nil }
+        let number = function.use.iommuGroup.map { " \($0)" } ?? ""
+        let verb = function.use.iommuGroup == nil ? "would be in an IOMMU group " : "IOMMU group\(number) "
+        return verb + with(others) + reason(i)
+    }
+
+    private func with(_ others: [Int]) -> String { others.isEmpty ? "alone" : "with \(list(others))" }
+
+    private func reason(_ i: Int) -> String {
+        switch groups.reasons[i] {
+        case .own: ""
+        case .requesterOf(let bridge): ": its requests carry the number of \(name(bridge))"
+        case .below(_, let open): ": \(name(open)) \(why(open))"
+        case .alias(let other): ": it and \(name(other)) use the same requester number"
+        case .sameDevice(let other): ": it and \(name(other)) are of one device, and it \(why(i))"
+        }
+    }
+
+    private func why(_ i: Int) -> String {
+        switch topology.isolation(of: i) {
+        case .isolated: "is kept apart"
+        case .open(let reason): reason.text
+        case .unknown: "has ACS registers that were not read"
+        }
+    }
+
+    /// The ACS of a port, or nil for a function that has no use for it.
+    func accessControl(of i: Int) -> String? {
+        let function = topology.functions[i]
+        let type = function.capabilities.express?.portType
+        let isPort = type == .rootPort || type == .downstreamPort
+        switch function.accessControl {
+        case .present(let acs): return isPort || !acs.capabilities.isEmpty ? "ACS \(acs.control.signs)" : nil
+        case .absent: return isPort && topology.isolation(of: i) != .isolated ? "no ACS" : nil
+        case .unread: return isPort && function.capabilities.hasACS ? "ACS not read" : nil
+        }
+    }
+
+    /// Who reaches whom across the switch below the upstream port at index `i`, or nil where nobody has a sibling.
+    func peers(of i: Int) -> String? {
+        guard let found = routes.first(where: { $0.upstream == i }), found.ports.contains(where: { $0.way != .unknown })
+        else { return nil }
+        func ports(_ way: PeerRoutes.Way) -> [Int] { found.ports.filter { $0.way == way }.map(\.index) }
+        var parts: [String] = []
+        let direct = ports(.direct)
+        let redirected = ports(.redirected)
+        let unknown = ports(.unknown)
+        if !direct.isEmpty { parts.append("across the switch from below \(list(direct))") }
+        if !redirected.isEmpty { parts.append("by way of the root complex from below \(list(redirected))") }
+        if !unknown.isEmpty { parts.append("not told from below \(list(unknown)), whose ACS was not read") }
+        return "requests to siblings: " + parts.joined(separator: "; ")
+    }
+
+    /// What the function offers and uses beyond BARs, or nil.
+    func services(of i: Int) -> String? {
+        let function = topology.functions[i]
+        let capabilities = function.capabilities
+        var words: [String] = []
+        func service(_ name: String, _ isOn: Bool?, isPresent: Bool) {
+            guard isPresent else { return }
+            words.append(function.areSettingsTold ? isOn.map { "\(name) \($0 ? "on" : "off")" } ?? name : name)
+        }
+        service("AER", nil, isPresent: capabilities.hasExtended(0x01))
+        service("DPC", capabilities.portContainment?.isEnabled, isPresent: capabilities.hasExtended(0x1d))
+        service("ARI", nil, isPresent: capabilities.hasARI)
+        service("ATS", capabilities.addressTranslation?.isEnabled, isPresent: capabilities.hasExtended(0x0f))
+        service("PRI", capabilities.pageRequests?.isEnabled, isPresent: capabilities.hasExtended(0x13))
+        service("PASID", capabilities.processAddressSpaces?.isEnabled, isPresent: capabilities.hasExtended(0x1b))
+        service("multicast", nil, isPresent: capabilities.hasExtended(0x12))
+        service("DOE", nil, isPresent: capabilities.hasExtended(0x2e))
+        service("FPB", nil, isPresent: capabilities.standard.contains { $0.id == 0x15 })
+        if let link = capabilities.computeExpressLink {
+            service("CXL.mem", link.isMemoryEnabled, isPresent: link.hasMemory)
+            if !link.hasMemory { words.append("CXL") }
+        }
+        if function.isNonTransparentBridge { words.append("non-transparent bridge") }
+        return words.isEmpty ? nil : words.joined(separator: ", ")
+    }
+
+    /// The sizes of payloads and read requests, or nil.
+    func sizes(of i: Int) -> String? {
+        let function = topology.functions[i]
+        guard function.areSettingsTold, let express = function.capabilities.express,
+            let request = express.maxReadRequestSize
+        else { return nil }
+        let most = function.knowledge.registers == .seen ? " of \(express.maxPayloadSupported)" : ""
+        return "payload \(express.maxPayloadSize)\(most) bytes, read requests \(request)"
+    }
+
+    /// The groups of several functions, the routes between siblings, and what was recorded otherwise, a line each.
+    func summary() -> [String] {
+        var lines: [String] = []
+        if topology.hasGroups {
+            for members in groups.members where members.count > 1 && members.allSatisfy({ groups.isCertain[$0] }) {
+                guard let last = members.last(where: { groups.reasons[$0] != .own }), !contradicted.contains(last)
+                else {
+                    continue
+                }
+                let number = topology.functions[last].use.iommuGroup.map { " \($0)" } ?? ""
+                lines.append("IOMMU group\(number): \(list(members))\(reason(last))")
+            }
+            if !contradicted.isEmpty {
+                lines.append(
+                    "IOMMU groups of \(list(contradicted.sorted())): not what the kernel's rule makes of their ACS; a changed "
+                        + "kernel, firmware or another IOMMU driver decides"
+                )
+            }
+        }
+        for route in routes {
+            if let text = peers(of: route.upstream) { lines.append("\(name(route.upstream)): \(text)") }
+        }
+        return lines
+    }
+}
