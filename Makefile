@@ -164,6 +164,7 @@ oracle:
 ## fetch-kernels  download the kernels under test into the cache (nothing when they are there)
 fetch-kernels:
 	Tests/VMLaboratory/Scripts/fetch-kernels
+	Tests/VMLaboratory/Scripts/fetch-kernels --available 6.18
 
 ## check-architectures  boots trees on kernels of other architectures and compares (ARCHITECTURES=, FIRST=, LAST=)
 check-architectures:

@@ -43,18 +43,18 @@ public struct RescueTrial {
     public let kernel: Kernel
     /// The cards.
     public let plugs: [RescueTree.Plug]
-    /// Further words of the repairing command: `--allow-unjudged`.
-    public let words: String
+    /// What makes the command that repairs, in the guest as it is; one after another where several are tried.
+    public var commands: [(VirtualMachine) throws -> String]
 
-    /// A trial of a machine.
+    /// A trial of a machine, repaired by `apply --yes` with further words: `--allow-unjudged`.
     public init(_ machine: MachineTopology, kernel: Kernel, plugs: [RescueTree.Plug], words: String = "") {
         self.machine = machine
         self.kernel = kernel
         self.plugs = plugs
-        self.words = words
+        commands = [{ _ in "pci-rebalance apply --yes" + (words.isEmpty ? "" : " \(words)") }]
     }
 
-    /// Boots the guest and plugs the cards; one attempt for each that leaves something without its place.
+    /// Boots the guest and plugs the cards; an attempt with each command for each that leaves something without its place.
     ///
     /// - Parameter report: called after each attempt.
     /// - Returns: the attempts, in order; none after one that lost something.
@@ -70,23 +70,29 @@ public struct RescueTrial {
             try guest.waitUntilQuiet()
             let before = try Moment(guest)
             guard before.problems != known else { continue }
-            let attempt = try repair(guest, plug, before)
-            report(attempt)
-            attempts.append(attempt)
+            for command in commands {
+                let attempt = try repair(guest, plug, before, try command(guest))
+                report(attempt)
+                attempts.append(attempt)
+                // What is wrong now would be wrong of every repair after it.
+                if attempt.end == .lost { return attempts }
+            }
             known = try Moment(guest).problems
-            // What is wrong now would be wrong of every repair after it.
-            if attempt.end == .lost { break }
         }
         return attempts
     }
 
-    private func repair(_ guest: VirtualMachine, _ plug: RescueTree.Plug, _ before: Moment) throws -> Attempt {
-        let command = "pci-rebalance apply --yes" + (words.isEmpty ? "" : " \(words)")
+    private func repair(
+        _ guest: VirtualMachine,
+        _ plug: RescueTree.Plug,
+        _ before: Moment,
+        _ command: String
+    ) throws -> Attempt {
         let result = try guest.run(command, timeout: .seconds(400))
         try guest.waitUntilQuiet()
         let after = try Moment(guest)
         let verdict = result.lines.last { $0.hasPrefix("APPLY: ") } ?? ""
-        var losses = before.losses(in: after)
+        var losses = before.losses(in: after, allowsLarger: result.status == 5)
         var end = End.lost
         switch (result.status, verdict) {
         case (0, "APPLY: done reason=partly"): end = .inPart
@@ -132,8 +138,8 @@ public struct RescueTrial {
             answering = places
         }
 
-        func losses(in after: Moment) -> [String] {
-            RescueJudge(topology).losses(in: after.topology)
+        func losses(in after: Moment, allowsLarger: Bool) -> [String] {
+            RescueJudge(topology).losses(in: after.topology, allowsLarger: allowsLarger)
                 + answering.subtracting(after.answering).sorted().map { "\($0) answered, and does not" }
         }
     }

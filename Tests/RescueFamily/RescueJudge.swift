@@ -16,7 +16,9 @@ public struct RescueJudge: Sendable {
     }
 
     /// What was there before and is missing: functions, and addresses of BARs, by place; a sentence each.
-    public func losses(in after: Topology) -> [String] {
+    ///
+    /// With `allowsLarger` a BAR may be larger: it looks so from an alignment that was asked for until it is found anew.
+    public func losses(in after: Topology, allowsLarger: Bool = false) -> [String] {
         var losses: [String] = []
         var places: [TopologyPath: Function] = [:]
         for i in after.functions.indices { places[after.path(of: i)] = after.functions[i] }
@@ -28,7 +30,8 @@ public struct RescueJudge: Sendable {
             }
             for resource in before.functions[i].resources where resource.index.isBAR {
                 guard let range = resource.range else { continue }
-                if later.resource(resource.index)?.range?.size == range.size { continue }
+                let size = later.resource(resource.index)?.range?.size ?? 0
+                if allowsLarger ? size >= range.size ?? 0 : size == range.size ?? 0 { continue }
                 losses.append("\(path) \(resource.index) had \(range), has none or one of another size")
             }
         }

@@ -39,7 +39,7 @@ struct FaultTests {
 
         var counts: [String: Int] = [:]
         var lost = 0
-        for (round, (scenario, fault)) in Self.chosen(faults).enumerated() {
+        for (round, (scenario, fault)) in Self.chosen(faults, kernel).enumerated() {
             do {
                 guard let plan = try campaign.plan(scenario, round: round + 1) else { continue }
                 let problems = try campaign.apply(plan, fault)
@@ -88,15 +88,19 @@ struct FaultTests {
         return result
     }
 
-    /// The portion that is asked for: a spread with at least one of every kind.
-    private static func chosen(_ faults: [(scenario: FaultScenario, fault: Fault)]) -> [(FaultScenario, Fault)] {
+    /// The portion that is asked for: a spread with at least one of every kind; in the usual tests the kernels share the
+    /// kinds, each takes every third of them and others beside.
+    private static func chosen(
+        _ faults: [(scenario: FaultScenario, fault: Fault)],
+        _ kernel: Kernel
+    ) -> [(FaultScenario, Fault)] {
         let wanted: Int
         if let words = environment["PCI_REBALANCE_FAULT"] {
             return faults.filter { "\($0.scenario), \($0.fault)".contains(words) }.map { ($0.scenario, $0.fault) }
         }
         switch environment["PCI_REBALANCE_FAULTS"] {
         case "all": return faults.map { ($0.scenario, $0.fault) }
-        case let text: wanted = text.flatMap { Int($0) } ?? 13
+        case let text: wanted = text.flatMap { Int($0) } ?? 8
         }
         // Multiples of the golden ratio modulo 2^64 spread evenly, however many of them are taken.
         let spread = faults.enumerated().sorted { a, b in
@@ -106,7 +110,11 @@ struct FaultTests {
             if case .held(seconds: 70) = $0.fault, environment["PCI_REBALANCE_FAULTS"] == nil { false } else { true }
         }
         var kinds: Set<String> = []
-        let first = spread.filter { kinds.insert($0.fault.kind).inserted }
+        var first = spread.filter { kinds.insert($0.fault.kind).inserted }
+        if environment["PCI_REBALANCE_FAULTS"] == nil {
+            let turn = Kernel.allCases.firstIndex(of: kernel) ?? 0
+            first = first.enumerated().filter { $0.offset % 3 == turn % 3 }.map(\.element)
+        }
         let rest = spread.filter { entry in
             !first.contains { $0.scenario.name == entry.scenario.name && $0.fault == entry.fault }
         }

@@ -197,12 +197,8 @@ extension Certificate.Member.Kind {
         }
     }
 
+    /// The kind of what a window of this kind forwards; the words are the same.
     fileprivate init(_ kind: Problem.WindowKind) {
-        switch kind {
-        case .io: self = .io
-        case .memory: self = .memory
-        case .prefetchable: self = .prefetchable
-        case .bus: self = .bus
-        }
+        self = Self(rawValue: Certificate.WindowKind(kind).rawValue) ?? .bus
     }
 }
