@@ -43,18 +43,18 @@ public struct RescueTrial {
     public let kernel: Kernel
     /// The cards.
     public let plugs: [RescueTree.Plug]
-    /// What makes the command that repairs, in the guest as it is; one after another where several are tried.
-    public var commands: [(VirtualMachine) throws -> String]
+    /// What makes the command that repairs, in the guest as it is.
+    public var command: (VirtualMachine) throws -> String
 
     /// A trial of a machine, repaired by `apply --yes` with further words: `--allow-unjudged`.
     public init(_ machine: MachineTopology, kernel: Kernel, plugs: [RescueTree.Plug], words: String = "") {
         self.machine = machine
         self.kernel = kernel
         self.plugs = plugs
-        commands = [{ _ in "pci-rebalance apply --yes" + (words.isEmpty ? "" : " \(words)") }]
+        command = { _ in "pci-rebalance apply --yes" + (words.isEmpty ? "" : " \(words)") }
     }
 
-    /// Boots the guest and plugs the cards; an attempt with each command for each that leaves something without its place.
+    /// Boots the guest and plugs the cards; an attempt for each that leaves something without its place.
     ///
     /// - Parameter report: called after each attempt.
     /// - Returns: the attempts, in order; none after one that lost something.
@@ -70,14 +70,12 @@ public struct RescueTrial {
             try guest.waitUntilQuiet()
             let before = try Moment(guest)
             guard before.problems != known else { continue }
-            for command in commands {
-                let attempt = try repair(guest, plug, before, try command(guest))
-                report(attempt)
-                attempts.append(attempt)
-                // What is wrong now would be wrong of every repair after it.
-                if attempt.end == .lost { return attempts }
-            }
+            let attempt = try repair(guest, plug, before, try command(guest))
+            report(attempt)
+            attempts.append(attempt)
             known = try Moment(guest).problems
+            // What is wrong now would be wrong of every repair after it.
+            if attempt.end == .lost { break }
         }
         return attempts
     }
