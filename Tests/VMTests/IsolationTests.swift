@@ -16,7 +16,7 @@ struct IsolationTests {
         RepairTests.areAllCasesAsked ? (60, 4) : (6, 1)
 
     @Test(
-        "groups are foretold: switches, ports with and without ACS, cards of several functions, conventional buses, VFs",
+        "groups are foretold: switches, ports with and without ACS, cards of several functions, conventional buses",
         arguments: [Kernel.linux6_1, .linux6_12, .linux7]
     )
     func groups(kernel: Kernel) throws {
