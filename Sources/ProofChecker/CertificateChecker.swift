@@ -16,8 +16,8 @@ public struct CertificateChecker: Sendable {
         case undecided(String)
     }
 
-    /// How many arrangements may be looked at for one conflict.
-    public var budget = 200_000
+    /// How many comparisons of two members may be made for all conflicts together, about a second's.
+    public var budget = 10_000_000
 
     /// Creates a checker.
     public init() {}
@@ -26,10 +26,11 @@ public struct CertificateChecker: Sendable {
     ///
     /// - Parameter certificate: what is to be checked.
     /// - Returns: whether the claim follows from its conflicts.
-    /// - Complexity: exponential in the number of members of a conflict that compete, at most `budget` arrangements each.
+    /// - Complexity: exponential in the number of members of a conflict that compete, at most `budget` comparisons in all.
     public func check(_ certificate: Certificate) -> Outcome {
+        var left = budget
         for (n, members) in certificate.conflicts.enumerated() {
-            if let flaw = flaw(in: members, of: certificate, number: n + 1) { return flaw }
+            if let flaw = flaw(in: members, of: certificate, number: n + 1, &left) { return flaw }
         }
         switch certificate.claim {
         case .impossible:
@@ -47,30 +48,34 @@ public struct CertificateChecker: Sendable {
         }
     }
 
-    private func flaw(in members: [Certificate.Member], of certificate: Certificate, number: Int) -> Outcome? {
+    private func flaw(in members: [Certificate.Member], of certificate: Certificate, number: Int, _ left: inout Int)
+        -> Outcome?
+    {
         func isNeed(_ member: Certificate.Member) -> Bool {
             if case .place = member.role { true } else { false }
         }
         guard members.contains(where: isNeed) else { return .fails("conflict \(number) has nobody who needs anything") }
         do {
-            if try fits(members, certificate) { return .fails("the members of conflict \(number) fit together") }
-            if try !fits(members.filter { !isNeed($0) }, certificate) {
+            if try fits(members, certificate, &left) { return .fails("the members of conflict \(number) fit together") }
+            if try !fits(members.filter { !isNeed($0) }, certificate, &left) {
                 return .fails(
                     "in conflict \(number) what holds ranges contradicts itself already, which proves nothing"
                 )
             }
         } catch {
-            return .undecided("conflict \(number) takes more than \(budget) arrangements to check")
+            return .undecided("conflict \(number) takes more than \(budget) comparisons to check")
         }
         return nil
     }
 
     private func fits(
         _ members: [Certificate.Member],
-        _ certificate: Certificate
+        _ certificate: Certificate,
+        _ left: inout Int
     ) throws(SpaceSearch.TooLarge) -> Bool {
         for space in SpaceSearch.Space.allCases {
-            var search = SpaceSearch(certificate, members, space, budget: budget)
+            var search = SpaceSearch(certificate, members, space, budget: left)
+            defer { left = search.budget }
             if try !search.fits() { return false }
         }
         return true
@@ -91,10 +96,11 @@ public struct CertificateChecker: Sendable {
                 }
             }
         }
+        let sizes = choices.map { $0.reduce(0) { $0 + $1.count } }
         var budget = budget
         var least = Int.max
         func resolve(_ n: Int, _ moved: Set<Int>) -> Bool {
-            budget -= 1
+            budget -= 1 + moved.count + (n < sizes.count ? sizes[n] : 0)
             guard budget > 0 else { return false }
             let weight = moved.reduce(0) { $0 + certificate.devices[$1].weight }
             guard weight < least else { return true }

@@ -30,8 +30,8 @@ struct SpaceSearch {
     private var apertures: [(node: Int, takesAll: Bool)] = []
     private var windowNodes: [Int: [Certificate.WindowKind: Int]] = [:]
     private let certificate: Certificate
-    /// Evaluations left.
-    private var budget: Int
+    /// Comparisons of two nodes that are left.
+    private(set) var budget: Int
 
     // Of the search.
     private var home: [Int?] = []
@@ -43,7 +43,7 @@ struct SpaceSearch {
     ///   - certificate: whose apertures and bridges count.
     ///   - members: those of the conflict, of any space.
     ///   - space: the space that is looked at.
-    ///   - budget: how many arrangements may be looked at.
+    ///   - budget: how many comparisons of two nodes may be made.
     init(_ certificate: Certificate, _ members: [Certificate.Member], _ space: Space, budget: Int) {
         self.certificate = certificate
         self.budget = budget
@@ -221,7 +221,7 @@ struct SpaceSearch {
     /// The least place of everything that has a home by now; nil where an upper bound is exceeded.
     private mutating func places() throws(TooLarge) -> [AddressRange?]? {
         guard budget > 0 else { throw TooLarge() }
-        budget -= 1
+        budget -= nodes.count * nodes.count
         var starts: [UInt64?] = Array(repeating: nil, count: nodes.count)
         var lasts = starts
         for n in nodes.indices where home[n] != nil || nodes[n].homes.isEmpty && nodes[n].fixed != nil {

@@ -145,6 +145,17 @@ struct CertificateTests {
         }
     }
 
+    @Test("a conflict of thousands is given up, not searched for ever")
+    func manyMembers() throws {
+        let small = need(4096)
+        for count in [600, 4000] {
+            guard case .undecided = checker.check(try certificate(Array(repeating: small, count: count))) else {
+                Issue.record("expected no answer for \(count) members")
+                return
+            }
+        }
+    }
+
     @Test("the least weight resolves every conflict, with everybody whose range gives way")
     func leastWeight() throws {
         let whole: UInt64 = 0x4000_0000
