@@ -67,8 +67,9 @@ struct ConflictTranslation {
             )
         }
         var devices = certain
+        var isListed = Set(certain)
         for member in conflicts.flatMap(\.members) {
-            for d in holders(of: member.role) where !devices.contains(d) { devices.append(d) }
+            for d in holders(of: member.role) where isListed.insert(d).inserted { devices.append(d) }
         }
         for d in devices {
             guard let address = FunctionAddress(parsing: problem.devices[d].label) else { return nil }

@@ -71,7 +71,7 @@ extension PlanAssembly {
     /// Says that there is no way, for want of bus numbers or of addresses, and why where the solver proved it.
     mutating func note(impossible wanted: [Demand], _ answer: DisturbanceBound.Answer?, isShortOfBuses: Bool) {
         let reason = isShortOfBuses ? "bus-exhausted" : shortage(wanted)
-        if let certificate = answer?.certificate { certificates.append(certificate) }
+        if planner.certifies, let certificate = answer?.certificate { certificates.append(certificate) }
         guard let conflict = answer?.conflict else {
             impossible.append(
                 (
@@ -113,7 +113,7 @@ extension PlanAssembly {
             if let no = impossible.first {
                 var plan = make(.init(.impossible, reason: no.reason, sentence: no.sentence))
                 // One thing that cannot be had is enough.
-                if planner.certifies { plan.certificates = ofThisTree(Array(certificates.prefix(1))) }
+                plan.certificates = ofThisTree(Array(certificates.prefix(1)))
                 return plan
             }
             return nothingToDo()

@@ -29,7 +29,7 @@ extension Planner {
         var parts: [(run: PlanningRun, clusters: [DemandCatalogue.Cluster], numbers: [Int])] = []
         for group in concerned {
             guard let part = topology.part(ofHosts: group) else { return nil }
-            let mine = goals.filter { goal in goal.function.map { part.position(of: $0) != nil } ?? true }
+            let mine = goals.filter { goal in goal.subject.map { part.position(of: $0) != nil } ?? true }
             let isIncluded = Set(group)
             let numbers = topology.functions.indices.filter { isIncluded.contains(topology.host(of: $0)) }
             var planner = self
@@ -55,14 +55,6 @@ extension Planner {
 }
 
 extension Goal {
-    /// The function that the goal is about, or nil where it is about all.
-    fileprivate var function: FunctionAddress? {
-        switch self {
-        case .everythingRequired, .restore: nil
-        case .place(let x), .resize(let x, _, _), .reserve(let x, _), .virtualFunctions(let x, _): x
-        }
-    }
-
     /// Whether the goal cannot be taken part by part.
     fileprivate var isOfWholeTree: Bool { if case .restore = self { true } else { false } }
 }

@@ -27,8 +27,10 @@ struct DisturbanceBound {
         var suggested = FunctionSet()
         /// Why there is none, proved.
         var conflict: Conflict?
-        /// The same for another program to check; nil unless it is to be explained.
-        var certificate: Certificate?
+        /// Puts the conflict into the terms of certificates; nil unless it is to be explained.
+        var translation: ConflictTranslation?
+        /// The conflict for another program to check.
+        var certificate: Certificate? { conflict.flatMap { translation?.certificate(of: $0) } }
         /// Whether the solver ended with neither.
         var isUndecided = false
     }
@@ -101,9 +103,7 @@ struct DisturbanceBound {
             let hosts = context.topology.hostBridges
             let isKnown = hosts.indices.contains(conflict.host) && hosts[conflict.host].source != .unknown
             var answer = Answer(bound: certainWeight, conflict: isKnown ? conflict : nil, isUndecided: !isKnown)
-            if explains, isKnown {
-                answer.certificate = ConflictTranslation(problem, limit: limit).certificate(of: conflict)
-            }
+            if explains, isKnown { answer.translation = ConflictTranslation(problem, limit: limit) }
             return answer
         case .undecided: return Answer(bound: certainWeight, isUndecided: true)
         }

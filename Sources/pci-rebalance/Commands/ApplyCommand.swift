@@ -71,11 +71,7 @@ struct ApplyCommand: ParsableCommand {
 
     private func planToApply() throws -> (plan: Plan, topology: Topology, log: [String]?) {
         let given = try file.map { path throws(CommandEnd) in try PlanStore.read(path) }
-        var reading = ReadingOptions()
-        reading.from = []
-        reading.kernel = nil
-        reading.probe = probe
-        let (record, topology) = try reading.read(output)
+        let (record, topology) = try ReadingOptions(paths: [], probe: probe).read(output)
         if let given { return (given, topology, record.kernelLog) }
         let plan = try planning.plan(for: topology, isLive: true, log: record.kernelLog, isQuiet: output.quiet)
         return (plan, topology, record.kernelLog)

@@ -38,11 +38,7 @@ struct VerifyCommand: ParsableCommand {
         let certificate = try certificate()
         var topology: Topology?
         if !from.isEmpty {
-            var reading = ReadingOptions()
-            reading.from = from
-            reading.kernel = nil
-            reading.probe = false
-            topology = try reading.topology(output)
+            topology = try ReadingOptions(paths: from).topology(output)
         }
         let checker = CertificateChecker()
         let result = VerificationResult(

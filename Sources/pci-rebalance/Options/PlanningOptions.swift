@@ -137,10 +137,7 @@ struct PlanningOptions: ParsableArguments {
     }
 
     private func savedLayout(_ path: String) throws(CommandEnd) -> SavedLayout {
-        var reading = ReadingOptions()
-        reading.from = [path]
-        reading.kernel = nil
-        reading.probe = false
+        let reading = ReadingOptions(paths: [path])
         return SavedLayout(try reading.topology(of: try reading.record()))
     }
 

@@ -36,6 +36,15 @@ struct ReadingOptions: ParsableArguments {
     )
     var probe = false
 
+    init() {}
+
+    /// As if `paths` had been given, none for the machine itself, and nothing else but `probe`.
+    init(paths: [String], probe: Bool = false) {
+        from = paths
+        kernel = nil
+        self.probe = probe
+    }
+
     /// The raw evidence.
     func record() throws(CommandEnd) -> MachineRecord {
         do {

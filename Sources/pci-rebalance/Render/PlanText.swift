@@ -247,16 +247,12 @@ extension IsolationChange {
         func name(_ old: FunctionAddress, _ new: FunctionAddress) -> String {
             old == new ? old.description : "\(new) (now \(old))"
         }
-        func list(_ addresses: [FunctionAddress]) -> String {
-            addresses.prefix(4).map(\.description).joined(separator: ", ")
-                + (addresses.count > 4 ? " and \(addresses.count - 4) more" : "")
-        }
         var result = regroupings.map { one in
             var text = hasGroups ? "IOMMU group of " : "the IOMMU group that there would be of "
             text += name(one.address, one.newAddress) + ":"
-            if !one.joined.isEmpty { text += " \(list(one.joined)) will be in it" }
+            if !one.joined.isEmpty { text += " \(IsolationText.list(one.joined)) will be in it" }
             if !one.left.isEmpty {
-                text += "\(one.joined.isEmpty ? "" : ";") \(list(one.left)) will not be in it any more"
+                text += "\(one.joined.isEmpty ? "" : ";") \(IsolationText.list(one.left)) will not be in it any more"
             }
             if one.isAssigned, !one.joined.isEmpty {
                 text += "; it is bound to VFIO, and whoever has it must be given those as well"
