@@ -163,13 +163,59 @@ struct EventRunTests {
         #expect(report.line == "APPLY: done reason=goal-reached", "the later looks found nothing to do")
     }
 
+    @Test("a tree that never stops changing is not called healthy")
+    func alwaysStale() throws {
+        let stage = try Stage()
+        stage.makePlan = { state in
+            var plan = Fake.grow(state)
+            plan.fingerprint ^= 1
+            return plan
+        }
+        let report = try stage.run()
+        #expect(report.line == "APPLY: failed reason=stale")
+        #expect(report.exitStatus == 7)
+        #expect(stage.plannings == 4)
+        #expect(stage.bench.machine.trace.isEmpty)
+        #expect(try stage.ledger == EventLedger(), "nothing was carried out")
+    }
+
+    @Test(
+        "of several cases the worst stands last and nothing is hidden behind it",
+        arguments: [
+            // From the worst to the best; 8, cannot tell, is no success.
+            [6, 1, 5, 77, 7, 4, 2, 8, 0]
+        ] as [[Int32]]
+    )
+    func summary(statuses: [Int32]) throws {
+        let reports = statuses.map {
+            EventReport(line: $0 == 0 ? "APPLY: done reason=goal-reached" : "PLAN: \($0)", sentence: "", exitStatus: $0)
+        }
+        for first in reports.indices {
+            for second in reports.indices.dropFirst(first + 1) {
+                for pair in [[first, second], [second, first]] {
+                    let summary = try #require(EventReport.summary(pair.map { reports[$0] }))
+                    #expect(summary.exitStatus == statuses[first])
+                    #expect(summary.others == [reports[second].line])
+                }
+            }
+        }
+        let nothing = EventReport.nothing("healthy", "")
+        let done = reports[8]
+        #expect(EventReport.summary([done, nothing])?.line == done.line)
+        #expect(EventReport.summary([]) == nil)
+    }
+
     @Test("a busy lock is no failed attempt")
     func busy() throws {
         let stage = try Stage()
+        stage.bench.machine.failures = [0: .refused]
+        #expect(try stage.run().exitStatus == 5)
+        let failed = try stage.ledger
+        #expect(failed.failures.map(\.count) == [1])
         let lock = try stage.bench.lock()
         let report = try withExtendedLifetime(lock) { try stage.run() }
         #expect(report.exitStatus == 75)
-        #expect(try stage.ledger.failures.isEmpty)
+        #expect(try stage.ledger == failed, "and forgets none that failed before")
     }
 
     @Test("reserves are planned for once nothing is missing any more, as the rule of the port says")

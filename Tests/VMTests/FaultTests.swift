@@ -100,7 +100,7 @@ struct FaultTests {
         }
         switch environment["PCI_REBALANCE_FAULTS"] {
         case "all": return faults.map { ($0.scenario, $0.fault) }
-        case let text: wanted = text.flatMap { Int($0) } ?? 8
+        case let text: wanted = text.flatMap { Int($0) } ?? 5
         }
         // Multiples of the golden ratio modulo 2^64 spread evenly, however many of them are taken.
         let spread = faults.enumerated().sorted { a, b in

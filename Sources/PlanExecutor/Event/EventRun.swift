@@ -30,6 +30,8 @@ public struct EventReport: Hashable, Sendable {
     public var sentence: String
     /// The exit status: 3 when something is missing and only reported.
     public var exitStatus: Int32
+    /// The last lines of the other cases of the run, in the order in which these ended.
+    public var others: [String] = []
 
     /// Creates a report.
     public init(line: String, sentence: String, exitStatus: Int32) {
@@ -53,9 +55,17 @@ public struct EventReport: Hashable, Sendable {
         case 7: 5
         case 4: 4
         case 2: 3
-        case 3: 2
+        case 8, 3: 2
         default: line.hasPrefix("APPLY") ? 1 : 0
         }
+    }
+
+    /// The one report for all cases of a run: the worst, of equal ones the last; nil for none.
+    static func summary(_ reports: [EventReport]) -> EventReport? {
+        guard let worst = reports.indices.max(by: { (reports[$0].rank, $0) < (reports[$1].rank, $1) }) else { return nil }
+        var summary = reports[worst]
+        summary.others = reports.indices.filter { $0 != worst }.map { reports[$0].line }
+        return summary
     }
 }
 
@@ -122,34 +132,39 @@ public struct EventRun {
             note($0)
         }
         defer { note(.spent(total: applier.clock.now() - began, waiting: waiting, kernel: kernel)) }
-        var worst: EventReport?
-        for _ in 0..<max(1, maximumRounds) {
-            let report = try round(isCancelled, count)
-            if worst.map({ report.rank >= $0.rank }) ?? true { worst = report }
+        var reports: [EventReport] = []
+        for number in 1...max(1, maximumRounds) {
+            let found = try round(isCancelled, count)
+            reports += found
             // A stale plan means that the tree went on changing: look again.
-            guard isAskedAgain() || report.exitStatus == 7, !isCancelled() else { break }
-            if worst?.exitStatus == 7 { worst = nil }
+            let isStale = found.contains { $0.exitStatus == 7 }
+            guard isAskedAgain() || isStale, number < maximumRounds, !isCancelled() else { break }
+            reports.removeAll { $0.exitStatus == 7 }
         }
-        return worst ?? .nothing("healthy", "Everything has its place.")
+        return EventReport.summary(reports) ?? .nothing("healthy", "Everything has its place.")
     }
 
-    private func round(_ isCancelled: @escaping () -> Bool, _ note: @escaping (EventNote) -> Void) throws -> EventReport
-    {
+    private func round(
+        _ isCancelled: @escaping () -> Bool,
+        _ note: @escaping (EventNote) -> Void
+    ) throws -> [EventReport] {
         let watch = QuietWatch(
             observer: applier.machine.observer,
             clock: applier.clock,
             quiet: policy.quiet,
             limit: policy.settleLimit
         )
-        if let report = try awaitApply() { return report }
+        if let report = try awaitApply() { return [report] }
         let settled = try watch.wait()
         note(.settled(settled))
         guard settled.isQuiet else {
-            return EventReport(
-                line: "PLAN: refused reason=not-quiet",
-                sentence: "The tree did not become quiet within \(settled.waited.wholeMilliseconds) ms.",
-                exitStatus: 4
-            )
+            return [
+                EventReport(
+                    line: "PLAN: refused reason=not-quiet",
+                    sentence: "The tree did not become quiet within \(settled.waited.wholeMilliseconds) ms.",
+                    exitStatus: 4
+                )
+            ]
         }
         var reports: [EventReport] = []
         var done: Set<String> = []
@@ -177,7 +192,7 @@ public struct EventRun {
             reports.append(report)
             if report.exitStatus == 7 || isCancelled() { break }
         }
-        return reports.max { $0.rank < $1.rank } ?? .nothing("healthy", "Everything has its place.")
+        return reports
     }
 
     /// Waits for an apply that is under way, whose tree is not what it will be; the report when it does not end.
@@ -266,6 +281,7 @@ public struct EventRun {
                 4
             )
         }
+        let unbegun = ledger
         ledger.begin(key, at: time)
         try ledger.write(applier.disk)
         let report = try applier.apply(
@@ -274,9 +290,12 @@ public struct EventRun {
             predictor: predictor?(judgement.topology, wish.goals, wish.constraints),
             isCancelled: isCancelled
         )
-        // A busy lock or a tree that has changed is no failed attempt of this plan.
-        let isNeutral = [7, 75, 77].contains(report.exitStatus)
-        ledger.end(key, isReached: report.verdict == .done || isNeutral, reason: report.reason)
+        // A busy lock or a tree that has changed is no attempt of this plan, neither a failed one nor one of the hour.
+        if [7, 75, 77].contains(report.exitStatus) {
+            ledger = unbegun
+        } else {
+            ledger.end(key, isReached: report.verdict == .done, reason: report.reason)
+        }
         try ledger.write(applier.disk)
         return EventReport(line: report.line, sentence: report.sentence, exitStatus: report.exitStatus)
     }

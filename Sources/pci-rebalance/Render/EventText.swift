@@ -44,7 +44,10 @@ enum EventText {
 
     /// Writes the end.
     static func write(_ report: EventReport, _ output: OutputOptions) {
-        guard output.json else { return offer(output.quiet ? report.line : "\(report.sentence)\n\(report.line)") }
+        guard output.json else {
+            let lines = report.others.map { "also: \($0)" } + (output.quiet ? [] : [report.sentence]) + [report.line]
+            return offer(lines.joined(separator: "\n"))
+        }
         StandardOutput.offer(document(report))
     }
 
@@ -54,6 +57,7 @@ enum EventText {
             $0.field("event", "ends")
             $0.field("exitStatus", report.exitStatus)
             $0.field("line", report.line)
+            if !report.others.isEmpty { $0.field("others", report.others) }
             $0.field("schema", "pci-rebalance.event/1")
             $0.field("sentence", report.sentence)
         }
