@@ -62,7 +62,9 @@ public struct EventReport: Hashable, Sendable {
 
     /// The one report for all cases of a run: the worst, of equal ones the last; nil for none.
     static func summary(_ reports: [EventReport]) -> EventReport? {
-        guard let worst = reports.indices.max(by: { (reports[$0].rank, $0) < (reports[$1].rank, $1) }) else { return nil }
+        guard let worst = reports.indices.max(by: { (reports[$0].rank, $0) < (reports[$1].rank, $1) }) else {
+            return nil
+        }
         var summary = reports[worst]
         summary.others = reports.indices.filter { $0 != worst }.map { reports[$0].line }
         return summary
