@@ -175,6 +175,18 @@ public struct DifferentialCase: Sendable {
         try write(header, recording, to: directory)
     }
 
+    /// Writes `case.json` alone, of a machine and steps that were not recorded yet; `record(directory:)` does that.
+    public static func sketch(
+        _ machine: MachineTopology,
+        kernel: Kernel,
+        steps: [[Action]],
+        cause: String,
+        to directory: String
+    ) throws {
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try write(Header(kernel, cause, machine, Places(machine), steps), to: directory)
+    }
+
     /// Runs a case on its kernel and writes down what that does now; the twin has no say.
     public static func record(directory: String) throws {
         var header = try Header(directory: directory)
@@ -185,10 +197,14 @@ public struct DifferentialCase: Sendable {
         if let recording = outcome.recording { try write(header, recording, to: directory) }
     }
 
-    private static func write(_ header: Header, _ recording: Trial.Recording, to directory: String) throws {
+    private static func write(_ header: Header, to directory: String) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         try (try encoder.encode(header) + Data("\n".utf8)).write(to: URL(fileURLWithPath: directory + "/case.json"))
+    }
+
+    private static func write(_ header: Header, _ recording: Trial.Recording, to directory: String) throws {
+        try write(header, to: directory)
         try SnapshotFile(path: directory + "/start.snapshot.json").write(recording.start)
         if let firmware = recording.firmware {
             try firmware.text.write(toFile: directory + "/firmware.txt", atomically: true, encoding: .utf8)

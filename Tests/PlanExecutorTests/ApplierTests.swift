@@ -57,6 +57,17 @@ final class Bench {
             return nil
         }
     }
+
+    /// BARs that the kernel takes to be larger than they are, by an alignment text that is no longer there.
+    var enlarged: [String] {
+        machine.state.devices.indices.flatMap { i in
+            machine.state.devices[i].bars.compactMap { bar, size in
+                let line = machine.state.devices[i].lines[bar]
+                guard machine.state.devices[i].isKnown, line != .zero, line.end - line.start >= size else { return nil }
+                return "\(machine.state.address(i)) BAR \(bar): \(line)"
+            }
+        }
+    }
 }
 
 @Suite struct ApplierTests {
@@ -85,6 +96,7 @@ final class Bench {
         #expect(report.exitStatus == 0)
         #expect(bench.machine.state.tree == plan.after)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
         #expect(bench.machine.trace.starts(with: plan.steps.flatMap(\.writes)))
         #expect(events.last == .ends(report))
         #expect(bench.disk.files[Journal.unfinishedName] == nil)
@@ -255,6 +267,7 @@ final class Bench {
         #expect(report.exitStatus == 1)
         #expect(bench.machine.trace.isEmpty)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     @Test(arguments: Fake.plans.map(\.name), 0..<24)
@@ -264,6 +277,7 @@ final class Bench {
         bench.disk.failsAfterWrites = writes
         let report = try bench.applier.apply(make(bench.original))
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
         #expect(report.verdict != .failed)
         if report.verdict == .rolledBack { #expect(report.exitStatus == 5) }
     }
@@ -280,6 +294,7 @@ final class Bench {
         #expect(report.line == "APPLY: rolled-back reason=write-refused", "\(report)")
         #expect(report.exitStatus == 5)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
         #expect(bench.machine.state.alignment.isEmpty)
         #expect(bench.disk.files[Journal.unfinishedName] == nil)
     }
@@ -294,6 +309,7 @@ final class Bench {
         let report = try bench.applier.apply(plan)
         #expect(report.line == "APPLY: rolled-back reason=write-timed-out", "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     /// Every write ends only after its time, those of the way back as well.
@@ -305,6 +321,7 @@ final class Bench {
         let report = try bench.applier.apply(make(bench.original))
         #expect(report.line == "APPLY: rolled-back reason=write-timed-out", "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     /// The plan back stops after its first write, which has removed something.
@@ -325,6 +342,7 @@ final class Bench {
         let report = try bench.applier.apply(plan, predictor: predictor)
         #expect(report.verdict == .rolledBack, "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     @Test func aWriteThatHangsLeavesTheRestToRecovery() throws {
@@ -344,6 +362,7 @@ final class Bench {
         #expect(recovery.exitStatus == 0)
         #expect(recovery.verdict == .rolledBack)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
         #expect(try Recovery(bench.applier).status() == nil)
     }
 
@@ -368,6 +387,7 @@ final class Bench {
             #expect(report.verdict == .rolledBack, "\(name) \(step): \(report)")
             #expect(!report.differences.isEmpty)
             #expect(bench.broken.isEmpty)
+            #expect(bench.enlarged.isEmpty)
         }
     }
 
@@ -383,6 +403,7 @@ final class Bench {
         #expect(report.differences.contains { $0.contains("02:00.0 mem window registers expected to hold") })
         #expect(report.verdict == .rolledBack)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     @Test(arguments: Fake.plans.map(\.name), 0..<8)
@@ -397,6 +418,7 @@ final class Bench {
         #expect(report.exitStatus == 5)
         #expect(report.remarks.contains("0000:04:00.0 was unplugged meanwhile"), "\(report.remarks)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     @Test(arguments: Fake.plans.map(\.name), 0..<8)
@@ -412,6 +434,7 @@ final class Bench {
         let report = try bench.applier.apply(plan)
         #expect(report.verdict == .rolledBack, "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     @Test(arguments: Fake.plans.map(\.name), 0..<8)
@@ -423,6 +446,7 @@ final class Bench {
         let report = try bench.applier.apply(plan, isCancelled: { bench.machine.trace.count >= place })
         #expect(report.line == "APPLY: rolled-back reason=interrupted", "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     @Test func aFunctionWhoseDriverDoesNotComeBackSendsTheApplyBack() throws {
@@ -459,6 +483,7 @@ final class Bench {
         #expect(predictor.askedBack == 1)
         #expect(report.line == "APPLY: rolled-back reason=prediction-differs", "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     /// The recorded way back loses the endpoint's address, and the twin knows it before it is gone.
@@ -477,6 +502,68 @@ final class Bench {
         #expect(report.remarks.contains("the recorded way back would leave something lost; going another one"))
         #expect(bench.machine.trace.last == .rescanBus(segment: 0, bus: BusNumber(1)))
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
+    }
+
+    @Test(arguments: [nil, "fake"], [true, false])
+    func whatAnAlignmentTextEnlargedIsFoundAtItsOwnSizeAgain(explanation: String?, isResizable: Bool) throws {
+        let bench = Bench()
+        bench.machine.isResizable = isResizable
+        let predictor = FakePredictor(bench.machine)
+        predictor.explanation = explanation
+        let stop = { (event: ApplyEvent) in
+            if case .stepReached(1, _) = event { bench.machine.failures[bench.machine.trace.count] = .refused }
+        }
+        let report = try bench.applier.apply(Fake.align(bench.original), progress: stop, predictor: predictor)
+        #expect(report.verdict == .rolledBack, "\(report)")
+        #expect(report.sentence.hasSuffix("nothing is worse than before."))
+        #expect(bench.enlarged.isEmpty)
+        #expect(bench.broken.isEmpty)
+        #expect(bench.machine.state.alignment.isEmpty)
+        // Windows stay as they are: the card alone goes and comes back.
+        let back = bench.machine.trace.suffix(2)
+        #expect(back.first == .remove(Fake.at(Fake.card, bench.machine.state)))
+        #expect(back.last == .rescanDevice(Fake.at(Fake.secondPort, bench.machine.state)))
+    }
+
+    @Test func whatStaysEnlargedIsSaid() throws {
+        let bench = Bench()
+        let use = UseEvidence(code: "mounted", detail: "/dev/sda1 is mounted on /", isProtected: true, weight: 0)
+        let report = try bench.applier.apply(Fake.align(bench.original)) { event in
+            guard case .stepReached(1, _) = event else { return }
+            bench.machine.failures[bench.machine.trace.count] = .refused
+            bench.machine.uses[Fake.at(Fake.card, bench.machine.state)] = use
+        }
+        #expect(report.verdict == .rolledBack)
+        #expect(bench.enlarged.count == 1)
+        let card = Fake.at(Fake.card, bench.machine.state)
+        #expect(report.sentence.contains("nothing is lost, but the kernel takes \(card) BAR 0 to be larger than it is"))
+        #expect(report.remarks.contains("until it is found anew: \(card) BAR 0 is taken to need 32M, needs 16M"))
+        #expect(bench.broken.isEmpty)
+    }
+
+    /// A resizable BAR that a plan made larger is no work of the text, and what its register says is its size.
+    @Test func aResizedBARIsNotTakenForEnlarged() throws {
+        var state = Fake.machine()
+        let target = Fake.at(Fake.otherEndpoint, state)
+        for write in [.unbindDriver(target), .resizeBAR(target, bar: 0, exponent: 0), SystemWrite.probeDriver(target)] {
+            #expect(state.perform(write) == nil)
+        }
+        let bench = Bench(state)
+        let plan = Fake.plan(
+            bench.original,
+            [
+                ([.resourceAlignment("20@\(target)"), .resourceAlignment("")], []),
+                ([.unbindDriver(target)], [.probeDriver(target)]),
+                ([.resizeBAR(target, bar: 0, exponent: 1)], []),
+                ([.probeDriver(target)], []),
+            ]
+        )
+        bench.machine.failures[4] = .refused
+        let report = try bench.applier.apply(plan)
+        #expect(report.verdict == .rolledBack, "\(report)")
+        #expect(report.sentence.hasSuffix("nothing is worse than before."))
+        #expect(!bench.machine.trace.contains { if case .remove = $0 { true } else { false } })
     }
 
     @Test func anotherPlanIsTriedWhenTheTwinExplainsTheDifference() throws {
@@ -496,6 +583,7 @@ final class Bench {
         #expect(report.remarks.contains("this is what the kernel does as another kernel; the plan took it for fake"))
         #expect(report.writes == 4)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
         #expect(try Journal.last(on: bench.disk)?.end?.verdict == "done")
     }
 

@@ -35,6 +35,7 @@ import Testing
             #expect(report.exitStatus == 0, "\(name) \(moment): \(report)")
             #expect(report.verdict != .failed)
             #expect(bench.broken.isEmpty, "\(name) \(moment): \(bench.broken) \(report)")
+            #expect(bench.enlarged.isEmpty, "\(name) \(moment): \(bench.enlarged) \(report)")
             #expect(bench.machine.state.alignment.isEmpty)
             #expect(bench.disk.files[Journal.unfinishedName] == nil)
             #expect(try Recovery(bench.applier).run().reason == "nothing-to-do")
@@ -66,6 +67,7 @@ import Testing
                     #expect(report.exitStatus == 0, "\(name) \(moment)+\(second): \(report)")
                 }
                 #expect(bench.broken.isEmpty, "\(name) \(moment)+\(second): \(bench.broken)")
+                #expect(bench.enlarged.isEmpty, "\(name) \(moment)+\(second): \(bench.enlarged)")
                 #expect(bench.machine.misnumberings == misnumberings, "\(name) \(moment)+\(second)")
                 #expect(bench.machine.state.alignment.isEmpty)
             }
@@ -90,6 +92,7 @@ import Testing
                 let report = try Recovery(bench.applier).run()
                 #expect(report.exitStatus == 0, "\(name) \(place) \(moment): \(report)")
                 #expect(bench.broken.isEmpty, "\(name) \(place) \(moment): \(bench.broken)")
+                #expect(bench.enlarged.isEmpty, "\(name) \(place) \(moment): \(bench.enlarged)")
             }
         }
     }
@@ -116,6 +119,7 @@ import Testing
             let report = try Recovery(bench.applier).run()
             #expect(report.exitStatus == 0)
             #expect(bench.broken.isEmpty)
+            #expect(bench.enlarged.isEmpty)
             for write in bench.machine.trace.dropFirst(done) {
                 if case .remove = write { Issue.record("\(name) \(count): \(write) was not necessary") }
             }
@@ -144,6 +148,7 @@ import Testing
         let report = try Recovery(bench.applier).run()
         #expect(report.exitStatus == 0, "\(report)")
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
         #expect(bench.machine.state.tree == bench.original.tree)
         #expect(try Recovery(bench.applier).run().reason == "nothing-to-do")
     }
@@ -163,6 +168,7 @@ import Testing
                 #expect(try Recovery(bench.applier).run().exitStatus == 0)
             }
             #expect(bench.broken.isEmpty, "\(moment): \(bench.broken)")
+            #expect(bench.enlarged.isEmpty, "\(moment): \(bench.enlarged)")
         }
     }
 
@@ -181,6 +187,7 @@ import Testing
                 #expect(try Recovery(bench.applier).run().exitStatus == 0)
             }
             #expect(bench.broken.isEmpty, "\(moment): \(bench.broken)")
+            #expect(bench.enlarged.isEmpty, "\(moment): \(bench.enlarged)")
             #expect(bench.machine.state.devices[i].driverOverride == "edu")
         }
     }
@@ -205,6 +212,7 @@ import Testing
         #expect(report.verdict == .done)
         #expect(bench.machine.state.tree == plan.after)
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 
     /// A power cut: the new boot numbers and places everything anew; nothing of the old registers may be put back.
@@ -224,6 +232,7 @@ import Testing
             #expect(report.exitStatus == 0)
             #expect(bench.machine.trace.count == writes, "a machine that is whole needs no write")
             #expect(bench.broken.isEmpty)
+            #expect(bench.enlarged.isEmpty)
         }
     }
 
@@ -240,5 +249,6 @@ import Testing
         #expect(report.exitStatus == 0)
         #expect(report.remarks.contains("0000:04:00.0 was unplugged meanwhile"))
         #expect(bench.broken.isEmpty)
+        #expect(bench.enlarged.isEmpty)
     }
 }

@@ -35,6 +35,8 @@ final class FakeMachine: SystemWriter, MachineObserver {
     var boot = "first"
     /// Whether a write that timed out ends while it is waited for.
     var lateWritesEnd = true
+    /// Whether BARs say how large they are.
+    var isResizable = true
     private var late: SystemWrite?
     /// How often a bridge was given another secondary bus than the one that the kernel knows behind it.
     private(set) var misnumberings = 0
@@ -102,6 +104,7 @@ final class FakeMachine: SystemWriter, MachineObserver {
             return .number(UInt64(try register(address, offset: offset, width: width)))
         case .resourceAlignment: return .text(state.alignment)
         case .resizeBAR(let address, let bar, _):
+            guard isResizable else { return nil }
             return state.known(address).flatMap { state.devices[$0].bars[bar] }
                 .map { .number(UInt64(max(0, $0.trailingZeroBitCount - 20))) }
         default: return nil

@@ -17,16 +17,20 @@ final class FakePredictor: Predictor {
     var variants: [(name: String, state: FakeMachineState)] = []
     /// What is known of the way back.
     var answer: WayBackAnswer?
+    /// The machine when what was seen was to be explained last.
+    private var explained: FakeMachineState?
     private(set) var askedBack = 0
     private(set) var askedAnew = 0
 
     init(_ machine: FakeMachine) { self.machine = machine }
 
-    func explain(_ seen: [Observation]) -> String? { explanation }
+    func explain(_ seen: [Observation]) -> String? {
+        explained = machine.state
+        return explanation
+    }
 
     func outcome(of writes: [SystemWrite]) -> TreeState? {
-        guard explanation != nil else { return nil }
-        var copy = machine.state
+        guard explanation != nil, var copy = explained else { return nil }
         for write in writes { _ = copy.perform(write) }
         return copy.tree
     }

@@ -258,7 +258,7 @@ final class FaultCampaign {
 
     /// What is worse than after the last apply; the machine as it is becomes the new one to compare with.
     ///
-    /// Sizes do not count: `resource_alignment` makes a BAR look larger, and none here can be resized.
+    /// None here can be resized: a BAR that looks larger was left so by `resource_alignment`, which the command must say.
     private func compare() throws -> [String] {
         let before = last
         let release = try isHeld ? self.release() : []
@@ -269,6 +269,9 @@ final class FaultCampaign {
         problems += before.tree.losses(in: now.tree, ignoringSizes: true).filter { !isPulled($0.function.path) }.map(
             \.description
         )
+        problems += before.tree.enlargements(in: now.tree).map(\.description).filter { enlargement in
+            !said.contains { $0.contains("until it is found anew: \(enlargement)") }
+        }
         let health = now.topology.functions.map {
             FunctionHealth(address: $0.address, driver: $0.use.driver, config: $0.config)
         }

@@ -41,6 +41,9 @@ struct RescueCommand: ParsableCommand {
     @Flag(help: "Repair only where the tool does so unasked: without --allow-unjudged.")
     var judged = false
 
+    @Option(help: "Write each tree and its cards as a case into this directory, for replay --record and explain.")
+    var keep: String?
+
     @Flag(help: "Print what the tool writes.")
     var verbose = false
 
@@ -52,6 +55,15 @@ struct RescueCommand: ParsableCommand {
         var number = seed
         while Int(number - seed) < limit, deadline.map({ ContinuousClock.now < $0 }) ?? true {
             let tree = RescueTree(seed: number, plugs: plugs, isAny: any)
+            if let keep {
+                try DifferentialCase.sketch(
+                    tree.machine,
+                    kernel: kernel,
+                    steps: tree.plugs.map { [.plug($0.card, port: $0.port)] },
+                    cause: "cards that may not fit",
+                    to: "\(keep)/\(kernel)-\(number)"
+                )
+            }
             let trial = RescueTrial(
                 tree.machine,
                 kernel: kernel,
@@ -67,6 +79,7 @@ struct RescueCommand: ParsableCommand {
                         print("    machine: \((try? tree.machine.arguments().joined(separator: " ")) ?? "")")
                         for loss in attempt.losses { print("    \(loss)") }
                     }
+                    fflush(nil)
                     if verbose || attempt.end == .lost || attempt.end == .rolledBack { print(attempt.output) }
                 }
             } catch {

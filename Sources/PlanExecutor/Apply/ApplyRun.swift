@@ -42,6 +42,8 @@ final class ApplyRun {
     var behavioursLeft: [String] = []
     /// Whether a step ended otherwise than planned, as another of the behaviours foretold.
     var hasEndedOtherwise = false
+    /// The writes of the way back and of repairs so far that may have changed something.
+    private(set) var writtenBack: [SystemWrite] = []
     /// What a way back left worse than before.
     var losses: [Loss] = []
     private let journal: Journal?
@@ -119,8 +121,10 @@ final class ApplyRun {
         do {
             let position = WritePosition(step: step, index: index, direction: direction)
             try perform(write, position, savedValue(before: write))
+            writtenBack.append(write)
             return true
         } catch let error as WriteError {
+            if !error.code.leavesNoTrace { writtenBack.append(write) }
             // Waited for: what comes next is judged by what the machine shows.
             return error.code == .timedOut && !isStuck
         }

@@ -58,6 +58,24 @@ extension Loss: CustomStringConvertible {
     }
 }
 
+/// A BAR or ROM that the kernel holds more bytes for than it did in an earlier tree.
+///
+/// An alignment that was asked for when the function was found (`resource_alignment`) rounds sizes up, and they stay so when
+/// the text is cleared, until the function is found anew.
+struct Enlargement: Hashable, CustomStringConvertible {
+    /// The function as it stands now.
+    var function: FunctionState
+    /// Which of its resources.
+    var index: ResourceIndex
+    /// The size in the earlier tree.
+    var was: ByteCount
+    /// The size now.
+    var size: ByteCount
+
+    /// `0000:01:00.0 BAR 0 is taken to need 256 MiB, needs 1 MiB`.
+    var description: String { "\(function.address) \(index) is taken to need \(size), needs \(was)" }
+}
+
 /// A function's place and ids: the same device, whatever its bus number.
 struct FunctionKey: Hashable, Comparable {
     let path: TopologyPath
@@ -120,6 +138,20 @@ extension TreeState {
             }
         }
         return losses
+    }
+
+    /// The BARs and ROMs that `now` shows with more bytes than this tree did, placed or not.
+    ///
+    /// Of a resource whose line was empty nobody knows how large it was.
+    func enlargements(in now: TreeState) -> [Enlargement] {
+        var result: [Enlargement] = []
+        for case (let before, let found?) in FunctionPairs(self, now).pairs {
+            for (index, was, line) in before.lines.pairs(with: found.lines) where index.isBAR || index.isROM {
+                guard let old = was.size, let new = line.size, new > old else { continue }
+                result.append(Enlargement(function: found, index: index, was: old, size: new))
+            }
+        }
+        return result
     }
 
     /// This tree with the root buses numbered as in `now`, in their order.

@@ -35,9 +35,11 @@ extension PlanExecution {
         return (step, left.map(\.behaviour))
     }
 
-    /// Whether a tree has everything that the plan's end has and that was there before it, wherever it lies.
+    /// Whether a tree has everything that the plan's end has and that was there before it, wherever it lies, in its own size.
     private func isAsGood(_ end: TreeState) -> Bool {
-        guard plan.before.losses(in: end).isEmpty, plan.after.losses(in: end).isEmpty else { return false }
+        guard plan.before.losses(in: end).isEmpty, plan.after.losses(in: end).isEmpty,
+            plan.after.enlargements(in: end).isEmpty
+        else { return false }
         // Room below a port is what its windows and bus numbers hold.
         for case .reserve(let address, _) in plan.goals {
             guard let wanted = plan.after.functions.first(where: { $0.address == address }),

@@ -157,12 +157,17 @@ struct PlanExecution {
             found = appeared
             run.remark("found: \(appeared.map(\.name).joined(separator: ", "))")
             // What comes next was predicted without them.
-            let losses = before.losses(in: tree, ignoringSizes: true)
-            guard losses.isEmpty else {
+            let hasText = plan.steps[...i].flatMap(\.writes).contains {
+                if case .resourceAlignment = $0 { true } else { false }
+            }
+            let open =
+                before.losses(in: tree, ignoringSizes: true).map(\.description)
+                + (hasText ? plan.after.enlargements(in: tree).map(\.description) : [])
+            guard open.isEmpty else {
                 return Stop(
                     reason: "prediction-differs",
                     sentence: "step \(i + 1): with what has appeared, the steps that come next do not lead to the goal",
-                    details: losses.map(\.description)
+                    details: open
                 )
             }
             break
@@ -275,10 +280,17 @@ struct PlanExecution {
             )
         }
         try putAway(ApplyReport.Verdict.rolledBack.rawValue, stop.reason)
+        for larger in outcome.enlarged { run.remark("until it is found anew: \(larger)") }
+        let names = outcome.enlarged.map { "\($0.function.address) \($0.index)" }.joined(separator: ", ")
+        let end =
+            names.isEmpty
+            ? "nothing is worse than before."
+            : "nothing is lost, but the kernel takes \(names) to be larger than it is, until it is "
+                + "found anew or until a reboot."
         return report(
             .rolledBack,
             stop,
-            "Stopped (\(stop.sentence)) and went back; nothing is worse than before.",
+            "Stopped (\(stop.sentence)) and went back; \(end)",
             5,
             stop.details,
             outcome.tree

@@ -123,13 +123,19 @@ extension Rollback {
             let recorded = predictor.outcome(of: recordedWayBack), !isEnough(recorded)
         else { return }
         for way in try otherWays(tree) {
-            guard let end = predictor.outcome(of: way), isEnough(end) else { continue }
+            guard let end = foreseen(way, from: tree), isEnough(end) else { continue }
             run.remark("the recorded way back would leave something lost; going another one")
             for write in way {
                 guard try run.backward(write, step: 0, .repair) else { return }
             }
             return
         }
+    }
+
+    /// The tree that further writes lead to; nil where the twin does not say, or did not see how the way back led to `tree`.
+    func foreseen(_ writes: [SystemWrite], from tree: TreeState) -> TreeState? {
+        guard let predictor, predictor.outcome(of: run.writtenBack) == tree else { return nil }
+        return predictor.outcome(of: run.writtenBack + writes)
     }
 
     /// Whether nothing would be lost in a tree but VFs, which are enabled last.

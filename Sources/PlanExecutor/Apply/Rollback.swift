@@ -9,6 +9,8 @@ struct RollbackOutcome {
     var losses: [Loss]
     /// Functions that are gone because their card is.
     var unplugged: [FunctionState]
+    /// What the kernel takes to need more than before, and was not found anew.
+    var enlarged: [Enlargement]
     /// The tree at the end.
     var tree: TreeState
 }
@@ -20,10 +22,11 @@ struct RollbackOutcome {
 /// 2. while something is lost, the recorded ways back of the steps are gone, last step first; unless the twin says that
 ///    they would leave something lost and knows of another way;
 /// 3. functions that are still missing are looked for, as narrowly as can be;
-/// 4. what came back without all of its addresses is planned for (`Predictor`), or removed and found once more; 3 and 4
+/// 4. what was found while it was taken to need more is found once more, at its own size;
+/// 5. what came back without all of its addresses is planned for (`Predictor`), or removed and found once more; 3 to 5
 ///    again while that leaves something lost, three times at most;
-/// 5. VFs that steps took away are enabled again, once nothing more is removed;
-/// 6. drivers and decode bits are put right.
+/// 6. VFs that steps took away are enabled again, once nothing more is removed;
+/// 7. drivers and decode bits are put right.
 struct Rollback {
     let run: ApplyRun
     let plan: Plan
@@ -46,9 +49,11 @@ struct Rollback {
         try restoreAlignment()
         try takeForeseenWay()
         for step in Set(journaledWrites.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
+        var reduced: Set<TopologyPath> = []
         // A repair that fails half-way may leave something to be found.
         for _ in 0..<3 where !run.isStuck {
             try findMissing { !isOfAbsentVF($0) }
+            try reduce(&reduced)
             guard !run.isStuck,
                 try losses(run.settle().tree).contains(where: { $0.needsRescan && !isOfAbsentVF($0) })
             else { break }
@@ -84,11 +89,75 @@ struct Rollback {
     private func isReal(_ loss: Loss) throws -> Bool {
         guard case .resource(let function, let index, _, let line) = loss, index.isBAR, line.range(of: index) != nil
         else { return true }
-        let size = SystemWrite.resizeBAR(function.address, bar: Int(index.rawValue), exponent: 0)
         do {
-            return try run.machine.observer.savedValue(before: size) != nil
+            return try resizableSize(function, index) != nil
         } catch is ObservationError {
             return true
+        }
+    }
+
+    /// The size in bytes that a resizable BAR has by its register; nil for any other resource.
+    private func resizableSize(_ function: FunctionState, _ index: ResourceIndex) throws -> UInt64? {
+        guard index.isBAR else { return nil }
+        let write = SystemWrite.resizeBAR(function.address, bar: Int(index.rawValue), exponent: 0)
+        guard case .number(let exponent) = try run.machine.observer.savedValue(before: write), exponent < 44 else {
+            return nil
+        }
+        return 1 << (20 + exponent)
+    }
+
+    // MARK: What is larger
+
+    /// What the kernel takes to need more than before, or than at the end of the plan, where sizes are those of the
+    /// hardware, by an alignment text of the steps. A register that says how large its BAR is outweighs both.
+    func enlarged(_ tree: TreeState) throws -> [Enlargement] {
+        let hasText = journaledWrites.contains { if case .resourceAlignment = $0.write { true } else { false } }
+        guard hasText, !hasRebooted else { return [] }
+        let places = Set(disturbed(in: tree).map(\.path))
+        var candidates = before.enlargements(in: tree)
+        candidates += plan.after.enlargements(in: tree).filter { found in
+            !candidates.contains { $0.function == found.function && $0.index == found.index }
+        }
+        return try candidates.filter { found in
+            guard places.contains(found.function.path) else { return false }
+            do {
+                return try resizableSize(found.function, found.index).map { found.size.rawValue > $0 } ?? true
+            } catch is ObservationError {
+                return true
+            }
+        }
+    }
+
+    /// Removes each function that is taken to need more than before and lets the kernel find it anew, once its alignment
+    /// text is gone. The rescan is that of the bus above, which leaves the windows alone: what comes back is smaller than
+    /// what was there. A bridge's windows are sized anew with it: it is removed only where the twin knows the outcome.
+    private func reduce(_ reduced: inout Set<TopologyPath>) throws {
+        while !run.isStuck {
+            let tree = try run.settle().tree
+            guard let function = try enlarged(tree).map(\.function).first(where: { !reduced.contains($0.path) }) else {
+                return
+            }
+            reduced.insert(function.path)
+            let below = tree.functions.filter { function.path.isAncestorOrSelf(of: $0.path) }
+            guard try below.allSatisfy({ try run.machine.observer.protectedUse(of: $0.address).isEmpty }),
+                try !hasVFs(function, tree)
+            else { continue }
+            let rescan: SystemWrite =
+                if let bridge = nearestBridge(above: function, tree) {
+                    .rescanDevice(bridge.address)
+                } else {
+                    .rescanBus(segment: function.path.segment, bus: function.path.rootBus)
+                }
+            let writes: [SystemWrite] = [.remove(function.address), rescan]
+            if let end = foreseen(writes, from: tree) {
+                let lost = Set(before.losses(in: tree).map { FunctionKey($0.function) })
+                guard before.losses(in: end).allSatisfy({ lost.contains(FunctionKey($0.function)) || isOfAbsentVF($0) })
+                else { continue }
+            } else if function.busRange != nil {
+                continue
+            }
+            for write in writes { try run.backward(write, step: 0, .repair) }
+            try findMissing { !isOfAbsentVF($0) }
         }
     }
 
@@ -118,7 +187,7 @@ struct Rollback {
         let gone = Set(unplugged)
         losses.removeAll { if case .function(let f) = $0 { gone.contains(f) } else { false } }
         if !hasRebooted { losses += before.healthLosses(records, in: tree, try run.health(of: tree)) }
-        return RollbackOutcome(losses: losses, unplugged: unplugged, tree: tree)
+        return RollbackOutcome(losses: losses, unplugged: unplugged, enlarged: try enlarged(tree), tree: tree)
     }
 
     /// Whether the slot that leads to a missing function reports that no card is present (PCIe 6.0 §7.5.3.11).
