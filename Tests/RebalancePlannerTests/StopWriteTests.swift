@@ -334,6 +334,43 @@ struct StopWriteTests {
         )
     }
 
+    @Test(
+        "registers that are made to agree forward nothing in between but what they did, or will",
+        arguments: [
+            // Closed; closed in the upper halves alone; open below 4 GiB; open above, at another place.
+            (0x0001_fff1, 0, 0), (0x0001_0001, 5, 4), (0x9ff1_9001, 0, 0), (0x1ff1_1001, 0x70, 0x71),
+        ] as [(UInt32, UInt32, UInt32)]
+    )
+    func repairedWindows(low: UInt32, base: UInt32, limit: UInt32) throws {
+        let machine = try Machine {
+            $0.update(Machine.root) { function in
+                function.config.write(low, at: 0x24, width: 4)
+                function.config.write(base, at: 0x28, width: 4)
+                function.config.write(limit, at: 0x2c, width: 4)
+                function.config.write(0x00f0, at: 0x1c, width: 2)
+                function.config.write(0x0000_fff0, at: 0x20, width: 4)
+            }
+        }
+        let root = try machine.number(Machine.root)
+        var state = machine.state
+        var writes: [SystemWrite] = []
+        let done = state.carryOut(Stage(repairedBridges: [root])) { part, _ in writes += part.writes }
+        #expect(done)
+        var windows = Windows(machine, root)
+        let old = windows.range(.prefetchable)
+        let line = try #require(machine.topology[Machine.root]).lines[15]
+        for write in writes {
+            windows.apply([write], to: Machine.root)
+            let range = windows.range(.prefetchable)
+            #expect(range == nil || range == old || range == line.start...line.end, "after \(write)")
+        }
+        for (kind, index) in [(ResourceKind.io, 13), (.memory, 14), (.prefetchable, 15)] {
+            let held = try #require(machine.topology[Machine.root]).lines[index]
+            #expect(windows.range(kind) == held.start...held.end, "\(kind)")
+        }
+        #expect(state.summary.diverging[root] == 0)
+    }
+
     @Test("registers after a search: numbers and windows of every bridge with a bus, as they read then")
     func expectations() throws {
         let machine = try Machine()
