@@ -74,8 +74,11 @@ public struct Planner: Sendable {
     }
 
     private func planWhole(_ goals: [Goal], _ constraints: Constraints) throws(PlanningError) -> Plan {
+        try HeldConditions.check(constraints.conditions, topology)
         let (run, catalogue) = try run(goals: goals, constraints: constraints)
         var whole = run
+        let conditions = whole.acceptance.conditions
+        whole.assembly.conditions = conditions.outcomes
         whole.assembly.remarks = catalogue.remarks(for: goals)
         if topology.hidesMemory {
             whole.assembly.remarks.append(
@@ -84,6 +87,10 @@ public struct Planner: Sendable {
             )
         }
         let clusters = try catalogue.clusters(for: goals)
+        if let no = conditions.impossible {
+            whole.assembly.note(impossible: no.reason, no.sentence)
+            return whole.finish(PlanAssembly.Result())
+        }
         whole.assembly.diagnosis = catalogue.diagnosis(of: clusters)
         // What is not told on the way up from a function, or below its outermost bridge, is not taken for the usual case.
         let wanted = Set(clusters.flatMap { ($0.choices.first ?? []).map(\.function) }).sorted()
@@ -99,7 +106,11 @@ public struct Planner: Sendable {
         } else {
             whole.allowance.share(among: clusters.count)
             for cluster in clusters { whole.take(cluster) }
+            if goals.contains(.compact) { whole.compact() }
             plan = whole.finish(whole.result())
+        }
+        if plan.verdict.answer != .none, let one = conditions.untold {
+            return whole.assembly.unknown(reason: one.reason, one.sentence)
         }
         switch plan.verdict.answer {
         case .impossible where !untold.isEmpty: return whole.assembly.unknown(untold)
@@ -135,7 +146,10 @@ public struct Planner: Sendable {
     ) throws(PlanningError) -> (PlanningRun, DemandCatalogue) {
         let weights = DisturbanceWeights(topology, constraints: constraints)
         let context = SearchContext(topology, weights: weights)
-        let start = SearchState(context, try TwinSimulation(topology, behaviour: behaviour))
+        var simulation = try TwinSimulation(topology, behaviour: behaviour)
+        let recordsRemovals = !constraints.conditions.isEmpty
+        simulation.recordsRemovals = recordsRemovals
+        let start = SearchState(context, simulation)
         let findings = topology.findings()
         let catalogue = DemandCatalogue(context, findings: findings, tiers: constraints.tiers)
         let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)
@@ -146,7 +160,7 @@ public struct Planner: Sendable {
             weights: weights,
             acceptance: Acceptance(original, findings: findings, constraints: constraints),
             start: start,
-            rivals: RivalBehaviours(topology, others),
+            rivals: RivalBehaviours(topology, others, recordsRemovals: recordsRemovals),
             allowance: allowance ?? SearchAllowance(constraints.workLimit)
         )
         return (run, catalogue)

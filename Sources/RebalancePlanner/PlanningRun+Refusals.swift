@@ -10,6 +10,8 @@ extension PlanningRun {
     enum Obstacle {
         /// The way leads over these protected functions; with them permitted, this many functions in use stop.
         case protected([Int], stopped: Int)
+        /// The way breaks these conditions, a sentence each; this many functions in use are stopped on it.
+        case conditions([String], stopped: Int)
         /// The way disturbs more functions than this many.
         case tooManyMoves(Int)
         /// No way, proved where there is a conflict.
@@ -17,7 +19,9 @@ extension PlanningRun {
     }
 
     /// Whether anything is forbidden that might help.
-    private var isRestricted: Bool { weights.hasProtections || constraints.maxMoves != nil }
+    private var isRestricted: Bool {
+        weights.hasProtections || constraints.maxMoves != nil || !acceptance.conditions.isEmpty
+    }
 
     /// Protected functions that are tried to be left out, one after the other.
     private static let mostProtected = 6
@@ -28,6 +32,7 @@ extension PlanningRun {
         if let best = cluster.choices.first, best != wanted, !isProven, isRestricted {
             switch obstacle(best, budget: Self.oneOfSeveral) {
             case .protected(let functions, _): words = assembly.protectionSentence(functions)
+            case .conditions(let broken, _): words = broken.joined(separator: "; ")
             case .tooManyMoves(let limit): words = "more than \(limit) functions would be disturbed"
             case .none: break
             }
@@ -40,12 +45,74 @@ extension PlanningRun {
         switch isRestricted ? obstacle(wanted, budget: constraints.simulationBudget) : .none(conflict(wanted)) {
         case .protected(let needed, let stopped):
             assembly.note(refused: wanted, protected: needed, stopped: stopped)
+        case .conditions(let broken, let stopped):
+            let options = constraints.conditions.map(\.option).joined(separator: " ")
+            assembly.note(
+                refusal: "condition",
+                "the way changes what was asked to be kept: \(broken.joined(separator: "; "))"
+            )
+            assembly.remarks.append(
+                "a way exists without \(options): it stops \(stopped) endpoint\(stopped == 1 ? "" : "s")"
+            )
         case .tooManyMoves(let limit):
             assembly.note(
                 refusal: "too-many-moves",
                 "more functions would be disturbed than the limit of \(limit) allows"
             )
-        case .none(let answer): assembly.note(impossible: wanted, answer, isShortOfBuses: isShortOfBuses(wanted))
+        case .none(let answer):
+            if !acceptance.conditions.isEmpty, answer?.conflict == nil {
+                let options = constraints.conditions.map(\.option).joined(separator: " ")
+                assembly.remarks.append("every way that was tried keeps \(options)")
+            }
+            for demand in wanted { notePlaces(demand) }
+            assembly.note(impossible: wanted, answer, isShortOfBuses: isShortOfBuses(wanted))
+        }
+    }
+
+    /// Stages tried to say where else a BAR could lie.
+    private static let mostPlaces = 96
+
+    /// Says of a place that a BAR does not come to who has it now, and where single removals let it lie instead.
+    ///
+    /// A kernel gives a BAR the lowest free place and takes no wishes.
+    private mutating func notePlaces(_ demand: Demand) {
+        guard case .located(let i, let index, let first) = demand else { return }
+        let topology = planner.topology
+        let name = "\(start.context.address(i)) \(index)"
+        if let size = start.context.function(i).resource(index)?.size?.rawValue,
+            let range = AddressRange(first: first, size: size)
+        {
+            let isIO = start.context.kind(i, index) == .io
+            var holders: [String] = []
+            for (j, function) in topology.functions.enumerated() where j != i {
+                for resource in function.resources where !resource.index.isWindow {
+                    if resource.range?.overlaps(range) == true, (resource.kind == .io) == isIO {
+                        holders.append("\(function.address) \(resource.index)")
+                    }
+                }
+            }
+            if !holders.isEmpty {
+                assembly.remarks.append(
+                    "0x\(bareHex(range.first))-0x\(bareHex(range.last)) is held by "
+                        + holders.prefix(4).joined(separator: ", ")
+                        + (holders.count > 4 ? " and \(holders.count - 4) more" : "")
+                )
+            }
+        }
+        var places: Set<UInt64> = []
+        for offer in StageSource(searchState: current, wanted: [demand]).offers().prefix(Self.mostPlaces) {
+            var trial = current
+            guard trial.carryOut(offer.stage),
+                !acceptance.original.isHarmed(in: trial.summary, asked: acceptance.reached),
+                let range = trial.summary.range(i, Int(index.rawValue))
+            else { continue }
+            places.insert(range.first)
+        }
+        let list = places.sorted().prefix(6).map { "0x\(bareHex($0))" }.joined(separator: ", ")
+        if !list.isEmpty {
+            assembly.remarks.append(
+                "the kernel chooses the place itself, the lowest that is free; one removal brings \(name) to \(list)"
+            )
         }
     }
 
@@ -82,6 +149,7 @@ extension PlanningRun {
 
     /// What stands in the way of a group: searched for once more as if nothing were forbidden.
     private func obstacle(_ wanted: [Demand], budget: Int) -> Obstacle {
+        if !acceptance.conditions.isEmpty, let broken = brokenConditions(wanted, budget: budget) { return broken }
         switch search(wanted, budget: budget, permitting: nil) {
         case .solved(let solution):
             let needed = solution.disturbed.members.filter { weights.protection($0) != nil }
@@ -91,6 +159,30 @@ extension PlanningRun {
         case .conflict: return .none(unrestrictedConflict(wanted))
         case .nothing: return .none(nil)
         }
+    }
+
+    /// The conditions that stand in the way while everything else that is forbidden stays so; nil where there is no way even
+    /// without them.
+    private func brokenConditions(_ wanted: [Demand], budget: Int) -> Obstacle? {
+        var free = acceptance
+        free.conditions = HeldConditions()
+        var pool = budget
+        guard
+            case .solved(let solution) = search(
+                wanted,
+                from: current,
+                free,
+                weights,
+                already: disturbed,
+                maxMoves: constraints.maxMoves,
+                budget: budget,
+                &pool
+            ), let topology = try? solution.searchState.simulation.topology()
+        else { return nil }
+        return .conditions(
+            acceptance.conditions.broken(by: solution.searchState, topology),
+            stopped: solution.disturbed.members.count { start.context.weight[$0] > 0 }
+        )
     }
 
     /// The functions of `needed` without whose permission there is no way, each left out in turn, the dearest first.
@@ -130,6 +222,7 @@ extension PlanningRun {
         )
         var relaxed = Acceptance(baseline, problems: acceptance.problems, highestAddress: acceptance.highestAddress)
         relaxed.reached = acceptance.reached
+        relaxed.conditions = acceptance.conditions
         var pool = budget
         return search(
             wanted,

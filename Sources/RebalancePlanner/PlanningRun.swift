@@ -67,11 +67,11 @@ struct PlanningRun {
 
     private mutating func takeUp(_ cluster: DemandCatalogue.Cluster) {
         for demand in cluster.choices.last ?? [] {
-            guard let sentence = excess(of: demand) else { continue }
+            guard let no = obstruction(of: demand) else { continue }
             if planner.certifies, let certificate = conflict(cluster.choices.last ?? [])?.certificate {
                 assembly.certificates.append(certificate)
             }
-            return assembly.note(impossible: "mmio-window-too-small", sentence)
+            return assembly.note(impossible: no.reason, no.sentence)
         }
         var isSettled = false
         var hopeless: [[Demand]] = []
@@ -113,19 +113,56 @@ struct PlanningRun {
         takeParts(wanted)
     }
 
-    /// Why no sequence of operations can make room for `demand`, a sentence: it is larger than every aperture that could
-    /// hold it. Nil where it is not, and where the apertures are not known.
-    private func excess(of demand: Demand) -> String? {
-        guard case .room(let i, let kind, let bytes) = demand else { return nil }
+    /// Why no sequence of operations can meet `demand`, a slug and a sentence: it is larger than every aperture that could
+    /// hold it, or its place is in no aperture or not PCI's. Nil where it is not so, and where the apertures are not known.
+    private func obstruction(of demand: Demand) -> (reason: String, sentence: String)? {
         let topology = start.context.topology
-        let host = topology.hostBridges[start.context.host[i]]
+        let host = topology.hostBridges[start.context.host[demand.function]]
         guard host.source != .unknown else { return nil }
+        if case .located(let i, let index, let first) = demand {
+            return obstruction(of: i, index, at: first, host).map { ($0.reason, $0.sentence) }
+        }
+        guard case .room(let i, let kind, let bytes) = demand else { return nil }
         let sizes = host.apertures.filter { $0.isIO == (kind == .io) }.map(\.range.clampedSize)
         guard let largest = sizes.max(), bytes > largest else { return nil }
         let what = kind == .io ? "I/O" : "memory"
-        return
+        return (
+            "mmio-window-too-small",
             "\(ByteCount(bytes)) below \(start.context.address(i)) fits nowhere: the largest \(what) aperture of its "
-            + "host bridge is \(ByteCount(largest))"
+                + "host bridge is \(ByteCount(largest))"
+        )
+    }
+
+    private func obstruction(
+        of i: Int,
+        _ index: ResourceIndex,
+        at first: UInt64,
+        _ host: HostBridge
+    ) -> (reason: String, sentence: String)? {
+        let resource = start.context.function(i).resource(index)
+        guard let size = resource?.size?.rawValue, let range = AddressRange(first: first, size: size) else {
+            return nil
+        }
+        let isIO = start.context.kind(i, index) == .io
+        let apertures = host.apertures.filter { $0.isIO == isIO }
+        let name = "0x\(bareHex(range.first))-0x\(bareHex(range.last)) for \(start.context.address(i)) \(index)"
+        guard apertures.contains(where: { $0.range.contains(range) }) else {
+            let list = apertures.map { "0x\(bareHex($0.range.first))-0x\(bareHex($0.range.last))" }
+            return (
+                "outside-apertures",
+                "\(name) lies in no aperture of its host bridge: \(list.isEmpty ? "none" : list.joined(separator: ", "))"
+            )
+        }
+        // What lies inside a BAR or a window belongs to a driver, not to the platform.
+        let foreign = planner.topology.blockers.first { blocker in
+            blocker.isIO == isIO && blocker.range.overlaps(range)
+                && !planner.topology.functions.contains { function in
+                    function.resources.contains {
+                        $0.range?.overlaps(blocker.range) == true && ($0.kind == .io) == isIO
+                    }
+                }
+        }
+        return foreign.map { ("address-taken", "\(name) is not PCI's: \($0.name) lies there") }
     }
 
     /// Where a group cannot be had as a whole: as many functions' demands as can be, the most telling first.
@@ -185,10 +222,10 @@ struct PlanningRun {
         let i = demand.function
         switch demand {
         case .bus, .buses, .freeBuses: return (0, 0, i)
-        case .address(_, let index), .size(_, let index, _):
+        case .address(_, let index), .size(_, let index, _), .located(_, let index, _):
             let size = start.context.function(i).resource(index)?.size?.rawValue ?? 0
             return (isIO(demand) ? 2 : 1, .max - size, i)
-        case .window, .room, .cleared: return (3, 0, i)
+        case .window, .room, .stretch, .cleared: return (3, 0, i)
         }
     }
 
@@ -339,7 +376,7 @@ struct PlanningRun {
         )
     }
 
-    private mutating func accept(_ solution: StageSearch.Solution, _ wanted: [Demand]) {
+    mutating func accept(_ solution: StageSearch.Solution, _ wanted: [Demand]) {
         let first = assembly.steps.count
         assembly.append(solution.stages, from: current)
         if !rivals.isEmpty { rivals.perform(assembly.steps[first...].flatMap(\.writes)) }
@@ -400,7 +437,7 @@ struct PlanningRun {
                 )
                 if answer.conflict == nil { bound = max(bound, answer.bound) }
             }
-            if planner.certifies, cost <= bound {
+            if planner.certifies, cost <= bound, !joint.asksForPlaces {
                 let proof = LeastDisturbanceProof(
                     joint,
                     planner.topology,

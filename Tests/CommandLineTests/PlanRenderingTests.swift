@@ -168,6 +168,37 @@ struct PlanRenderingTests {
         #expect(try Command.run("plan", "--kexec", "--script", "--from", failed).status == 64)
     }
 
+    @Test(
+        "wishes on groups, routes and places: what is kept is said, and other ways to addresses are not where it cannot be"
+    )
+    func conditions() throws {
+        let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let pair = ["03:00.0", "04:00.0"]
+        let kept = try Command.run(
+            ["plan", "--same-switch"] + pair + ["--keep-route"] + pair + ["--keep-group", "00:1f.2", "--from", failed]
+        )
+        #expect(kept.status == 0)
+        let words = kept.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        #expect(words.contains("What stays as it is - 0000:00:1f.2 shares the IOMMU group that there would be with"))
+        #expect(
+            words.contains("- 0000:03:00.0 and 0000:04:00.0 reach each other across the switch at 0000:01:00.0, by")
+        )
+        #expect(words.contains("- 0000:03:00.0 and 0000:04:00.0 are both below the switch at 0000:01:00.0"))
+        let apart = try Command.run("plan", "--same-switch", "03:00.0", "00:1f.2", "--from", failed)
+        #expect(apart.status == 2 && apart.output.hasSuffix("PLAN: impossible reason=no-common-switch\n"))
+        #expect(!apart.output.contains("Other ways"))
+        let route = try Command.run("plan", "-q", "--keep-route", "03:00.0", "00:1f.2", "--from", failed)
+        #expect(route.status == 8 && route.output.hasSuffix("PLAN: unknown reason=route-not-told\n"))
+        for wrong in [
+            ["--keep-route", "03:00.0"], ["--same-switch", "03:00.0", "04:00.0", "00:1f.2"],
+            ["--keep-group", "nobody"],
+            ["--keep-group", "7f:00.0"], ["--at", "03:00.0:0"], ["--at", "03:00.0:6=0x1000"], ["--at", "03:00.0:0=0"],
+            ["--at", "03:00.0:0=-1"], ["--at", "03:00.0:0=0x10000000000000000"],
+        ] { #expect(try Command.run(["plan", "--from", failed] + wrong).status == 64, "\(wrong)") }
+        #expect(try Command.run("plan", "--same-switch", "03:00.0", "03:00.0", "--from", failed).status == 65)
+        #expect(try Command.run("plan", "--at", "03:00.0:0=0x123", "--from", failed).status == 65)
+    }
+
     @Test("a refused plan names the other ways")
     func otherWays() throws {
         let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")

@@ -23,6 +23,14 @@ struct SchemaTests {
         ("tree", ["tree", "-q", "--json"]),
         ("check", ["check", "-q", "--json"]),
         ("plan", ["plan", "-q", "--json"]),
+        (
+            "plan",
+            [
+                "plan", "-q", "--json", "--compact", "--at", "00:1f.2:5=0xfea01000", "--same-switch", "00:1f.2",
+                "00:1f.0",
+                "--keep-group", "00:1f.2",
+            ]
+        ),
         ("simulation", ["simulate", "-q", "--json", "--op", "rescan"]),
         ("snapshot", ["snapshot", "-q"]),
         ("fit", ["fit", "00:02.0", "-q", "--json", "--profile", "nvme"]),

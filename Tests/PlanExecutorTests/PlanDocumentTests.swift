@@ -19,7 +19,12 @@ import Testing
                 endpoint,
                 Headroom(io: ByteCount(4096), memory: ByteCount(1 << 20), prefetchable: .zero, buses: 3)
             ),
-            .virtualFunctions(endpoint, count: 63),
+            .virtualFunctions(endpoint, count: 63), .compact, .located(endpoint, bar: 5, address: .max),
+        ]
+        plan.conditions = [
+            ConditionOutcome(condition: .keepGroup(endpoint), text: "alone"),
+            ConditionOutcome(condition: .keepRoute(endpoint, endpoint), text: "direct"),
+            ConditionOutcome(condition: .sameSwitch(endpoint, endpoint), text: "one switch"),
         ]
         plan.disturbed = [
             Disturbance(

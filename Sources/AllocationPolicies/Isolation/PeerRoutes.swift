@@ -47,19 +47,74 @@ extension Topology {
             guard ports.count > 1 else { return nil }
             return PeerRoutes(
                 upstream: i,
-                ports: ports.map { port in
-                    switch functions[port].accessControl {
-                    case .absent: PeerRoutes.Port(index: port, way: .direct)
-                    case .unread: PeerRoutes.Port(index: port, way: .unknown)
-                    case .present(let acs):
-                        PeerRoutes.Port(
-                            index: port,
-                            // A port without the switch does not send requests sideways.
-                            way: acs.off(.requestRedirect).isEmpty ? .redirected : .direct
-                        )
-                    }
-                }
+                ports: ports.map { PeerRoutes.Port(index: $0, way: way(ofRequestsThrough: $0)) }
             )
         }
     }
+
+    private func way(ofRequestsThrough port: Int) -> PeerRoutes.Way {
+        switch functions[port].accessControl {
+        case .absent: .direct
+        case .unread: .unknown
+        // A port without the switch does not send requests sideways.
+        case .present(let acs): acs.off(.requestRedirect).isEmpty ? .redirected : .direct
+        }
+    }
+
+    /// The upstream port of the innermost switch that functions `a` and `b` are both below.
+    ///
+    /// - Returns: the port's index; `untold` where a bridge above both does not tell what it is, and could be one.
+    /// - Complexity: O(depth).
+    public func commonSwitch(of a: Int, _ b: Int) -> CommonSwitch {
+        let others = Set(ancestors(of: b))
+        for bridge in ancestors(of: a) where others.contains(bridge) {
+            if functions[bridge].capabilities.express?.portType == .upstreamPort { return .at(bridge) }
+            if functions[bridge].capabilities.express == nil, !functions[bridge].knowsKind { return .untold(bridge) }
+        }
+        return .none
+    }
+
+    /// Which way requests between what functions `a` and `b` are take.
+    ///
+    /// - Complexity: O(depth).
+    public func peerRoute(between a: Int, _ b: Int) -> PeerRoute {
+        func way(_ i: Int) -> [Int] { [i] + ancestors(of: i) }
+        let others = Set(way(b))
+        guard let meeting = way(a).first(where: { others.contains($0) }) else { return .outside }
+        guard let first = way(a).first(where: { parent(of: $0) == meeting }),
+            let second = way(b).first(where: { parent(of: $0) == meeting })
+        else { return .inside(meeting) }
+        guard let express = functions[meeting].capabilities.express else {
+            return functions[meeting].knowsKind ? .inside(meeting) : .untold(meeting)
+        }
+        guard express.portType == .upstreamPort else { return express.portType == nil ? .outside : .inside(meeting) }
+        let ports = [first, second]
+        if let port = ports.first(where: { self.way(ofRequestsThrough: $0) == .unknown }) { return .untold(port) }
+        let redirected = ports.filter { self.way(ofRequestsThrough: $0) == .redirected }
+        return redirected.isEmpty ? .direct(meeting, first, second) : .redirected(meeting, by: redirected)
+    }
+}
+
+/// The switch that two functions are both below.
+public enum CommonSwitch: Hashable, Sendable {
+    /// The one with the upstream port at this index.
+    case at(Int)
+    /// There is none.
+    case none
+    /// The bridge at this index does not tell whether it is one.
+    case untold(Int)
+}
+
+/// The way that requests between two functions take.
+public enum PeerRoute: Hashable, Sendable {
+    /// Across the switch with the upstream port at the first index, in by its ports at the other two.
+    case direct(Int, Int, Int)
+    /// By way of the root complex, since these ports of the switch at the first index redirect requests.
+    case redirected(Int, by: [Int])
+    /// They do not leave the bus behind the bridge at this index.
+    case inside(Int)
+    /// By way of the root complex, or of a bridge that is no switch.
+    case outside
+    /// The registers of the function at this index were not told.
+    case untold(Int)
 }

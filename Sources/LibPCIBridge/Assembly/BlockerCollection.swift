@@ -53,7 +53,19 @@ struct BlockerCollection {
             else { continue }
             result.append(Blocker(range: node.range, isIO: isIO, name: node.name, source: .iomem))
         }
-        return result.sorted { $0.range < $1.range }
+        return (result + expressLinkWindows(text, isIO: isIO, known: result)).sorted { $0.range < $1.range }
+    }
+
+    /// The windows that firmware keeps for CXL memory (CFMWS, `CXL Window 0`) where they reach into an aperture: the kernel
+    /// puts them at the top of the tree and gives nothing of them to PCI.
+    private func expressLinkWindows(_ text: IomemText, isIO: Bool, known: [Blocker]) -> [Blocker] {
+        guard !isIO else { return [] }
+        let apertures = hosts.flatMap(\.apertures).filter { !$0.isIO }
+        return text.nodes.filter { node in
+            node.name.hasPrefix("CXL Window") && apertures.contains { $0.range.overlaps(node.range) }
+                && !known.contains { $0.range == node.range }
+        }
+        .map { Blocker(range: $0.range, isIO: false, name: $0.name, source: .iomem) }
     }
 
     /// The firmware's entries that overlap a memory aperture. The allocator avoids entries of every type

@@ -10,12 +10,15 @@ internal import PCITopology
 struct MemoryUse {
     /// What each region of CXL memory is used for, a sentence each.
     private var regions: [UseEvidence] = []
+    /// Whether the file was read, so that a region that is not in it is not there.
+    private var isRead = false
     /// What lies in the BARs of functions, by their names.
     private var inBARs: [String: [UseEvidence]] = [:]
 
     /// - Complexity: O(number of nodes).
     init(_ text: IomemText?) {
         guard let text, !text.isZeroed else { return }
+        isRead = true
         for (i, node) in text.nodes.enumerated() {
             if node.name.hasPrefix("region"), let window = node.parent, text.nodes[window].name.hasPrefix("CXL Window")
             {
@@ -46,7 +49,22 @@ struct MemoryUse {
         let classCode = f.classCode ?? f.config.long(8).map { $0 >> 8 } ?? 0
         // A CXL memory device (PCI Code and ID Assignment: base class 05h, sub-class 02h).
         let isMemory = classCode >> 8 == 0x0502 || f.driver == "cxl_pci"
-        return (isMemory ? regions : []) + (inBARs[f.address.description] ?? [])
+        return (isMemory ? regions + decoded(f) : []) + (inBARs[f.address.description] ?? [])
+    }
+
+    /// What the registers of a CXL memory device say of memory that the host reaches: the ranges of its device DVSEC, where
+    /// firmware set them. Decoders in a BAR count for more and stand in no configuration space: without /proc/iomem nothing
+    /// tells what they give away.
+    private func decoded(_ f: FunctionRecord) -> [UseEvidence] {
+        guard let link = Capabilities(f.config).computeExpressLink, link.hasMemory, link.isMemoryEnabled else {
+            return []
+        }
+        let ranges = link.ranges.filter { $0.first > 0 }
+        if let range = ranges.first {
+            return [.vital("cxl-memory", "CXL.mem is on, and the host reaches its memory at [mem \(range)]")]
+        }
+        return isRead
+            ? [] : [.vital("cxl-memory-untold", "CXL.mem is on, and what of its memory the host uses was not read")]
     }
 
     /// What the kernel uses the memory below node `i` for: System RAM before anything else.

@@ -27,6 +27,7 @@ struct UseReader {
         PeripheralUse.read(sysfs, proc, commandLine: record.kernel.commandLine, &findings)
         DeviceHolders.read(sysfs, proc, &findings)
         PlatformUse.read(sysfs, &findings)
+        ExpressLinkMemoryUse.read(sysfs, &findings)
         findings.finish(&record)
     }
 }

@@ -144,6 +144,7 @@ public final class TwinPredictor: Predictor {
         guard state != nil, let wish, let initial, let topology = try? readTopology() else { return nil }
         var addresses = wish.constraints.keep.union(wish.constraints.allowDisturb)
         if let port = wish.constraints.onlyBelow { addresses.insert(port) }
+        addresses.formUnion(wish.constraints.conditions.flatMap(\.addresses))
         for goal in wish.goals { goal.address.map { _ = addresses.insert($0) } }
         func place(_ address: FunctionAddress, _ topology: Topology) -> TopologyPath? {
             topology.position(of: address).map { topology.path(of: $0) }
@@ -163,6 +164,7 @@ public final class TwinPredictor: Predictor {
         var constraints = wish?.constraints ?? Constraints()
         constraints.keep = renamed(constraints.keep)
         constraints.allowDisturb = renamed(constraints.allowDisturb)
+        constraints.conditions = constraints.conditions.map { $0.mapped { agreement.renamed[$0] ?? $0 } }
         constraints.onlyBelow = constraints.onlyBelow.map { agreement.renamed[$0] ?? $0 }
         for function in topology.functions where !function.isBridge && !agreement.covers(function.address) {
             constraints.keep.insert(function.address)
@@ -184,9 +186,10 @@ extension Goal {
     func renamed(_ addresses: [FunctionAddress: FunctionAddress]) -> Goal? {
         func now(_ address: FunctionAddress) -> FunctionAddress { addresses[address] ?? address }
         return switch self {
-        case .everythingRequired: self
+        case .everythingRequired, .compact: self
         case .place(let address): .place(now(address))
         case .resize(let address, let bar, let size): .resize(now(address), bar: bar, size: size)
+        case .located(let address, let bar, let start): .located(now(address), bar: bar, address: start)
         case .reserve(let address, let room): .reserve(now(address), room)
         case .virtualFunctions(let address, let count): .virtualFunctions(now(address), count: count)
         case .restore(let layout): layout.places.isEmpty ? nil : self
@@ -196,8 +199,8 @@ extension Goal {
     /// The function that the goal names, or nil.
     var address: FunctionAddress? {
         switch self {
-        case .everythingRequired, .restore: nil
-        case .place(let address), .resize(let address, _, _), .reserve(let address, _),
+        case .everythingRequired, .compact, .restore: nil
+        case .place(let address), .resize(let address, _, _), .located(let address, _, _), .reserve(let address, _),
             .virtualFunctions(let address, _):
             address
         }

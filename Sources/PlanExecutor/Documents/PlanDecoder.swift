@@ -16,6 +16,7 @@ enum PlanDecoder {
         let before = try self.tree(fields.value("before"), at: "before")
         let behaviour = try fields.string("behaviour", atMost: 64)
         let outlooks = try optionalList(&fields, "behaviours", outlook)
+        let conditions = try optionalList(&fields, "conditions", atMost: 1024, condition)
         let diagnosis = try list(&fields, "diagnosis", atMost: 65_536, diagnosisLine)
         let disturbed = try list(&fields, "disturbed", atMost: PlanDocument.mostFunctions, disturbance)
         let fingerprint = try fields.hex("fingerprint")
@@ -51,6 +52,7 @@ enum PlanDecoder {
             otherWays: otherWays
         )
         plan.outlooks = outlooks
+        plan.conditions = conditions
         plan.ruledOut = ruledOut
         plan.isolation = isolation
         return plan
@@ -77,11 +79,30 @@ enum PlanDecoder {
     private static func optionalList<Element>(
         _ fields: inout JSONFields,
         _ key: String,
+        atMost limit: Int = PlanDocument.mostBehaviours,
         _ element: (inout JSONFields) throws(JSONError) -> Element
     ) throws(JSONError) -> [Element] {
         var look = fields
         guard look.optional(key) != nil else { return [] }
-        return try list(&fields, key, atMost: PlanDocument.mostBehaviours, element)
+        return try list(&fields, key, atMost: limit, element)
+    }
+
+    private static func condition(_ fields: inout JSONFields) throws(JSONError) -> ConditionOutcome {
+        let addresses = try fields.strings("addresses", atMost: 2).map { FunctionAddress(parsing: $0) }
+        let condition: Condition? =
+            switch (
+                try fields.string("kind", atMost: 32), addresses.count, addresses.first ?? nil, addresses.last ?? nil
+            )
+            {
+            case ("keep-group", 1, let one?, _): .keepGroup(one)
+            case ("keep-route", 2, let one?, let other?): .keepRoute(one, other)
+            case ("same-switch", 2, let one?, let other?): .sameSwitch(one, other)
+            default: nil
+            }
+        guard let condition else {
+            throw fields.error("kind", "expected keep-group with one address, keep-route or same-switch with two")
+        }
+        return ConditionOutcome(condition: condition, text: try fields.string("text"))
     }
 
     private static func outlook(_ fields: inout JSONFields) throws(JSONError) -> BehaviourOutlook {
@@ -145,6 +166,13 @@ enum PlanDecoder {
                 throw fields.error("size", "expected 0x and at most 16 hexadecimal digits")
             }
             return .resize(address, bar: bar, size: size)
+        case "compact": return .compact
+        case "at":
+            return .located(
+                try fields.address("address"),
+                bar: try fields.integer("bar", in: 0...5),
+                address: try fields.hex("start")
+            )
         case "reserve":
             let address = try fields.address("address")
             let buses = try fields.integer("buses", in: 0...255)

@@ -22,6 +22,18 @@ extension JSONWriter {
                 }
             }
         }
+        // Absent where nothing was asked to stay as it is.
+        if !plan.conditions.isEmpty {
+            array("conditions") { json in
+                for outcome in plan.conditions {
+                    json.object {
+                        $0.field("addresses", outcome.condition.addresses.map(\.description))
+                        $0.field("kind", outcome.condition.kind)
+                        $0.field("text", outcome.text)
+                    }
+                }
+            }
+        }
         array("diagnosis") { json in
             for line in plan.diagnosis {
                 json.object {
@@ -134,6 +146,13 @@ extension JSONWriter {
             field("bar", bar)
             field("kind", "resize")
             field("size", hex: size?.rawValue)
+        case .compact:
+            field("kind", "compact")
+        case .located(let address, let bar, let start):
+            field("address", address.description)
+            field("bar", bar)
+            field("kind", "at")
+            field("start", hex: start)
         case .reserve(let address, let room):
             field("address", address.description)
             field("buses", room.buses)

@@ -15,8 +15,9 @@ public enum BootGoal: Hashable, Sendable {
     /// The function that the goal is about; nil for the whole tree.
     public var address: FunctionAddress? {
         switch self {
-        case .plan(.everythingRequired), .plan(.restore): nil
-        case .plan(.place(let address)), .plan(.resize(let address, _, _)), .plan(.reserve(let address, _)),
+        case .plan(.everythingRequired), .plan(.compact), .plan(.restore): nil
+        case .plan(.place(let address)), .plan(.located(let address, _, _)), .plan(.resize(let address, _, _)),
+            .plan(.reserve(let address, _)),
             .plan(.virtualFunctions(let address, _)), .card(let address, _):
             address
         }
@@ -34,7 +35,7 @@ struct BootNeed {
     init(_ goals: [BootGoal], _ topology: Topology) {
         for goal in goals {
             switch goal {
-            case .plan(.restore): break
+            case .plan(.restore), .plan(.compact), .plan(.located): break
             case .plan(.everythingRequired), .plan(.place): buses = max(buses, missingBuses(topology))
             case .plan(.virtualFunctions): buses = max(buses, 1)
             case .plan(.resize(let address, let bar, let size)):

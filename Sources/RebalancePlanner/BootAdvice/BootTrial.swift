@@ -37,6 +37,9 @@ struct BootTrial {
             if case .plan(.restore) = goal {
                 throw TwinError(.badArgument, "expected a goal that a boot can reach, an older layout is none")
             }
+            if case .plan(.compact) = goal {
+                throw TwinError(.badArgument, "expected a goal that a boot can reach, closer packing is none")
+            }
             guard let address = goal.address else { continue }
             guard let i = topology.position(of: address) else {
                 throw TwinError(.noSuchFunction, "expected a function at \(address), found none")
@@ -69,10 +72,15 @@ struct BootTrial {
         for goal in goals {
             switch goal {
             case .plan(.everythingRequired): outcome.missing += try unplaced(twin, below: nil)
-            case .plan(.restore): break
+            case .plan(.restore), .plan(.compact): break
             case .plan(.place(let address)):
                 guard let now = place(of: address, twin, &outcome) else { break }
                 outcome.missing += try unplaced(twin, below: now)
+            case .plan(.located(let address, let bar, let start)):
+                guard let now = place(of: address, twin, &outcome) else { break }
+                if let lines = twin.resourceLines(of: now), lines.indices.contains(bar), lines[bar].start != start {
+                    outcome.missing.append("\(now) BAR \(bar) lies at 0x\(bareHex(lines[bar].start))")
+                }
             case .plan(.reserve(let address, let room)):
                 guard let now = place(of: address, twin, &outcome) else { break }
                 outcome.missing += try shortage(twin, now, room)

@@ -204,7 +204,7 @@ extension Planner {
                 if room.prefetchable > .zero {
                     wishes.append((i, .prefetchable, true, FreeRoom.block(of: room.prefetchable.rawValue)))
                 }
-            case .everythingRequired, .place, .virtualFunctions, .restore: continue
+            case .everythingRequired, .place, .located, .compact, .virtualFunctions, .restore: continue
             }
         }
         if wishes.isEmpty { return lacksMemory }
@@ -252,8 +252,8 @@ extension Goal {
     /// The function that the goal is about, or nil for all of them.
     var subject: FunctionAddress? {
         switch self {
-        case .everythingRequired, .restore: nil
-        case .place(let address), .resize(let address, _, _), .reserve(let address, _),
+        case .everythingRequired, .compact, .restore: nil
+        case .place(let address), .resize(let address, _, _), .located(let address, _, _), .reserve(let address, _),
             .virtualFunctions(let address, _):
             address
         }
@@ -263,7 +263,7 @@ extension Goal {
     public var isPlacement: Bool {
         switch self {
         case .everythingRequired, .place: true
-        case .resize, .reserve, .restore, .virtualFunctions: false
+        case .resize, .located, .compact, .reserve, .restore, .virtualFunctions: false
         }
     }
 }

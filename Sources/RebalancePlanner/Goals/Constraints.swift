@@ -15,6 +15,8 @@ public struct Constraints: Hashable, Sendable {
     /// What the plan places or moves must end at or below this address; nil for no limit. Declared apertures may lie
     /// about what a machine decodes.
     public var highestAddress: UInt64?
+    /// What must be as it is beside addresses: groups, routes, places.
+    public var conditions: [Condition]
     /// Optional things that count as required, and ones that may be lost.
     public var tiers: OptionalTiers
     /// How many operations the search may simulate, 1 and up.
@@ -33,6 +35,7 @@ public struct Constraints: Hashable, Sendable {
         onlyBelow: FunctionAddress? = nil,
         maxMoves: Int? = nil,
         highestAddress: UInt64? = nil,
+        conditions: [Condition] = [],
         tiers: OptionalTiers = OptionalTiers(),
         simulationBudget: Int = 3000,
         workLimit: Int = 10 * Constraints.workPerSecond
@@ -42,6 +45,7 @@ public struct Constraints: Hashable, Sendable {
         self.onlyBelow = onlyBelow
         self.maxMoves = maxMoves
         self.highestAddress = highestAddress
+        self.conditions = conditions
         self.tiers = tiers
         self.simulationBudget = simulationBudget
         self.workLimit = workLimit

@@ -11,6 +11,10 @@ enum Demand: Hashable {
     case bus(Int)
     /// The resource has an address and exactly this many bytes.
     case size(Int, ResourceIndex, UInt64)
+    /// The resource begins at this CPU address.
+    case located(Int, ResourceIndex, UInt64)
+    /// The host bridge above has a free stretch of at least this many bytes or bus numbers.
+    case stretch(Int, FreeStretch, UInt64)
     /// The bridge has at least this many bus numbers.
     case buses(Int, Int)
     /// The bridge's window has at least this many bytes.
@@ -25,7 +29,8 @@ enum Demand: Hashable {
     /// The function that the demand is about.
     var function: Int {
         switch self {
-        case .address(let i, _), .bus(let i), .size(let i, _, _), .buses(let i, _), .window(let i, _, _),
+        case .address(let i, _), .bus(let i), .size(let i, _, _), .located(let i, _, _), .stretch(let i, _, _),
+            .buses(let i, _), .window(let i, _, _),
             .room(let i, _, _), .freeBuses(let i, _), .cleared(let i, _, _):
             i
         }
@@ -37,6 +42,8 @@ enum Demand: Hashable {
         case .address(_, let index): .address(i, index)
         case .bus: .bus(i)
         case .size(_, let index, let size): .size(i, index, size)
+        case .located(_, let index, let start): .located(i, index, start)
+        case .stretch(_, let stretch, let size): .stretch(i, stretch, size)
         case .buses(_, let count): .buses(i, count)
         case .window(_, let index, let size): .window(i, index, size)
         case .room(_, let kind, let size): .room(i, kind, size)
@@ -50,7 +57,8 @@ enum Demand: Hashable {
         switch self {
         case .bus, .buses, .freeBuses: true
         case .cleared(_, let code, _): code == .busOutsideParent || code == .busOverlap || code == .busMismatch
-        case .address, .size, .window, .room: false
+        case .stretch(_, let stretch, _): stretch == .buses
+        case .address, .size, .located, .window, .room: false
         }
     }
 
@@ -58,7 +66,7 @@ enum Demand: Hashable {
     var isOfNumbersAsTheyAre: Bool {
         switch self {
         case .bus, .cleared: wantsBuses
-        case .address, .size, .buses, .window, .room, .freeBuses: false
+        case .address, .size, .located, .stretch, .buses, .window, .room, .freeBuses: false
         }
     }
 
@@ -75,6 +83,10 @@ enum Demand: Hashable {
         case .bus: return summary.buses[i] != nil
         case .size(_, let index, let size):
             return summary.size(i, index) == size && summary.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
+        case .located(_, let index, let start):
+            return summary.range(i, Int(index.rawValue))?.first == start
+                && summary.unreachable[i] >> UInt32(index.rawValue) & 1 == 0
+        case .stretch(let i, let stretch, let size): return stretch.size(context.host[i], summary, context) >= size
         case .buses(_, let count): return summary.buses[i].map { $0.count >= count } ?? false
         case .window(_, let index, let size): return summary.size(i, index) >= size
         case .room(_, let kind, let size): return FreeRoom(below: i, kind, summary, context).holds(size)

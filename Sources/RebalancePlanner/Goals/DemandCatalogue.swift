@@ -40,6 +40,9 @@ struct DemandCatalogue {
             case .resize(let address, let bar, let size):
                 collected.ladders.append(try sizes(address, bar, size))
                 collected.resized.append(collected.ladders.count - 1)
+            case .located(let address, let bar, let start): collected.fixed.append(try place(address, bar, start))
+            // How much may be had is measured, not asked for.
+            case .compact: continue
             case .virtualFunctions(let address, let count): collected.fixed += try roomForVFs(address, count)
             case .reserve(let address, let room): collected.fixed += try reserve(address, room)
             case .restore(let layout): RestoreDemands(context, layout).collect(&collected.fixed, &collected.wishes)
@@ -159,6 +162,31 @@ struct DemandCatalogue {
         }
         let present = function.resource(index)?.range?.clampedSize ?? 0
         return offered.filter { $0 >= present && $0 > 0 }.sorted(by: >).map { .size(i, index, $0) }
+    }
+
+    private func place(_ address: FunctionAddress, _ bar: Int, _ start: UInt64) throws(PlanningError) -> Demand {
+        let i = try known(address)
+        func fail(_ words: String) -> PlanningError { PlanningError(.goalDoesNotApply, words) }
+        guard let index = ResourceIndex.bar(bar), let resource = context.function(i).resource(index),
+            let size = resource.size?.rawValue, size > 0
+        else { throw fail("expected a BAR, \(address) has no BAR \(bar)") }
+        let name = "BAR \(bar) of \(address)"
+        let alignment = resource.alignment?.rawValue ?? size
+        guard alignment > 0, start % alignment == 0 else {
+            throw fail("expected a multiple of \(ByteCount(alignment)) for \(name), found 0x\(bareHex(start))")
+        }
+        guard let range = AddressRange(first: start, size: size) else {
+            throw fail("expected an address that leaves room for the \(ByteCount(size)) of \(name)")
+        }
+        if resource.isFixed, resource.range?.first != start { throw fail("\(name) never moves") }
+        let host = topology.hostBridges[context.host[i]]
+        let aperture = host.apertures.first { $0.isIO == (resource.kind == .io) && $0.range.contains(range) }
+        if resource.kind != .io, !resource.is64Bit,
+            (range.shifted(by: -(aperture?.offset ?? 0)) ?? range).last > UInt64(UInt32.max)
+        {
+            throw fail("\(name) is a register of 32 bits, 0x\(bareHex(start)) is too high for it")
+        }
+        return .located(i, index, start)
     }
 
     private func roomForVFs(_ address: FunctionAddress, _ count: Int) throws(PlanningError) -> [Demand] {

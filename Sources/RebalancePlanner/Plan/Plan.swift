@@ -39,6 +39,8 @@ public struct Plan: Hashable, Sendable {
     public var ruledOut: [RuledOutBehaviour] = []
     /// What the steps make of IOMMU groups, of routes between siblings and of settings; nil where nobody could be concerned.
     public var isolation: IsolationChange?
+    /// What was asked to stay as it is beside addresses, and is so; empty where nothing was asked for.
+    public var conditions: [ConditionOutcome] = []
 
     /// Why it is impossible, or the least, for `verify`: one for each host bridge that is concerned; empty unless it was
     /// asked for (`Planner.certifies`) and proved.
@@ -82,6 +84,11 @@ public struct Plan: Hashable, Sendable {
         case .act: verdict.reason != "partly"
         case .refused, .impossible, .unknown: false
         }
+    }
+
+    /// Whether a condition is what stands in the way, so that no other way to addresses helps.
+    public var isBarredByCondition: Bool {
+        ["condition", "no-common-switch", "no-direct-route"].contains(verdict.reason)
     }
 
     /// The answer of a planning run.
@@ -197,6 +204,10 @@ public enum Goal: Hashable, Sendable {
     case place(FunctionAddress)
     /// This BAR gets this size; nil asks for the largest that fits.
     case resize(FunctionAddress, bar: Int, size: ByteCount?)
+    /// This BAR lies at this address and nowhere else, as the CPU sees it.
+    case located(FunctionAddress, bar: Int, address: UInt64)
+    /// Windows and bus numbers lie closer together, so that the largest free stretches are larger.
+    case compact
     /// This port keeps at least this much free room below it.
     case reserve(FunctionAddress, Headroom)
     /// This physical function can enable this many VFs.

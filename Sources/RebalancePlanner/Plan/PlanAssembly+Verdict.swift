@@ -88,6 +88,7 @@ extension PlanAssembly {
 
     /// What stands in the way of demands that cannot be met, a slug.
     private func shortage(_ wanted: [Demand]) -> String {
+        if wanted.contains(where: { if case .located = $0 { true } else { false } }) { return "address-not-reached" }
         var isIO = true
         var codes: [String] = []
         for demand in wanted {
@@ -151,6 +152,15 @@ extension PlanAssembly {
 
     /// The plan without steps. That what was asked for is there does not say that nothing else is missing.
     private func nothingToDo() -> Plan {
+        if goals == [.compact] {
+            return make(
+                .init(
+                    .none,
+                    reason: "compact",
+                    sentence: "no way that was tried leaves larger free stretches than there are"
+                )
+            )
+        }
         let lacking = planner.topology.problemShortfalls
         guard !goals.contains(where: \.isPlacement), !lacking.isEmpty else {
             return make(.init(.none, reason: "nothing-missing", sentence: "everything required has its place"))
@@ -232,6 +242,12 @@ extension PlanAssembly {
         )
     }
 
+    /// The plan that cannot tell whether a condition would hold.
+    mutating func unknown(reason: String, _ sentence: String) -> Plan {
+        remarks.append("what would tell: \(Unknown.Remedy.snapshot.rawValue)")
+        return make(.init(.unknown, reason: reason, sentence: "cannot tell: \(sentence)"))
+    }
+
     /// The plan for problems that addresses do not mend.
     mutating func hopeless(_ problems: [Finding]) -> Plan {
         for finding in problems {
@@ -262,6 +278,8 @@ extension PlanAssembly {
                 switch demand {
                 case .address, .bus: "unassigned-bars"
                 case .cleared(_, let code, _): code.rawValue
+                case .located: "address"
+                case .stretch: "compact"
                 case .size(_, let index, _): index.isVFBAR ? "room-for-vfs" : "resize"
                 case .room, .freeBuses: "reserve"
                 case .buses: "room-for-vfs"
@@ -272,7 +290,9 @@ extension PlanAssembly {
         for goal in goals {
             if case .restore = goal { return "restore" }
         }
-        if let one = ["resize", "room-for-vfs", "reserve", "unassigned-bars"].first(where: { kinds.contains($0) }) {
+        if let one = ["address", "resize", "room-for-vfs", "reserve", "unassigned-bars", "compact"].first(where: {
+            kinds.contains($0)
+        }) {
             return one
         }
         // Only what findings tell was asked for: an overlap is no missing address.
@@ -280,7 +300,7 @@ extension PlanAssembly {
     }
 
     private func make(_ verdict: Plan.Verdict) -> Plan {
-        Plan(
+        var plan = Plan(
             verdict: verdict,
             kernelRelease: planner.topology.kernel.release ?? "unknown",
             behaviour: planner.behaviour.name,
@@ -294,6 +314,8 @@ extension PlanAssembly {
             proof: .notApplicable,
             remarks: remarks
         )
+        plan.conditions = conditions
+        return plan
     }
 
     /// The records of the functions that the steps stop or move.

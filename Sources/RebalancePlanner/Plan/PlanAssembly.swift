@@ -21,6 +21,8 @@ struct PlanAssembly {
     var asked: [Demand] = []
     var refusals: [(reason: String, sentence: String)] = []
     var impossible: [(reason: String, sentence: String)] = []
+    /// What is kept beside addresses.
+    var conditions: [ConditionOutcome] = []
     /// Why what is impossible is.
     var certificates: [Certificate] = []
     private var latest: TreeState

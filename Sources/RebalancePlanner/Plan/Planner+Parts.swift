@@ -56,5 +56,10 @@ extension Planner {
 
 extension Goal {
     /// Whether the goal cannot be taken part by part.
-    fileprivate var isOfWholeTree: Bool { if case .restore = self { true } else { false } }
+    fileprivate var isOfWholeTree: Bool {
+        switch self {
+        case .restore, .compact: true
+        default: false
+        }
+    }
 }

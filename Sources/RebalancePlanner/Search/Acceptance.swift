@@ -11,6 +11,8 @@ struct Acceptance {
     let problems: Set<Problem>
     /// No address that the plan gives may end above this.
     let highestAddress: UInt64?
+    /// What must be as it is beside addresses.
+    var conditions = HeldConditions()
     /// What earlier stages have reached and later ones must keep.
     var reached: [Demand] = []
 
@@ -27,6 +29,7 @@ struct Acceptance {
             problems: Set(Self.problems(findings, in: original.context.topology, original.context)),
             highestAddress: constraints.highestAddress
         )
+        conditions = HeldConditions(original.context.topology, constraints.conditions)
     }
 
     init(_ original: Baseline, problems: Set<Problem>, highestAddress: UInt64?) {
@@ -76,7 +79,7 @@ struct Acceptance {
         else { return false }
         guard let topology = try? searchState.simulation.topology() else { return false }
         let now = Set(Self.problems(topology.findings(explains: false), in: topology, original.context))
-        guard now.isSubset(of: problems) else { return false }
+        guard now.isSubset(of: problems), conditions.broken(by: searchState, topology).isEmpty else { return false }
         return (wanted + reached).allSatisfy { demand in
             guard case .cleared(let i, let code, let resource) = demand else { return true }
             return !now.contains(Problem(function: i, code: code, resource: resource))

@@ -55,8 +55,10 @@ struct DisturbanceBound {
                 // `reset_resource` leaves nothing to retry before the function is found anew.
                 if index.isBAR, summary.isKnown[i], summary.wiped[i] >> UInt32(index.rawValue) & 1 == 1 { add(i) }
             case .size(let i, _, _): add(i)
+            // What has an address keeps it until it is removed.
+            case .located(let i, let index, _): if summary.size(i, index) > 0 { add(i) }
             case .buses(let i, _), .freeBuses(let i, _): add(i)
-            case .bus, .window, .room, .cleared: continue
+            case .bus, .window, .room, .stretch, .cleared: continue
             }
         }
         self.certain = certain
@@ -103,11 +105,15 @@ struct DisturbanceBound {
             let hosts = context.topology.hostBridges
             let isKnown = hosts.indices.contains(conflict.host) && hosts[conflict.host].source != .unknown
             var answer = Answer(bound: certainWeight, conflict: isKnown ? conflict : nil, isUndecided: !isKnown)
-            if explains, isKnown { answer.translation = ConflictTranslation(problem, limit: limit) }
+            // Certificates know no place that one BAR alone must have.
+            if explains, isKnown, !asksForPlaces { answer.translation = ConflictTranslation(problem, limit: limit) }
             return answer
         case .undecided: return Answer(bound: certainWeight, isUndecided: true)
         }
     }
+
+    /// Whether a BAR must lie at one address.
+    var asksForPlaces: Bool { wanted.contains { if case .located = $0 { true } else { false } } }
 
     func number(ofDevice device: Int, _ topology: Topology) -> Int? {
         guard topology.functions.indices.contains(device) else { return nil }
@@ -121,6 +127,7 @@ struct DisturbanceBound {
         options.rule = wantsSizes ? .movable : .stock
         options.includesBusNumbers = wanted.contains(where: \.wantsBuses)
         var asked: Set<UInt64> = []
+        var places: [UInt64: UInt64] = [:]
         var hosts: Set<Int> = []
         for demand in wanted {
             let i = demand.function
@@ -131,6 +138,9 @@ struct DisturbanceBound {
                 options.sizes[topology.functions[position].address, default: [:]][index] = size
                 asked.insert(key(position, index))
             case .address(_, let index): asked.insert(key(position, index))
+            case .located(_, let index, let start):
+                asked.insert(key(position, index))
+                places[key(position, index)] = start
             default: continue
             }
         }
@@ -160,6 +170,7 @@ struct DisturbanceBound {
             if topology.functions.indices.contains(holder), topology.functions[holder].isBridge {
                 request.holders = topology.subtree(of: holder).filter { !topology.functions[$0].isVirtual }
             }
+            if let start = places[key(holder, name)] { confine(&request, to: start, topology) }
             if request.current == nil || isAsked, let limit, request.kind != .io,
                 let cut = AddressRange(first: 0, last: limit), let limits = request.limits.intersection(cut)
             {
@@ -169,6 +180,15 @@ struct DisturbanceBound {
         }
         addRoom(to: &problem, topology)
         return problem
+    }
+
+    /// Leaves a request no address but the one that begins at CPU address `start`.
+    private func confine(_ request: inout Problem.Request, to start: UInt64, _ topology: Topology) {
+        guard let range = AddressRange(first: start, size: request.size) else { return }
+        let host = topology.hostBridges[request.host]
+        let offset = host.apertures.first { $0.isIO == (request.kind == .io) && $0.range.contains(range) }?.offset ?? 0
+        guard let place = range.shifted(by: -offset), let limits = request.limits.intersection(place) else { return }
+        request.limits = limits
     }
 
     private func position(of i: Int, _ topology: Topology) -> Int? {

@@ -11,8 +11,9 @@ struct RivalBehaviours {
     /// A behaviour under which a plan loses something weighs as much as this many under which it only misses its goal.
     private static let loss = 100
 
-    init(_ topology: Topology, _ behaviours: [KernelBehaviour]) {
+    init(_ topology: Topology, _ behaviours: [KernelBehaviour], recordsRemovals: Bool = false) {
         simulations = behaviours.compactMap { try? TwinSimulation(topology, behaviour: $0) }
+        for i in simulations.indices { simulations[i].recordsRemovals = recordsRemovals }
     }
 
     /// No other behaviours.

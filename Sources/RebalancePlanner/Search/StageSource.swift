@@ -38,6 +38,7 @@ struct StageSource {
                 Offer(stage: stage, stopped: stopped(by: stage), renumbered: renumbered(by: stage))
             )
         }
+        for case .stretch(let i, _, _) in wanted { offerPackings(below: context.host[i], offer) }
         let targets = targets
         offerWithoutRemoval(targets, offer)
         var busesSeen: Set<Int> = []
@@ -57,7 +58,9 @@ struct StageSource {
 
     /// Functions that lack something, or hold more than their hardware has.
     private var targets: [Int] {
-        var result = FunctionSet(wanted.map(\.function))
+        var result = FunctionSet(
+            wanted.filter { if case .stretch = $0 { false } else { true } }.map(\.function)
+        )
         for i in 0..<context.count where searchState.summary.inflated[i] != 0 { result.insert(i) }
         return result.members
     }
@@ -89,6 +92,17 @@ struct StageSource {
     /// Whether a rescan tries again to place what a function lacks.
     private func isRetried(_ i: Int) -> Bool {
         searchState.summary.lacking[i] & ~searchState.summary.wiped[i] != 0
+    }
+
+    // MARK: - Functions of a root bus are packed closer
+
+    /// Functions of a root bus are found anew, so that they get the lowest places and numbers that are free; whoever may not
+    /// be stopped stays.
+    private func offerPackings(below host: Int, _ offer: (Stage) -> Void) {
+        let members = context.members(behind: -1 - host).filter { searchState.summary.isKnown[$0] }
+        for set in sets([], among: members) where !set.isEmpty {
+            offerVariants(members.filter { set.contains($0) }, others: [], behind: -1 - host, offer)
+        }
     }
 
     // MARK: - Functions of one bus are removed

@@ -8,6 +8,10 @@ internal import PCITopology
 /// A value; the search branches by copying it.
 struct TwinSimulation {
     private(set) var twin: LinuxTwin
+    /// Whether `removed` is kept.
+    var recordsRemovals = false
+    /// The functions, by number, that were removed since removals are recorded, whether or not they were found again.
+    private(set) var removed = FunctionSet()
 
     init(_ topology: Topology, behaviour: KernelBehaviour) throws(PlanningError) {
         do {
@@ -36,6 +40,7 @@ struct TwinSimulation {
     mutating func perform(_ writes: [SystemWrite]) -> Bool {
         for write in writes {
             guard let operation = operation(write) else { return false }
+            if recordsRemovals, case .remove(let address) = write { recordRemoval(of: address) }
             do {
                 let events = try twin.perform(operation)
                 let isBad = events.contains { event in
@@ -50,6 +55,13 @@ struct TwinSimulation {
             }
         }
         return true
+    }
+
+    private mutating func recordRemoval(of address: FunctionAddress) {
+        guard let topology = try? topology(), let i = topology.position(of: address) else { return }
+        for j in topology.subtree(of: i) {
+            if let number = twin.number(of: topology.functions[j].address) { removed.insert(number) }
+        }
     }
 
     /// The twin's operation for a write; nil for writes that the twin does not model.

@@ -81,7 +81,9 @@ struct PlanCommand: ParsableCommand {
         }
         if !output.quiet, let remark = wayBackRemark(plan, topology, record) { plan.remarks.append(remark) }
         // A brief text says the verdict alone.
-        if !plan.isWhole, plan.verdict.answer != .unknown, output.json || script || file != nil || !output.quiet {
+        if !plan.isWhole, plan.verdict.answer != .unknown, !plan.isBarredByCondition,
+            output.json || script || file != nil || !output.quiet
+        {
             plan.otherWays = try otherWays(plan, topology, record)
         }
         if let file { try PlanStore.write(plan, to: file) }
@@ -178,8 +180,8 @@ struct PlanCommand: ParsableCommand {
         guard planning.constraints == Constraints() else {
             throw CommandEnd(
                 .usage,
-                "expected --kexec without --keep, --allow-disturb, --only-below, --max-moves, --max-addr, --with and "
-                    + "--without: a restart stops everything, and its layout knows no such limits"
+                "expected --kexec without --keep, --keep-group, --keep-route, --same-switch, --allow-disturb, --only-below, "
+                    + "--max-moves, --max-addr, --with and --without: a restart stops everything, and its layout knows no such limits"
             )
         }
         let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)

@@ -26,11 +26,24 @@ struct PlanningOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Let a BAR lie at this address and nowhere else. May be given several times.",
+            valueName: "address:bar=place"
+        )
+    )
+    var at: [PlaceWish] = []
+
+    @Option(
+        help: ArgumentHelp(
             "Make room and bus numbers for this many VFs of a function. May be given several times.",
             valueName: "address=n"
         )
     )
     var vfs: [VFWish] = []
+
+    @Flag(
+        help: "Pack windows and bus numbers closer, so that the largest free stretches of the host bridges grow."
+    )
+    var compact = false
 
     @Option(
         help: ArgumentHelp(
@@ -54,6 +67,32 @@ struct PlanningOptions: ParsableArguments {
         transform: functionAddress
     )
     var keep: [FunctionAddress] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Let the IOMMU group of this function keep its members, no more and no fewer.",
+            valueName: "address"
+        ),
+        transform: functionAddress
+    )
+    var keepGroup: [FunctionAddress] = []
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Let these two functions reach each other across their switch, as they do now.",
+            valueName: "address"
+        ),
+        transform: functionAddress
+    )
+    var keepRoute: [FunctionAddress] = []
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Only if these two functions are below one switch.", valueName: "address"),
+        transform: functionAddress
+    )
+    var sameSwitch: [FunctionAddress] = []
 
     @Option(
         help: ArgumentHelp("Allow to stop this function although it is in use.", valueName: "address"),
@@ -108,6 +147,9 @@ struct PlanningOptions: ParsableArguments {
             let tier = word.tier.rawValue
             throw ValidationError("expected --with \(tier) or --without \(tier), found both")
         }
+        for (name, list) in [("--keep-route", keepRoute), ("--same-switch", sameSwitch)] where list.count % 2 == 1 {
+            throw ValidationError("expected \(name) with two addresses, found \(list.count)")
+        }
         if let maxMoves, maxMoves < 0 { throw ValidationError("expected --max-moves 0 or more, found \(maxMoves)") }
     }
 
@@ -116,9 +158,11 @@ struct PlanningOptions: ParsableArguments {
         let places = place.compactMap { if case .function(let address) = $0 { Goal.place(address) } else { nil } }
         var wishes =
             resize.map { Goal.resize($0.address, bar: $0.bar, size: $0.size) }
+            + at.map { Goal.located($0.address, bar: $0.bar, address: $0.start) }
             + vfs.map { Goal.virtualFunctions($0.address, count: $0.count) }
             + reserve.map { Goal.reserve($0.port, $0.room) }
         if let restore { wishes.append(.restore(try savedLayout(restore))) }
+        if compact { wishes.append(.compact) }
         if place.contains(.all) { return [.everythingRequired] + wishes }
         return places.isEmpty && wishes.isEmpty ? [.everythingRequired] : places + wishes
     }
@@ -131,9 +175,18 @@ struct PlanningOptions: ParsableArguments {
             onlyBelow: onlyBelow,
             maxMoves: maxMoves,
             highestAddress: maxAddr?.address,
+            conditions: conditions,
             tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier))),
             workLimit: effort * Constraints.workPerSecond
         )
+    }
+
+    private var conditions: [Condition] {
+        func pairs(_ list: [FunctionAddress], _ make: (FunctionAddress, FunctionAddress) -> Condition) -> [Condition] {
+            stride(from: 0, to: list.count - 1, by: 2).map { make(list[$0], list[$0 + 1]) }
+        }
+        return keepGroup.map(Condition.keepGroup) + pairs(keepRoute, Condition.keepRoute)
+            + pairs(sameSwitch, Condition.sameSwitch)
     }
 
     private func savedLayout(_ path: String) throws(CommandEnd) -> SavedLayout {

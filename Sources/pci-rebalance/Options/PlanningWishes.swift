@@ -25,6 +25,26 @@ struct ResizeWish: ExpressibleByArgument, Equatable {
     }
 }
 
+/// What `--at` asks for: `86:00.0:2=0x380000000000`.
+struct PlaceWish: ExpressibleByArgument, Equatable {
+    var address: FunctionAddress
+    var bar: Int
+    /// The first CPU address.
+    var start: UInt64
+
+    init?(argument: String) {
+        let sides = argument.split(separator: "=", omittingEmptySubsequences: false)
+        guard sides.count == 2, let colon = sides[0].lastIndex(of: ":"),
+            let address = FunctionAddress(parsing: sides[0][..<colon]),
+            let bar = Int(sides[0][sides[0].index(after: colon)...]), (0...5).contains(bar),
+            let start = ByteCount(parsing: String(sides[1]))?.rawValue, start > 0
+        else { return nil }
+        self.address = address
+        self.bar = bar
+        self.start = start
+    }
+}
+
 /// What `--vfs` asks for: `07:00.0=7`.
 struct VFWish: ExpressibleByArgument, Equatable {
     var address: FunctionAddress

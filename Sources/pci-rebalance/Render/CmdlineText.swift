@@ -221,6 +221,9 @@ extension BootGoal {
         case .plan(.resize(let address, let bar, let size)):
             "BAR \(bar) of \(address) can be made \(size?.description ?? "as large as it offers") after the boot"
         case .plan(.reserve(let port, let room)): "\(port) keeps free \(room.text)"
+        case .plan(.compact): "windows and bus numbers lie closer together"
+        case .plan(.located(let address, let bar, let start)):
+            "BAR \(bar) of \(address) lies at 0x\(bareHex(start)) after the boot"
         case .plan(.virtualFunctions(let address, let count)): "\(count) VFs of \(address) can be enabled"
         case .card(let port, let card): "\(card.name), plugged into \(port) after the boot, gets all its addresses"
         }

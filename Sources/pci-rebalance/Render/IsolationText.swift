@@ -50,6 +50,15 @@ struct IsolationText {
 
     private func with(_ others: [Int]) -> String { others.isEmpty ? "alone" : "with \(list(others))" }
 
+    /// Whether the group of the function at index `i` follows from what was told, and is so where one was recorded.
+    func isForetold(_ i: Int) -> Bool { groups.isCertain[i] && !contradicted.contains(i) }
+
+    /// Why the function at index `i` is in a group of others, a clause; nil for one that began its group.
+    func cause(of i: Int) -> String? {
+        let text = reason(i).drop { $0 == ":" || $0 == " " }
+        return text.isEmpty ? nil : String(text)
+    }
+
     private func reason(_ i: Int) -> String {
         switch groups.reasons[i] {
         case .own: ""
@@ -95,14 +104,29 @@ struct IsolationText {
         return "requests to siblings: " + parts.joined(separator: "; ")
     }
 
+    /// Something that a function offers beyond BARs.
+    struct Service {
+        /// The field's name for it.
+        var name: String
+        /// Whether it is switched on; nil where it has no switch, or where the switch was not read.
+        var isOn: Bool?
+    }
+
     /// What the function offers and uses beyond BARs, or nil.
     func services(of i: Int) -> String? {
-        let function = topology.functions[i]
+        let words = Self.services(topology.functions[i]).map { one in
+            one.isOn.map { "\(one.name) \($0 ? "on" : "off")" } ?? one.name
+        }
+        return words.isEmpty ? nil : words.joined(separator: ", ")
+    }
+
+    /// What a function offers beyond BARs.
+    static func services(_ function: Function) -> [Service] {
         let capabilities = function.capabilities
-        var words: [String] = []
+        var result: [Service] = []
         func service(_ name: String, _ isOn: Bool?, isPresent: Bool) {
             guard isPresent else { return }
-            words.append(function.areSettingsTold ? isOn.map { "\(name) \($0 ? "on" : "off")" } ?? name : name)
+            result.append(Service(name: name, isOn: function.areSettingsTold ? isOn : nil))
         }
         service("AER", nil, isPresent: capabilities.hasExtended(0x01))
         service("DPC", capabilities.portContainment?.isEnabled, isPresent: capabilities.hasExtended(0x1d))
@@ -115,10 +139,10 @@ struct IsolationText {
         service("FPB", nil, isPresent: capabilities.standard.contains { $0.id == 0x15 })
         if let link = capabilities.computeExpressLink {
             service("CXL.mem", link.isMemoryEnabled, isPresent: link.hasMemory)
-            if !link.hasMemory { words.append("CXL") }
+            service("CXL", nil, isPresent: !link.hasMemory)
         }
-        if function.isNonTransparentBridge { words.append("non-transparent bridge") }
-        return words.isEmpty ? nil : words.joined(separator: ", ")
+        service("non-transparent bridge", nil, isPresent: function.isNonTransparentBridge)
+        return result
     }
 
     /// The sizes of payloads and read requests, or nil.

@@ -31,6 +31,7 @@ struct PlanText {
         disturbances(&page)
         steps(&page)
         isolation(&page)
+        conditions(&page)
         behaviours(&page)
         if !plan.remarks.isEmpty {
             heading("Remarks", &page)
@@ -184,6 +185,13 @@ struct PlanText {
                 indent: 2
             )
         }
+    }
+
+    /// What was asked to stay as it is, and does.
+    private func conditions(_ page: inout TextPage) {
+        guard !plan.conditions.isEmpty else { return }
+        heading("What stays as it is", &page)
+        for one in plan.conditions { page.paragraph("- \(one.text)", indent: 2, hanging: 4) }
     }
 
     /// Under which behaviours of the kernel the steps lead where; all of them with -v, else whether all lead to the goal.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import PCITopology
 
 /// The tree as a document of schema `pci-rebalance.tree/1`; keys in sorted order, addresses and sizes as hex strings.
 func treeJSON(_ topology: Topology, findings: [Finding], selection: Selection?) -> [UInt8] {
     let groups = group(findings, by: topology)
+    let isolation = IsolationText(topology)
     var json = JSONWriter(.indented)
     json.object { json in
         json.array("functions") { json in
             for i in topology.functions.indices where selection?.contains(topology.functions[i].address) ?? true {
-                write(function: i, of: topology, findings: groups[i], to: &json)
+                write(function: i, of: isolation, findings: groups[i], to: &json)
             }
         }
         write(gaps: topology.gaps, to: &json)
@@ -17,6 +19,21 @@ func treeJSON(_ topology: Topology, findings: [Finding], selection: Selection?) 
             for h in topology.hostBridges.indices { write(host: h, of: topology, to: &json) }
         }
         write(topology.kernel, to: &json)
+        json.array("peerRoutes") { json in
+            for route in isolation.routes {
+                json.object { json in
+                    json.array("ports") { json in
+                        for port in route.ports {
+                            json.object {
+                                $0.field("address", topology.functions[port.index].address.description)
+                                $0.field("way", port.way.rawValue)
+                            }
+                        }
+                    }
+                    json.field("upstream", topology.functions[route.upstream].address.description)
+                }
+            }
+        }
         json.field("schema", "pci-rebalance.tree/1")
     }
     return json.document
@@ -59,7 +76,8 @@ private func write(busRange range: BusRange?, to json: inout JSONWriter) {
     }
 }
 
-private func write(function i: Int, of topology: Topology, findings: [Finding], to json: inout JSONWriter) {
+private func write(function i: Int, of isolation: IsolationText, findings: [Finding], to json: inout JSONWriter) {
+    let topology = isolation.topology
     let function = topology.functions[i]
     json.object { json in
         json.field("address", function.address.description)
@@ -86,6 +104,7 @@ private func write(function i: Int, of topology: Topology, findings: [Finding], 
         }
         json.field("findings", findings.filter { $0.severity == .problem }.map(\.code.rawValue))
         json.field("iommuGroup", function.use.iommuGroup)
+        json.object("isolation") { write(isolation, of: i, to: &$0) }
         json.field("name", function.identity.name)
         json.field("numaNode", function.use.numaNode)
         json.field("parent", function.parent?.description)
@@ -104,9 +123,52 @@ private func write(function i: Int, of topology: Topology, findings: [Finding], 
             for resource in function.resources { write(resource, of: i, in: topology, to: &json) }
         }
         json.field("role", function.roleText)
+        json.array("services") { json in
+            for service in IsolationText.services(function) {
+                json.object {
+                    $0.field("isOn", service.isOn)
+                    $0.field("name", service.name)
+                }
+            }
+        }
         json.field("slot", function.use.slot)
+        if let express = function.capabilities.express, function.areSettingsTold {
+            json.object("transactions") { json in
+                json.field("isExtendedTagOn", express.isExtendedTagOn)
+                json.field("maxPayload", express.maxPayloadSize)
+                json.field("maxReadRequest", express.maxReadRequestSize)
+            }
+        }
         json.field("vendor", hex: UInt64(function.identity.vendor), width: 4)
     }
+}
+
+/// Who is in a group with the function by the kernel's rule, why, and what its Access Control Services say.
+private func write(_ isolation: IsolationText, of i: Int, to json: inout JSONWriter) {
+    let function = isolation.topology.functions[i]
+    switch function.accessControl {
+    case .present(let acs):
+        json.object("accessControl") { json in
+            json.field("capabilities", acs.capabilities.names)
+            json.field("control", acs.control.names)
+        }
+    case .absent, .unread:
+        json.key("accessControl")
+        json.null()
+    }
+    json.field("groupIsForetold", isolation.isForetold(i))
+    json.field(
+        "groupMembers",
+        isolation.groups.others(with: i).map { isolation.topology.functions[$0].address.description }
+    )
+    json.field("reason", isolation.cause(of: i))
+    let verdict: String =
+        switch isolation.topology.isolation(of: i) {
+        case .isolated: "isolated"
+        case .open: "open"
+        case .unknown: "unknown"
+        }
+    json.field("verdict", verdict)
 }
 
 private func write(_ resource: Resource, of i: Int, in topology: Topology, to json: inout JSONWriter) {
