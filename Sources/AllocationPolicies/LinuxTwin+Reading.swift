@@ -241,7 +241,11 @@ extension LinuxTwin {
                     end: line.end,
                     flags: UInt32(truncatingIfNeeded: line.flags.rawValue)
                 )
-                if resource.range != nil { hold(node, of: device) }
+                if resource.range != nil {
+                    hold(node, of: device)
+                } else if case .unclaimed = resource.assignment {
+                    holdInUnplaced(node, of: device)
+                }
                 continue
             }
             switch resource.assignment {
@@ -268,6 +272,24 @@ extension LinuxTwin {
                 // What sizing switched off for its alignment keeps its size without flags (`pbus_size_mem`).
                 state.resources[node] = KernelResource(start: line.start, end: line.end, flags: 0)
             }
+        }
+    }
+
+    /// Links a resource that stands nowhere below a window of its bus that stands nowhere itself and contains it.
+    ///
+    /// The kernel takes places in windows without asking whether these have one (`pci_bus_alloc_resource`): what it
+    /// released for another try starts at 0, and its next sibling takes the least I/O address in it. From then on it counts
+    /// as placed.
+    private mutating func holdInUnplaced(_ node: Int32, of device: Int32) {
+        let bus = state.devices[device].bus
+        for n in 0..<state.busResourceCount(bus) {
+            let window = state.busResource(bus, n)
+            guard window != none, window != node, state.resources[window].parent == none,
+                state.resources[window].flags & (Flag.unset | Flag.disabled | Flag.startAlign) == 0,
+                (state.resources[window].flags ^ state.resources[node].flags) & (Flag.io | Flag.memory) == 0,
+                state.contains(window, node), state.insert(node, in: window) == none
+            else { continue }
+            return
         }
     }
 

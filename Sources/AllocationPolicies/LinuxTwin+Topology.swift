@@ -134,6 +134,10 @@ extension LinuxTwin {
             let isWindow = index >= 13
             var assignment = held.assignment(of: index)
             if isWindow, held.parent == none, held.size <= 1 { assignment = .closed }
+            // A place in a window that has none itself shows in no resource map.
+            if case .assigned(let range) = assignment, held.parent != none, !isRooted(node) {
+                assignment = .unclaimed(range)
+            }
             let size =
                 switch assignment {
                 case .closed: UInt64(0)
@@ -153,6 +157,13 @@ extension LinuxTwin {
             result.append(resource)
         }
         return result
+    }
+
+    /// Whether a resource hangs below the whole space of its kind.
+    private func isRooted(_ node: Int32) -> Bool {
+        var node = node
+        while state.resources[node].parent != none { node = state.resources[node].parent }
+        return node == TwinState.memoryRoot || node == TwinState.ioRoot
     }
 
     /// The flags that a register implies where the kernel holds none.

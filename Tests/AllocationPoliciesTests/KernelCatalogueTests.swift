@@ -110,7 +110,7 @@ struct KernelCatalogueTests {
         arguments: [
             ("6.1.0-56-amd64", true), ("6.12.118+deb13-amd64", true), ("6.12.43+deb13-amd64", true),
             ("7.2.13+deb14-amd64", true), ("6.18.15+deb13-amd64", true), ("6.18.16", true), ("6.18.17", false),
-            ("7.3.4+deb13-amd64", true), ("7.3.5", false), ("7.0.13", true), ("7.0.12", false), ("7.1.13", false),
+            ("7.3.4+deb13-amd64", true), ("7.3.5", false), ("7.0.13", true), ("7.0.12", false), ("7.1.13", true),
             ("6.18.15-arch1-1", false), ("5.10.0-46-amd64", false), ("6.8.0-45-generic", false), ("", false),
         ]
     )
@@ -209,9 +209,9 @@ enum KernelDocument {
     /// What else apply refuses on, as the end of a paragraph of lines.
     private static var unproven: [String] {
         let series = KernelCatalogue.unprovenSeries.sorted().map(\.description).joined(separator: ", ")
-        if series.isEmpty { return ["without `--allow-unjudged`."] }
+        if series.isEmpty { return ["or with `--allow-unjudged`."] }
         return [
-            "without `--allow-unjudged`. It also refuses on \(series): predicted, but repairs",
+            "or with `--allow-unjudged`. It also refuses on \(series): predicted, but repairs",
             "on these kernels have not been proven yet.",
         ]
     }
@@ -226,7 +226,8 @@ enum KernelDocument {
             "*Judged* is a release whose own kernel was held against its preset in emulated machines without a line that",
             "differed (`vm-lab differential`). A judgement *carries* to other point releases of the stable tree and of Debian's",
             "where every change of the allocator in between is known. Everything else may have any of the behaviours listed,",
-            "and single changes that stable trees or distributors carried back: plans say so, and `apply` refuses to write",
+            "and single changes that stable trees or distributors carried back: plans say so, and `apply` writes only where, in",
+            "thought, each step can be gone back from under all of them,",
         ]
         lines += unproven
         lines += [
@@ -261,8 +262,8 @@ enum KernelDocument {
             "", "## Repairs in the laboratory", "",
             "Cards that do not fit, plugged into random trees, and `apply` in the guest (`vm-lab rescue`); lost is what had",
             "an address, or answered at it, before a repair and not after it. The failures of `LossTests` were repaired on each",
-            "too: 1 GiB that does not fit beside a busy sibling, and 512 MiB among three switches. On 6.1, 6.12 and 7.2 all",
-            "tests of repairs run.",
+            "too where `apply` writes: 1 GiB that does not fit beside a busy sibling, and 512 MiB among three switches. On 6.1,",
+            "6.12 and 7.2 all tests of repairs run.",
             "",
             "| kernel | seeds | failed hot-adds | rescued | in part | refused or no way | went back | lost |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -152,9 +152,9 @@ public struct Applier {
     ) throws -> (report: ApplyReport, explanation: String?) {
         if let report = try obstacle(plan) { return (report, nil) }
         let tree = try machine.observer.tree()
-        if let report = try staleness(plan, tree) ?? protection(plan) ?? riskOfLoss(plan, predictor) {
-            return (report, nil)
-        }
+        if let report = try staleness(plan, tree) ?? protection(plan) { return (report, nil) }
+        let risk = riskOfLoss(plan, predictor)
+        if let report = risk.report { return (report, nil) }
 
         let health = try machine.observer.health(of: tree.functions.map(\.address))
         let time = clock.wallClock()
@@ -185,6 +185,7 @@ public struct Applier {
         let count = plan.steps.reduce(0) { $0 + $1.writes.count }
         audit.mark("apply \(beginning.id) begins: \(plan.steps.count) steps, \(count) writes")
         progress(.begins(id: beginning.id, steps: plan.steps.count, writes: count))
+        risk.remark.map(run.remark)
         if disk.isVolatile { run.remark("the journal lives in memory and would not survive a power cut") }
         let execution = PlanExecution(
             run: run,
@@ -266,28 +267,39 @@ public struct Applier {
         )
     }
 
-    /// On a kernel that was not judged, the way back from every step must be known under all behaviours that it may have.
-    private func riskOfLoss(_ plan: Plan, _ predictor: (any Predictor)?) -> ApplyReport? {
+    /// On a kernel that was not judged, the way back from every step must be known under all behaviours that it may have;
+    /// on one that was, and on which no repair has been proven, no thought is enough.
+    ///
+    /// - Returns: why nothing is written, or what was shown.
+    private func riskOfLoss(_ plan: Plan, _ predictor: (any Predictor)?) -> (report: ApplyReport?, remark: String?) {
         guard !allowsUnjudgedKernel, let obstacle = KernelCatalogue.obstacle(toWritingOn: plan.kernelRelease) else {
-            return nil
+            return (nil, nil)
         }
         let head = "How \(plan.kernelRelease) assigns addresses \(obstacle)"
+        let tail = "--allow-unjudged carries the plan out all the same."
+        guard !KernelCatalogue.behaviours(forRelease: plan.kernelRelease).isJudged else {
+            return (Self.untouched("unjudged-kernel", "\(head); \(tail)", 4), nil)
+        }
         guard let answer = predictor?.wayBack(of: plan) else {
-            return Self.untouched(
-                "unjudged-kernel",
-                "\(head), and the way back could not be simulated; --allow-unjudged carries the plan out all the "
-                    + "same.",
-                4
+            let sentence = "\(head), and the way back could not be simulated; \(tail)"
+            return (Self.untouched("unjudged-kernel", sentence, 4), nil)
+        }
+        guard let gap = answer.gaps.first else {
+            let count = answer.behaviours.count
+            return (
+                nil,
+                "how this kernel assigns addresses was not judged: each step can be gone back from under "
+                    + (count == 1 ? "the behaviour" : "all \(count) behaviours") + " that it may have"
             )
         }
-        guard let gap = answer.gaps.first else { return nil }
-        return Self.untouched(
+        let report = Self.untouched(
             "way-back-not-shown",
             "\(head). If it does as \(gap.behaviour), going back from step \(gap.step) would leave something lost "
-                + "(\(gap.losses[0])); --allow-unjudged carries the plan out all the same.",
+                + "(\(gap.losses[0])); \(tail)",
             4,
             answer.gaps.flatMap { gap in gap.losses.map { "as \(gap.behaviour), back from step \(gap.step): \($0)" } }
         )
+        return (report, nil)
     }
 
     /// A plan may stop a function in use only if it says so among the disturbed ones.

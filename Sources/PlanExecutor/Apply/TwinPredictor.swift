@@ -6,19 +6,20 @@ public import RebalancePlanner
 
 /// Predictor by the twin: all behaviours that the kernel may have, and for explanations the alternatives to the likeliest.
 public final class TwinPredictor: Predictor {
-    private(set) var initial: Topology?
+    private(set) var initial: Topology? { didSet { course = initial.map(PredictedCourse.init) } }
+    /// Where the steps lead from `initial`.
+    private var course: PredictedCourse?
     /// The behaviours that this kernel may have, as far as was known before the first write.
     public let behaviours: BehaviourSet
-    /// Whether `wayBack(of:)` tries the ways back in thought, which takes minutes on a machine of some dozen functions;
-    /// without it the answer is that it cannot be told.
+    /// Whether `wayBack(of:)` tries the ways back in thought; without it the answer is that it cannot be told.
     public var triesWaysBack = false
     private let readTopology: () throws -> Topology
     private let wish: (goals: [Goal], constraints: Constraints)?
     private var behaviour: KernelBehaviour
     /// The machine in thought where it was seen last; nil while nobody has explained how it came there.
     private var state: Prediction?
-    /// The behaviours that agree with all of `followed`, each where that has led.
-    private var left: [Prediction]?
+    /// The behaviours that agree with all of `followed`.
+    private var left: [KernelBehaviour]?
     private var followed: [Observation] = []
     /// Whether a plan back is looked for.
     var plansBack = true
@@ -37,10 +38,21 @@ public final class TwinPredictor: Predictor {
         wish: (goals: [Goal], constraints: Constraints)? = nil
     ) {
         self.initial = initial
+        course = initial.map(PredictedCourse.init)
         self.behaviours = behaviours
         behaviour = behaviours.first
         self.readTopology = readTopology
         self.wish = wish
+    }
+
+    /// Creates a predictor for a machine in thought that many others begin with, too.
+    init(_ course: PredictedCourse, _ behaviours: BehaviourSet, readTopology: @escaping () throws -> Topology) {
+        initial = course.initial
+        self.course = course
+        self.behaviours = behaviours
+        behaviour = behaviours.first
+        self.readTopology = readTopology
+        wish = nil
     }
 
     /// Creates a predictor for a kernel that has one behaviour, as far as is known.
@@ -67,29 +79,29 @@ public final class TwinPredictor: Predictor {
 
     // MARK: The behaviours left
 
-    /// - Complexity: O(behaviours left x writes) operations of the twin; observations that were followed before cost nothing.
+    /// - Complexity: O(behaviours left x writes) operations of the twin; steps that were followed before cost nothing.
     public func foresee(_ writes: [SystemWrite], after seen: [Observation]) -> [ForeseenState] {
         follow(seen)
-        return (left ?? []).compactMap { prediction in
-            var next = prediction
-            guard next.perform(writes), let tree = next.tree else { return nil }
-            return ForeseenState(behaviour: prediction.behaviour.name, tree: tree, registers: next.registers)
+        guard let course else { return [] }
+        let steps = seen.map(\.writes) + (writes.isEmpty ? [] : [writes])
+        return (left ?? []).compactMap { behaviour in
+            guard let moment = course.moment(after: steps, behaviour) else { return nil }
+            return ForeseenState(
+                behaviour: behaviour.name,
+                tree: moment.tree,
+                registers: moment.prediction.registers
+            )
         }
     }
 
     /// Brings `left` to where all of `seen` leads.
     private func follow(_ seen: [Observation]) {
         if left == nil || !seen.starts(with: followed) {
-            left = initial.map { topology in
-                behaviours.behaviours.compactMap { try? Prediction(topology, behaviour: $0) }
-            }
+            left = course.map { course in behaviours.behaviours.filter { course.moment(after: [], $0) != nil } }
             followed = []
         }
-        for observation in seen.dropFirst(followed.count) {
-            left = left?.compactMap { prediction in
-                var next = prediction
-                return next.perform(observation.writes) && next.tree == observation.tree ? next : nil
-            }
+        for n in followed.count..<seen.count {
+            left = left?.filter { course?.moment(after: seen[...n].map(\.writes), $0)?.tree == seen[n].tree }
         }
         followed = seen
     }
@@ -107,13 +119,14 @@ public final class TwinPredictor: Predictor {
     /// - Complexity: O(behaviours x writes) operations of the twin.
     public func explain(_ seen: [Observation]) -> String? {
         state = nil
-        guard let initial else { return nil }
+        guard let course else { return nil }
         for candidate in candidates {
-            guard var prediction = try? Prediction(initial, behaviour: candidate) else { continue }
-            let agrees = seen.allSatisfy { prediction.perform($0.writes) && prediction.tree == $0.tree }
-            guard agrees else { continue }
+            let agrees = seen.indices.allSatisfy { n in
+                course.moment(after: seen[...n].map(\.writes), candidate)?.tree == seen[n].tree
+            }
+            guard agrees, let end = course.moment(after: seen.map(\.writes), candidate) else { continue }
             behaviour = candidate
-            state = prediction
+            state = end.prediction
             return candidate.name
         }
         return nil
@@ -204,5 +217,46 @@ extension Goal {
             .virtualFunctions(let address, _):
             address
         }
+    }
+}
+
+/// Where steps lead from one tree, one behaviour at a time; what was followed once is known.
+final class PredictedCourse {
+    /// The machine after some of the steps.
+    struct Moment {
+        var prediction: Prediction
+        var tree: TreeState
+    }
+
+    private struct Key: Hashable {
+        var behaviour: String
+        var steps: [[SystemWrite]]
+    }
+
+    /// The machine before the first step.
+    let initial: Topology
+    private var known: [Key: Moment?] = [:]
+
+    init(_ initial: Topology) { self.initial = initial }
+
+    /// The machine after `steps`, each some writes; nil when a kernel of this behaviour would refuse one of them, or the
+    /// twin cannot say.
+    ///
+    /// - Complexity: O(steps that were not followed before) operations of the twin.
+    func moment(after steps: [[SystemWrite]], _ behaviour: KernelBehaviour) -> Moment? {
+        let key = Key(behaviour: behaviour.name, steps: steps)
+        if let found = known[key] { return found }
+        var prediction: Prediction?
+        if let last = steps.last {
+            prediction = moment(after: steps.dropLast(), behaviour)?.prediction
+            if prediction?.perform(last) != true { prediction = nil }
+        } else {
+            prediction = try? Prediction(initial, behaviour: behaviour)
+        }
+        let found = prediction.flatMap { prediction in
+            prediction.tree.map { Moment(prediction: prediction, tree: $0) }
+        }
+        known[key] = found
+        return found
     }
 }

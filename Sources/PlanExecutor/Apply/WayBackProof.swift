@@ -10,22 +10,34 @@ import RebalancePlanner
 /// The executor itself is run on machines in thought (`TwinMachine`): forward as it would go, stopped after each of the
 /// steps in turn, and back the way it would take. Whatever is missing then would be lost on a kernel of that behaviour.
 struct WayBackProof {
+    /// The work that a proof may be, in functions x steps on a twin.
+    static let budget = 200_000
+
     private let topology: Topology
     private let behaviours: BehaviourSet
+    /// Where the steps lead: each attempt begins with the same ones.
+    private let course: PredictedCourse
 
     init(_ topology: Topology, _ behaviours: BehaviourSet) {
         self.topology = topology
         self.behaviours = behaviours
+        course = PredictedCourse(topology)
     }
 
     /// The steps of `plan` that cannot be gone back from.
     ///
     /// - Complexity: O(behaviours x steps^2) steps of an apply on a twin.
-    func answer(for plan: Plan) -> WayBackAnswer {
+    /// - Returns: the answer; nil when it would be more work than `budget`, or when no behaviour leads to the end of the plan.
+    func answer(for plan: Plan) -> WayBackAnswer? {
+        let steps = plan.steps.count
+        let work = behaviours.behaviours.count * steps * (steps + 3) / 2 * topology.functions.count
+        guard work <= Self.budget else { return nil }
         var gaps: [WayBackAnswer.Gap] = []
+        var isWhole = false
         for behaviour in behaviours.behaviours {
             for last in plan.steps.indices {
                 let (reached, losses) = attempt(plan, behaviour, stoppedAfter: last + 1)
+                if reached == steps { isWhole = true }
                 if !losses.isEmpty {
                     let step = min(reached, last) + 1
                     gaps.append(WayBackAnswer.Gap(behaviour: behaviour.name, step: step, losses: losses))
@@ -34,6 +46,8 @@ struct WayBackProof {
                 if !losses.isEmpty || reached <= last { break }
             }
         }
+        // Where no twin comes to the end, a real machine may come further than any.
+        guard isWhole || !gaps.isEmpty else { return nil }
         return WayBackAnswer(
             behaviours: behaviours.behaviours.map(\.name),
             gaps: gaps,
@@ -64,16 +78,13 @@ struct WayBackProof {
                 journal: nil,
                 audit: SilentAuditLog(),
                 clock: ExecutionClock(now: { .zero }, sleep: { _ in }, wallClock: { 0 }),
-                limits: ApplyLimits(quietWindow: .zero),
+                // Nothing moves by itself there: waiting for a busy slot would never end.
+                limits: ApplyLimits(quietWindow: .zero, activityLimit: .zero),
                 id: "thought",
                 progress: { if case .stepReached = $0 { reached += 1 } }
             )
             let health = try run.health(of: tree)
-            let predictor = TwinPredictor(
-                initial: topology,
-                behaviours: behaviours,
-                readTopology: { try machine.topology() }
-            )
+            let predictor = TwinPredictor(course, behaviours) { try machine.topology() }
             // What only a new plan could bring back counts as lost: a plan is a search, and this is tried many times.
             predictor.plansBack = false
             let execution = PlanExecution(

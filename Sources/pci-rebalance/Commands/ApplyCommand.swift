@@ -62,6 +62,7 @@ struct ApplyCommand: ParsableCommand {
         // Whoever hands over a file has agreed to that plan and to no other.
         let wish = file == nil ? (try planning.goals(), planning.constraints) : nil
         let predictor = Execution.predictor(topology, wish: wish, log: log)
+        predictor.triesWaysBack = true
         try execution.report {
             var applier = $0
             applier.allowsUnjudgedKernel = allowUnjudged

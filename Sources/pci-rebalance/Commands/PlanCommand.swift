@@ -135,7 +135,11 @@ struct PlanCommand: ParsableCommand {
         )
         let subject = "how \(plan.kernelRelease) assigns addresses"
         if let obstacle = KernelCatalogue.obstacle(toWritingOn: plan.kernelRelease) {
-            return "\(subject) \(obstacle): apply writes nothing without --allow-unjudged"
+            let rest =
+                evidence.left.isJudged
+                ? "apply writes nothing without --allow-unjudged"
+                : "without --allow-unjudged apply writes only where each step can be gone back from under every behaviour"
+            return "\(subject) \(obstacle): \(rest)"
         }
         let isTold = output.verbose > 0 && evidence.left.judgement == .carried
         return isTold ? "\(subject) was \(evidence.left.explanation)" : nil
