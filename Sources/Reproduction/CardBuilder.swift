@@ -93,6 +93,11 @@ struct CardBuilder {
     mutating func endpoint(_ members: [Int], device: UInt8) -> [EmulatedNode] {
         var nodes: [EmulatedNode] = []
         for i in members { nodes += functions(for: topology.functions[i]) }
+        // Blocks of VFs come after the BARs of all functions, as the kernel assigns what it can do without last.
+        func isBlock(_ node: EmulatedNode) -> Bool {
+            !node.standIns.isEmpty && node.standIns.allSatisfy(\.index.isVFBAR)
+        }
+        nodes = nodes.filter { !isBlock($0) } + nodes.filter(isBlock)
         if nodes.count > 8 {
             // Those that need not fail go first.
             let needed = nodes.filter { $0.standIns.contains { failing.contains(ResourceKey($0.address, $0.index)) } }

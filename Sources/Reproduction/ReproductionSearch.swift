@@ -433,8 +433,17 @@ struct ReproductionSearch {
 
     // MARK: Judging
 
-    /// What a machine of these ports shows; nil when it does not start.
+    /// What a machine of these ports shows; nil when it does not start. Where something that wants ports finds them, the
+    /// machine in which the kernel leaves the free ones alone.
     private func judge(_ ports: [EmulatedNode], _ remarks: [String]) -> Found? {
+        let found = judge(ports, remarks, lacksPorts: false)
+        guard found.map({ $0.missing > 0 }) ?? true, failingKinds(ports).contains(.io),
+            let other = judge(ports, remarks, lacksPorts: true)
+        else { return found }
+        return found.map { other.isNearer(than: $0) } ?? true ? other : found
+    }
+
+    private func judge(_ ports: [EmulatedNode], _ remarks: [String], lacksPorts: Bool) -> Found? {
         var ports = ports
         if ports.contains(where: { ($0.reserve?.prefetchable64 ?? 0) > 2 << 20 }) {
             // With more than fits below 4 GiB firmware lays 64-bit windows above, where their start is aligned.
@@ -442,7 +451,6 @@ struct ReproductionSearch {
             set(PortReserve(prefetchable64: 1 << 30), of: &filler)
             ports.append(filler)
         }
-        let lacksPorts = failingKinds(ports.flatMap(\.all)).contains(.io)
         var machine = EmulatedMachine(ports, event: event, lacksPorts: lacksPorts)
         guard let trial = try? MachineTrial(machine, behaviour: behaviour, words: words) else { return nil }
         machine.rootBuses = trial.rootBuses
