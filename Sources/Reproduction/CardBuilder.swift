@@ -5,7 +5,7 @@ public import PCITopology
 
 /// A BAR of an emulated device that stands for one of the report.
 public struct StandIn: Hashable, Sendable {
-    /// The BAR of the emulated device.
+    /// The BAR of the emulated device; 7 for the block of its VFs.
     public var bar: Int
     /// The function of the report.
     public var address: FunctionAddress
@@ -31,6 +31,8 @@ public struct EmulatedNode: Hashable, Sendable {
     public var bridge: FunctionAddress?
     /// The room that a root port asks firmware for, or nil.
     public var reserve: PortReserve?
+    /// The number of the host bridge that a root port belongs to: 0 is the chipset's, each further one a root bus of its own.
+    public internal(set) var host = 0
     /// What is behind it when the machine starts.
     public var children: [EmulatedNode] = []
     /// What is plugged in behind it while the machine runs.
@@ -67,6 +69,8 @@ public struct EmulatedNode: Hashable, Sendable {
             bars: device.bars,
             portType: device.portType,
             bridge: bridge,
+            sriov: device.sriov,
+            hasARI: device.virtualFunctions > 0,
             hasErrorReporting: device.bridge != nil
         )
     }
@@ -89,6 +93,11 @@ struct CardBuilder {
     mutating func endpoint(_ members: [Int], device: UInt8) -> [EmulatedNode] {
         var nodes: [EmulatedNode] = []
         for i in members { nodes += functions(for: topology.functions[i]) }
+        // Blocks of VFs come after the BARs of all functions, as the kernel assigns what it can do without last.
+        func isBlock(_ node: EmulatedNode) -> Bool {
+            !node.standIns.isEmpty && node.standIns.allSatisfy(\.index.isVFBAR)
+        }
+        nodes = nodes.filter { !isBlock($0) } + nodes.filter(isBlock)
         if nodes.count > 8 {
             // Those that need not fail go first.
             let needed = nodes.filter { $0.standIns.contains { failing.contains(ResourceKey($0.address, $0.index)) } }
@@ -100,8 +109,11 @@ struct CardBuilder {
     }
 
     /// The nodes as functions 0, 1, … of one device.
+    ///
+    /// One with SR-IOV is function 0 only when it is alone: with its ARI capability there, the kernel would look for no
+    /// further functions.
     static func numbered(_ nodes: [EmulatedNode], device: UInt8) -> [EmulatedNode] {
-        var nodes = nodes
+        var nodes = nodes.filter { $0.device.virtualFunctions == 0 } + nodes.filter { $0.device.virtualFunctions > 0 }
         for n in nodes.indices {
             nodes[n].devfn = device << 3 | UInt8(truncatingIfNeeded: n)
             nodes[n].hasSiblings = nodes.count > 1
@@ -113,7 +125,8 @@ struct CardBuilder {
     private mutating func functions(for function: Function) -> [EmulatedNode] {
         let bars = function.resources.filter { $0.index.isBAR }
         noteWhatIsLeftOut(function)
-        if let known = known(function, bars) { return [known] }
+        let virtual = blocks(of: function)
+        if let known = known(function, bars) { return Self.joined([known], virtual) }
         var left = bars
         var nodes: [EmulatedNode] = []
         func standIn(_ bar: Int, _ resource: Resource, _ difference: String? = nil) -> StandIn {
@@ -160,13 +173,19 @@ struct CardBuilder {
                 nodes.append(node)
             }
         }
-        for resource in left where resource.kind == .io && !hasPorts {
+        let placed = Set(nodes.flatMap(\.standIns).map(\.index))
+        for resource in left where resource.kind == .io && !placed.contains(resource.index) {
+            // Of ports that work one block will do.
+            let isFailing = failing.contains(ResourceKey(function.address, resource.index))
+            guard let size = resource.bytes, isFailing || !hasPorts else { continue }
             hasPorts = true
-            let size = resource.bytes ?? 0
-            var node = EmulatedNode(size <= 8 ? .ports8 : .ports256)
-            node.standIns = [standIn(0, resource, size == 256 || size == 8 ? nil : "\(size <= 8 ? 8 : 256) ports")]
+            let device = EmulatedDevice.ports(size)
+            let built = device.bars[0].size
+            var node = EmulatedNode(device)
+            node.standIns = [standIn(0, resource, built == size ? nil : "\(built) ports")]
             nodes.append(node)
         }
+        nodes = Self.joined(nodes, virtual)
         if nodes.count > 1 {
             notes.append("\(function.address): its BARs stand in \(nodes.count) functions of one emulated device")
         }
@@ -229,10 +248,66 @@ struct CardBuilder {
         return node
     }
 
-    private mutating func noteWhatIsLeftOut(_ function: Function) {
-        if function.resources.contains(where: \.index.isVFBAR) {
-            notes.append("\(function.address): its virtual functions are left out")
+    /// Functions and blocks of VFs; a controller whose registers are as large as a physical function's holds one of them.
+    private static func joined(_ nodes: [EmulatedNode], _ virtual: [EmulatedNode]) -> [EmulatedNode] {
+        var nodes = nodes
+        var virtual = virtual
+        if let block = virtual.firstIndex(where: { $0.device.virtualFunctions > 0 }),
+            let plain = nodes.firstIndex(where: {
+                $0.device.driver == virtual[block].device.driver && $0.device.bars == virtual[block].device.bars
+            })
+        {
+            nodes[plain].device = virtual[block].device
+            nodes[plain].standIns += virtual[block].standIns
+            virtual.remove(at: block)
         }
+        return nodes + virtual
+    }
+
+    /// The blocks of a function's VFs that fail, each as that of a physical function of its own; as a plain BAR where no
+    /// emulated VF has a BAR of the kind or the block is too large. Blocks that have their place are left out.
+    private mutating func blocks(of function: Function) -> [EmulatedNode] {
+        let all = function.resources.filter { $0.index.isVFBAR }
+        let wanted = all.filter { failing.contains(ResourceKey(function.address, $0.index)) }
+        if wanted.count < all.count {
+            notes.append("\(function.address): its virtual functions that work are left out")
+        }
+        var nodes: [EmulatedNode] = []
+        for resource in wanted {
+            guard let size = resource.wanted else { continue }
+            let count = (size + EmulatedDevice.sizeOfVF - 1) / EmulatedDevice.sizeOfVF
+            var node: EmulatedNode
+            var words: [String] = []
+            let bar: Int
+            if resource.isPlainMemory, count <= EmulatedDevice.maximumVFs {
+                node = EmulatedNode(.physicalFunction(Int(count)))
+                bar = 7
+                let built = count * EmulatedDevice.sizeOfVF
+                if built != size { words.append("\(ByteCount(built)) instead of \(ByteCount(size))") }
+                if !resource.is64Bit { words.append("a 64-bit BAR") }
+                let each = resource.alignment?.rawValue ?? EmulatedDevice.sizeOfVF
+                if each != EmulatedDevice.sizeOfVF {
+                    words.append("\(count) VFs of \(ByteCount(EmulatedDevice.sizeOfVF)), not of \(ByteCount(each))")
+                }
+            } else {
+                let isPlain = resource.isPlainMemory
+                let built = min(max(size.nextPowerOfTwo, isPlain ? 1 << 24 : 4096), isPlain ? 1 << 30 : 1 << 38)
+                guard let device = isPlain ? EmulatedDevice.frameBuffer(built) : .sharedMemory(built) else { continue }
+                node = EmulatedNode(device)
+                bar = isPlain ? 0 : 2
+                words.append("a BAR of \(ByteCount(built)) stands for the block of the VFs")
+            }
+            let difference = words.isEmpty ? nil : words.joined(separator: ", ")
+            node.standIns = [
+                StandIn(bar: bar, address: function.address, index: resource.index, difference: difference)
+            ]
+            if let difference { notes.append("\(function.address) \(resource.index): \(difference)") }
+            nodes.append(node)
+        }
+        return nodes
+    }
+
+    private mutating func noteWhatIsLeftOut(_ function: Function) {
         for resource in function.resources where resource.index.isBAR && resource.bytes == nil {
             notes.append("\(function.address) \(resource.index): its size is not told, it is left out")
         }
@@ -260,9 +335,22 @@ extension Resource {
         return size
     }
 
+    /// What it asks for: `bytes`, of VFs the size of the whole block, which need not be a power of two.
+    var wanted: UInt64? {
+        guard index.isVFBAR else { return bytes }
+        return size.map(\.rawValue).flatMap { $0 > 0 ? $0 : nil }
+    }
+
     /// A 64-bit prefetchable memory BAR.
     fileprivate var isWidePrefetchable: Bool { kind == .prefetchable && is64Bit }
 
     /// A memory BAR that is not prefetchable.
     fileprivate var isPlainMemory: Bool { kind == .memory }
+}
+
+extension UInt64 {
+    /// The smallest power of two that is no less, at most 2^63.
+    fileprivate var nextPowerOfTwo: UInt64 {
+        self <= 1 ? 1 : self > 1 << 63 ? 1 << 63 : 1 << UInt64(64 - (self - 1).leadingZeroBitCount)
+    }
 }

@@ -10,6 +10,10 @@ struct Circumstances {
     var words: [String] = []
     /// The words about resources that it is not given.
     var otherWords: [String] = []
+    /// Whether the log tells of a BAR that a driver wanted to resize.
+    var resizes = false
+    /// Whether the log tells that VFs could not be switched on.
+    var refusesVFs = false
 
     /// Reads a log and a command line.
     ///
@@ -19,6 +23,8 @@ struct Circumstances {
     ///   - failing: the functions that fail.
     init(log: [String], commandLine: String?, failing: Set<FunctionAddress>) {
         event = Self.event(log, failing)
+        resizes = log.contains { line in Self.resizing.contains { line.contains($0) } }
+        refusesVFs = log.contains { $0.contains("not enough MMIO resources for SR-IOV") }
         var kept: [Substring] = []
         for parameter in (commandLine ?? "").split(separator: " ") where parameter.hasPrefix("pci=") {
             for option in parameter.dropFirst(4).split(separator: ",") {
@@ -95,6 +101,12 @@ struct Circumstances {
         guard text.contains("."), text.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }) else { return nil }
         return Double(String(text))
     }
+
+    /// The words of xe, i915 and amdgpu when they resize a BAR (xe_vram.c, intel_region_lmem.c, amdgpu_device.c).
+    private static let resizing = [
+        "Attempting to resize bar", "resize BAR", "resizing BAR", "Resizing BAR",
+        "Not enough PCI address space for a large BAR",
+    ]
 
     /// The kernel's words for a resource without a place (drivers/pci/setup-res.c), and for a bridge without bus numbers.
     private static let failures = ["can't assign", "no space for", "failed to assign", "No bus number available"]

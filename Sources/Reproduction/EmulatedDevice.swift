@@ -42,6 +42,8 @@ public struct EmulatedDevice: Hashable, Sendable {
     public var portType: ExpressPortType?
     /// What makes it a bridge; nil for an endpoint. Its children are not set.
     public var bridge: CardBridge?
+    /// The most VFs that it can have, 0 without SR-IOV; each has one 64-bit BAR of `sizeOfVF`.
+    public private(set) var virtualFunctions = 0
 
     private struct Backing: Hashable {
         var size: UInt64
@@ -64,6 +66,52 @@ public struct EmulatedDevice: Hashable, Sendable {
         self.bars = bars
         self.portType = portType
         self.bridge = bridge
+    }
+}
+
+// MARK: - Virtual functions
+
+extension EmulatedDevice {
+    /// The one BAR of a VF of `nvme` with two queues and one vector: 64 bits, not prefetchable.
+    static let sizeOfVF: UInt64 = 0x4000
+
+    /// The most VFs of `nvme`.
+    static let maximumVFs = 127
+
+    /// `nvme` with SR-IOV: a 64-bit BAR 0 of 16 KiB, and a block of `count` VFs (1 to 127).
+    public static func physicalFunction(_ count: Int) -> EmulatedDevice {
+        let count = min(max(count, 1), maximumVFs)
+        var device = EmulatedDevice(
+            "nvme",
+            [
+                Property("serial", "reproduction"), Property("sriov_max_vfs", "\(count)"),
+                Property("sriov_vq_flexible", "\(2 * count)"), Property("sriov_vi_flexible", "\(count)"),
+                Property("max_ioqpairs", "\(2 * count + 2)"), Property("msix_qsize", "\(count + 2)"),
+            ],
+            id: (0x1b36, 0x0010, 0x010802),
+            bars: [.memory(0, 0x4000, is64Bit: true)],
+            portType: .endpoint
+        )
+        device.virtualFunctions = count
+        return device
+    }
+
+    /// The SR-IOV capability; nil without.
+    var sriov: CardSRIOV? {
+        guard virtualFunctions > 0 else { return nil }
+        return CardSRIOV(
+            total: UInt16(truncatingIfNeeded: virtualFunctions),
+            offset: 1,
+            stride: 1,
+            device: identity.device,
+            bars: [.memory(0, Self.sizeOfVF, is64Bit: true)]
+        )
+    }
+
+    /// All that wants room: the BARs and, as index 7, the block of the VFs.
+    var blocks: [CardBAR] {
+        guard virtualFunctions > 0 else { return bars }
+        return bars + [.memory(7, Self.sizeOfVF * UInt64(virtualFunctions), is64Bit: true)]
     }
 }
 
@@ -122,6 +170,37 @@ extension EmulatedDevice {
 
     /// BAR 0 of 8 ports.
     public static let ports8 = EmulatedDevice("pci-serial", id: (0x1b36, 0x0002, 0x070002), bars: [.io(0, 8)])
+
+    /// BAR 0 of 32 ports.
+    public static let ports32 = EmulatedDevice(
+        "virtio-rng-pci",
+        legacyOnly,
+        id: (0x1af4, 0x1005, 0x00ff00),
+        bars: [.io(0, 32)]
+    )
+
+    /// BAR 0 of 64 ports.
+    public static let ports64 = EmulatedDevice(
+        "virtio-scsi-pci",
+        legacyOnly,
+        id: (0x1af4, 0x1004, 0x010000),
+        bars: [.io(0, 64)]
+    )
+
+    /// A virtio device with its ports alone.
+    private static let legacyOnly = [
+        Property("disable-modern", "on"), Property("disable-legacy", "off"), Property("vectors", "0"),
+    ]
+
+    /// The device with a BAR of ports that is nearest to `size` from above.
+    static func ports(_ size: UInt64) -> EmulatedDevice {
+        switch size {
+        case ...8: ports8
+        case ...32: ports32
+        case ...64: ports64
+        default: ports256
+        }
+    }
 
     /// The numbers of queue pairs that make the registers of `nvme` as large as the key says, 16 KiB to 1 MiB.
     private static let queuePairs: [UInt64: (pairs: Int, vectors: Int)] = [

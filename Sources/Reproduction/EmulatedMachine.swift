@@ -18,15 +18,21 @@ public struct EmulatedMachine: Hashable, Sendable {
         var words: [String] { self == .rescan ? ["pcie_ports=compat"] : [] }
     }
 
-    /// The root ports, at devices 2, 3, … of bus 00.
+    /// The root ports, at devices 2, 3, … of their root bus, those of bus 00 first.
     public let ports: [EmulatedNode]
+    /// The root buses by number of the host bridge. Of those beyond bus 00 the apertures are what firmware gives the ports.
+    var rootBuses: [UInt8] = [0]
     /// When what fails comes into its slot.
     public let event: Event
+    /// Whether the kernel is told to leave alone what is free of the ports, for something that wants ports fails.
+    let lacksPorts: Bool
 
     /// Creates a machine and gives every device its number.
-    init(_ ports: [EmulatedNode], event: Event = .plug) {
+    init(_ ports: [EmulatedNode], event: Event = .plug, lacksPorts: Bool = false) {
         self.event = event
-        var ports = ports
+        self.lacksPorts = lacksPorts
+        var ports = ports.enumerated().sorted { ($0.element.host, $0.offset) < ($1.element.host, $1.offset) }
+            .map(\.element)
         var next = 0
         for i in ports.indices {
             ports[i].devfn = UInt8(truncatingIfNeeded: i + 2) << 3
@@ -57,8 +63,17 @@ public struct EmulatedMachine: Hashable, Sendable {
         if event != .plug { result += ["-global", "pcie-root-port.power_controller_present=off"] }
         // Firmware waits for a key.
         if event == .boot { result += ["-boot", "menu=on,splash-time=60000"] }
+        // VFs need it, and it cannot come later.
+        for node in ports.flatMap(\.all) where node.device.virtualFunctions > 0 {
+            result += ["-device", "nvme-subsys,id=\(node.name)s"]
+        }
+        for (host, bus) in rootBuses.enumerated().dropFirst() {
+            let device = bareHex(UInt64(ports.count + host + 1))
+            result += ["-device", "pxb-pcie,id=h\(host),bus=pcie.0,addr=\(device),bus_nr=\(bus)"]
+        }
         for port in ports {
-            for command in Self.commands(port, on: "pcie.0", isPlugged: false) {
+            let root = port.host == 0 ? "pcie.0" : "h\(port.host)"
+            for command in Self.commands(port, on: root, isPlugged: false) {
                 switch command {
                 case .object(let text): result += ["-object", text]
                 case .device(let text): result += ["-device", text]
@@ -124,6 +139,7 @@ public struct EmulatedMachine: Hashable, Sendable {
             words += ["chassis=1", "slot=\(node.number + 1)"]
         }
         words += node.device.properties.map(\.text)
+        if node.device.virtualFunctions > 0 { words.append("subsys=\(name)s") }
         if let memory = node.device.memory {
             words.append("\(memory.property)=\(name)m")
             result.append(

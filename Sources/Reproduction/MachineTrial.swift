@@ -22,6 +22,10 @@ struct MachineTrial {
     /// Ranges that the kernel is told to leave alone, so that windows grow into nothing but what the report had.
     private(set) var reserved: [AddressRange] = []
 
+    /// The root buses by number of the host bridge.
+    private(set) var rootBuses: [UInt8] = [0]
+
+    private var shifts: [(devfns: Set<UInt8>, root: UInt8, by: Int, last: UInt8)] = []
     private let words: [String]
 
     /// Words for the kernel's command line.
@@ -32,6 +36,9 @@ struct MachineTrial {
     }
 
     /// Tries `machine` on a kernel that behaves as `behaviour`.
+    ///
+    /// The twin has one host bridge, as firmware, which lays out all root buses from one pool. A further root bus has no
+    /// room but the windows of its ports, and on bus 00 everything else is reserved: what is free is the same in both.
     ///
     /// - Parameters:
     ///   - machine: the machine.
@@ -46,7 +53,11 @@ struct MachineTrial {
         let used = layout.functions.indices.filter { layout.parent(of: $0) == nil }.flatMap { i in
             layout.functions[i].resources.filter { $0.kind != .io }.compactMap(\.range)
         }.sorted()
-        reserved = Self.gaps(used)
+        let ports = layout.functions.indices.filter { layout.parent(of: $0) == nil }.flatMap { i in
+            layout.functions[i].resources.filter { $0.kind == .io }.compactMap(\.range)
+        }.sorted()
+        let freePorts = machine.lacksPorts ? Self.portGaps(ports) : []
+        reserved = Self.gaps(used, count: 4 - freePorts.count) + freePorts
         let high = used.filter { $0.first > 0xffff_ffff }
         var ranges = Self.ranges(EmulatedMachine.apertures)
         if let first = high.first?.first, let last = high.map(\.last).max(),
@@ -60,7 +71,9 @@ struct MachineTrial {
                 kernel: KernelIdentity(architecture: "x86_64"),
                 hostBridges: [try Self.hostBridge(ranges)],
                 functions: layout.functions,
-                blockers: reserved.map { Blocker(range: $0, isIO: false, name: "Reserved", source: .iomem) }
+                blockers: reserved.map { range in
+                    Blocker(range: range, isIO: range.last <= 0xffff, name: "Reserved", source: .iomem)
+                }
             )
         } catch let error as TopologyError {
             throw TwinError(.badTopology, error.description)
@@ -82,6 +95,7 @@ struct MachineTrial {
                 .hotAdd(port: address, card: card, method: machine.event == .plug ? .pciehp : .unnoticed)
             )
         }
+        try numberRootBuses(machine, layout)
         switch machine.event {
         case .boot: try twin.perform(.boot(platform))
         case .rescan: try twin.perform(.rescan)
@@ -93,15 +107,51 @@ struct MachineTrial {
         for (path, node) in Self.walk(machine.ports, below: []) {
             guard let i = places[path] else { continue }
             let function = after.functions[i]
-            addresses[node.number] = function.address
-            for bar in node.device.bars {
-                guard let index = ResourceIndex.bar(bar.index) else { continue }
+            addresses[node.number] = moved(function.address, root: path[0])
+            for bar in node.device.blocks {
+                guard let index = ResourceIndex(bar.index) else { continue }
                 if function.resource(index)?.range == nil { failing.insert(Failing(node: node.number, index: index)) }
             }
             if node.device.bridge != nil, function.bridge?.busRange == nil {
                 failing.insert(Failing(node: node.number, index: nil))
             }
         }
+    }
+
+    /// Lays the root buses behind the bus numbers that firmware gives the ports of those before, and moves `slots` there.
+    private mutating func numberRootBuses(_ machine: EmulatedMachine, _ layout: Topology) throws(TwinError) {
+        for host in Set(machine.ports.map(\.host)).sorted() where host > 0 {
+            let ports = machine.ports.filter { $0.host == host }
+            let ranges = ports.compactMap { port in
+                layout.functions.first { $0.parent == nil && $0.address.devfn == port.devfn }?.bridge?.busRange
+            }
+            guard let first = ranges.map(\.first.rawValue).min(), let last = ranges.map(\.last.rawValue).max() else {
+                continue
+            }
+            let root = shifts.last.map { Int($0.last) + $0.by + 1 } ?? Int(first)
+            let shift = root + 1 - Int(first)
+            guard Int(last) + shift <= 0xff else {
+                throw TwinError(.badTopology, "expected bus numbers for \(machine.ports.count) ports, found too few")
+            }
+            rootBuses.append(UInt8(truncatingIfNeeded: root))
+            shifts.append(
+                (devfns: Set(ports.map(\.devfn)), root: UInt8(truncatingIfNeeded: root), by: shift, last: last)
+            )
+        }
+        for port in machine.ports {
+            for node in port.all { slots[node.number] = slots[node.number].map { moved($0, root: port.devfn) } }
+        }
+    }
+
+    /// An address below the root port `root`, on the root bus where it is.
+    private func moved(_ address: FunctionAddress, root: UInt8) -> FunctionAddress {
+        guard let shift = shifts.first(where: { $0.devfns.contains(root) }) else { return address }
+        let bus = address.bus.rawValue == 0 ? Int(shift.root) : Int(address.bus.rawValue) + shift.by
+        return FunctionAddress(
+            segment: address.segment,
+            bus: BusNumber(UInt8(truncatingIfNeeded: bus)),
+            devfn: address.devfn
+        )
     }
 
     /// Every node with its devfns from the root bus down.
@@ -166,11 +216,18 @@ struct MachineTrial {
         )
     }
 
-    /// The largest parts of the apertures below 4 GiB that nothing uses: at most four, as the kernel takes them.
-    private static func gaps(_ used: [AddressRange]) -> [AddressRange] {
+    /// The parts of the port space above the chips' that nothing uses, in which a window would have room: at most two.
+    private static func portGaps(_ used: [AddressRange]) -> [AddressRange] {
+        guard let all = AddressRange(first: 0x1000, last: 0xffff) else { return [] }
+        let large = all.subtracting(used).filter { $0.clampedSize >= 0x1000 }.sorted { $0.clampedSize > $1.clampedSize }
+        return large.prefix(2).sorted()
+    }
+
+    /// The largest parts of the apertures below 4 GiB that nothing uses: at most `count`; the kernel takes four ranges.
+    private static func gaps(_ used: [AddressRange], count: Int) -> [AddressRange] {
         var result: [AddressRange] = []
         for aperture in ranges(EmulatedMachine.apertures) { result += aperture.subtracting(used) }
         let large = result.filter { $0.clampedSize >= 1 << 20 }.sorted { $0.clampedSize > $1.clampedSize }
-        return large.prefix(4).sorted()
+        return large.prefix(count).sorted()
     }
 }

@@ -151,6 +151,7 @@ public struct Reproduction: Sendable {
         leftOut = search.leftOut
         kernels = Self.kernels(found, words: search.words)
         remarks = given + found.remarks
+        if search.isHarmless { remarks.append("what fails in the report keeps no device from working") }
         remarks += lines.compactMap { line in line.difference.map { "\(line.report) \(line.reportKeyName): \($0)" } }
         remarks += Self.differences(topology, told, event: search.event, words: search.words)
         remarks = remarks.uniqued()
@@ -190,6 +191,17 @@ extension Reproduction {
         case nil:
             result.append("the report does not tell when it failed: \(event.words(of: nil)) stands for what happened")
         case let other?: result.append("\(event.words(of: other)) stands for \(other.words(of: nil))")
+        }
+        if told.resizes {
+            result.append(
+                "no emulated device has a resizable BAR: a card with the sizes that the BARs had in the end stands for the "
+                    + "resizing"
+            )
+        }
+        if told.refusesVFs {
+            result.append(
+                "the VFs are not switched on: that their BARs have no address, for which it fails, shows when the card comes"
+            )
         }
         if words != told.words { result += told.words.map { "the word \($0) is left out: with it less of it fails" } }
         result += told.otherWords.map { "the word pci=\($0) is left out" }

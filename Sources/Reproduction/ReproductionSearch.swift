@@ -13,6 +13,10 @@ struct ReproductionSearch {
     private var busless: Set<FunctionAddress> = []
     /// What fails and is not rebuilt.
     private(set) var leftOut: [String] = []
+    /// The bridges whose own BARs fail.
+    private var ownBARs: Set<FunctionAddress> = []
+    /// Whether what fails keeps no device from working.
+    private(set) var isHarmless = false
     /// Whether something fails whose size nobody tells.
     private(set) var lacksSizes = false
 
@@ -43,6 +47,8 @@ struct ReproductionSearch {
         var bridge: Int?
         /// The function on the root bus that the failing functions are, or lie below.
         var root: Int
+        /// A bridge whose own BARs fail, or nil.
+        var own: Int?
     }
 
     /// One way to build a cut.
@@ -56,18 +62,34 @@ struct ReproductionSearch {
     init(_ topology: Topology, findings: [Finding], behaviour: KernelBehaviour) {
         self.topology = topology
         self.behaviour = behaviour
-        for finding in findings where finding.severity == .problem {
+        let problems = findings.filter { $0.severity == .problem }
+        // VFs have no place in the report's log as well; what harms nobody is of interest where nothing else fails.
+        let notes = findings.filter { finding in
             switch finding.code {
-            case .barUnassigned, .barWiped, .barLost:
-                guard let index = finding.resource, let resource = topology[finding.address]?.resource(index) else {
+            case .vfBARUnassigned: true
+            case .barUnassigned, .barWiped, .barLost: problems.isEmpty && finding.severity == .note
+            default: false
+            }
+        }
+        isHarmless = problems.isEmpty
+        for finding in problems + notes.filter({ $0.severity != .problem }) {
+            switch finding.code {
+            case .barUnassigned, .barWiped, .barLost, .vfBARUnassigned:
+                guard let index = finding.resource, let position = topology.position(of: finding.address),
+                    let resource = topology.functions[position].resource(index)
+                else { continue }
+                guard resource.wanted != nil else {
+                    if finding.severity == .problem {
+                        lacksSizes = true
+                        leftOut.append("\(finding.address) \(index): its size is not told")
+                    }
                     continue
                 }
-                guard index.isBAR, resource.bytes != nil else {
-                    lacksSizes = lacksSizes || resource.bytes == nil
-                    leftOut.append("\(finding.address) \(index): its size is not told")
-                    continue
-                }
+                let need = topology.need(of: resource, at: position)
+                // Of notes those that tell of a kind that is harmless, not of a function that sleeps.
+                if finding.severity != .problem, !need.isHarmless || need == .leftAlone { continue }
                 failing.insert(ResourceKey(finding.address, index))
+                if need == .bridgeOwn { ownBARs.insert(finding.address) }
                 if finding.code == .barLost { losers.insert(finding.address) }
             case .busMissing: busless.insert(finding.address)
             case .windowClosed: break
@@ -87,6 +109,8 @@ struct ReproductionSearch {
         var ports: [EmulatedNode] = []
         var remarks: [String] = []
         var whole: Set<Int> = []
+        // The host bridges in the order in which they are met, each by segment and root bus.
+        var hosts: [UInt64] = []
         for cut in cuts() where !whole.contains(cut.root) {
             let name = topology.functions[cut.bridge ?? cut.root].address
             guard ports.count < EmulatedMachine.maximumPorts else {
@@ -98,28 +122,26 @@ struct ReproductionSearch {
                 guard let found = judge([candidate.port], candidate.remarks) else { continue }
                 if best.map({ found.isNearer(than: $0.found) }) ?? true { best = (found, candidate) }
             }
-            guard let best, !best.found.lines.isEmpty else {
+            guard var best, !best.found.lines.isEmpty else {
                 leftOut.append("\(name): what fails below it cannot be built")
                 continue
             }
+            let path = topology.path(of: cut.root)
+            let host = UInt64(path.segment) << 8 | UInt64(path.rootBus.rawValue)
+            best.candidate.port.host = hosts.firstIndex(of: host) ?? hosts.count
             if !ports.isEmpty, best.found.missing == 0,
                 judge(ports + [best.candidate.port], [])?.missing ?? 1 > 0
             {
                 leftOut.append("\(name): what fails below it would find room that the other ports give up")
                 continue
             }
+            if best.candidate.port.host == hosts.count { hosts.append(host) }
             if best.candidate.isPinned { whole.insert(cut.root) }
             ports.append(best.candidate.port)
             remarks += best.candidate.remarks
         }
         guard !ports.isEmpty else { return nil }
-        let hosts = Set(
-            ports.compactMap(\.bridge).compactMap { topology.position(of: $0) }.map { i in
-                let path = topology.path(of: i)
-                return UInt64(path.segment) << 8 | UInt64(path.rootBus.rawValue)
-            }
-        ).count
-        if hosts > 1 { remarks.append("one host bridge stands for \(hosts)") }
+        if Set(hosts.map { $0 >> 8 }).count > 1 { remarks.append("one segment stands for several") }
         return judge(ports, remarks.uniqued())
     }
 
@@ -135,6 +157,10 @@ struct ReproductionSearch {
             let kinds = function.resources.filter { failing.contains(ResourceKey(function.address, $0.index)) }
                 .compactMap(\.kind).uniqued()
             guard !kinds.isEmpty else { continue }
+            if ownBARs.contains(function.address) {
+                result.append(Cut(bridge: windowHolder(above: i, kinds[0]), root: root(of: i), own: i))
+                continue
+            }
             // The outermost of the windows that its kinds need.
             let bridges = kinds.map { windowHolder(above: i, $0) }
             let depth = bridges.map { $0.map { topology.ancestors(of: $0).count + 1 } ?? 0 }
@@ -146,9 +172,9 @@ struct ReproductionSearch {
         // A window below another that is too small as well is built with it.
         let unique = result.uniqued()
         return unique.filter { cut in
-            guard let bridge = cut.bridge else { return true }
+            guard let bridge = cut.bridge, cut.own == nil else { return true }
             return !unique.contains { other in
-                guard other.root == cut.root, other != cut else { return false }
+                guard other.root == cut.root, other != cut, other.own == nil else { return false }
                 guard let above = other.bridge else { return true }
                 return topology.ancestors(of: bridge).contains(above)
             }
@@ -170,9 +196,10 @@ struct ReproductionSearch {
     // MARK: Ways to build it
 
     private func candidates(_ cut: Cut) -> [Candidate] {
-        [
+        if cut.own != nil { return [slot(cut, room: .asPlaced)].compactMap { $0 } }
+        return [
             pinned(cut), slot(cut, room: .ofReport), slot(cut, room: .asPlaced),
-            slot(cut, room: .asPlaced, onlyWhatFails: true),
+            slot(cut, room: .asPlaced, onlyWhatFails: true), slot(cut, room: .asPlaced, isExact: true),
         ].compactMap { $0 }
     }
 
@@ -249,13 +276,21 @@ struct ReproductionSearch {
     ///
     /// With `onlyWhatFails` the functions of a device on a root bus that work are left out: they share no window with those
     /// that fail.
-    private func slot(_ cut: Cut, room: Room, onlyWhatFails: Bool = false) -> Candidate? {
+    /// With `isExact` what is left of the last MiB is filled as well, which takes more functions.
+    private func slot(
+        _ cut: Cut,
+        room: Room,
+        onlyWhatFails: Bool = false,
+        isExact: Bool = false
+    ) -> Candidate? {
         var builder = TreeBuilder(topology, failing: failing, busless: busless)
         let top = cut.bridge ?? cut.root
         let address = topology.functions[top].address
         var content: [EmulatedNode]
         var dropped: [Int] = []
-        if topology.functions[top].isBridge {
+        if let own = cut.own {
+            content = builder.ownBARs(of: own)
+        } else if topology.functions[top].isBridge {
             guard !onlyWhatFails else { return nil }
             content = builder.role(of: top) == .slot ? builder.slotContent(of: top) : [builder.bridgeNode(top)]
         } else {
@@ -282,11 +317,12 @@ struct ReproductionSearch {
             reserve.buses = min(UInt64(range.last.rawValue - range.first.rawValue), 64)
         }
         for kind in [ResourceKind.memory, .prefetchable] {
-            let placed = Self.need(content, kind) { failing.contains(ResourceKey($0.address, $0.index)) }
+            let exact = Self.need(content, kind) { failing.contains(ResourceKey($0.address, $0.index)) }
+            let placed = isExact ? exact : alignUp(exact, 1 << 20) ?? exact
             var size: UInt64
             if !kinds.contains(kind) {
                 // What does not fail has ample room.
-                let all = Self.need(content, kind) { _ in false }
+                let all = alignUp(Self.need(content, kind) { _ in false }, 1 << 20) ?? 0
                 size = all.addingReportingOverflow(all).partialValue
                 size = size.addingReportingOverflow(4 << 20 * (bridges + 1)).partialValue
                 if kind == .memory { size = min(size, 256 << 20) }
@@ -300,21 +336,17 @@ struct ReproductionSearch {
             let built = max((size + (2 << 20) - 1) & ~((2 << 20) - 1), 2 << 20)
             if kinds.contains(kind), built > size {
                 // Firmware gives a port no less than 2 MiB: what is too much is filled.
-                let count = Int((built - size) >> 20)
-                let filler = kind == .memory ? EmulatedDevice.edu : .sharedMemory(1 << 20)
+                let fillers = Self.fillers(built - size, kind)
                 if placed == 0, content.count == 1, content[0].device.portType == .bridgeToPCI {
                     // Behind the bridge, whose window then is too large as a whole.
                     let device = UInt8(truncatingIfNeeded: content[0].children.count + 1)
                     guard device < 31 else { return nil }
-                    content[0].children += CardBuilder.numbered(
-                        Array(repeating: EmulatedNode(filler), count: count),
-                        device: device
-                    )
+                    content[0].children += CardBuilder.numbered(fillers.map { EmulatedNode($0) }, device: device)
                     if kind == .memory { reserve.memory = built } else { reserve.prefetchable64 = built }
                     continue
                 }
-                guard content.count + count <= 8 else { return nil }
-                content += Array(repeating: EmulatedNode(filler), count: count)
+                guard content.count + fillers.count <= 8 else { return nil }
+                content += fillers.map { EmulatedNode($0) }
             }
             if kind == .memory { reserve.memory = built } else { reserve.prefetchable64 = built }
         }
@@ -361,21 +393,57 @@ struct ReproductionSearch {
     ) -> UInt64 {
         var sum: UInt64 = 0
         for node in nodes {
-            for bar in node.device.bars where !bar.isIO && bar.isPrefetchable == (kind == .prefetchable) {
+            for bar in node.device.blocks where !bar.isIO && bar.isPrefetchable == (kind == .prefetchable) {
                 if node.standIns.contains(where: { $0.bar == bar.index && isExcluded($0) }) { continue }
                 sum = sum.addingReportingOverflow(max(bar.size, 4096)).partialValue
             }
             if node.device.bridge != nil {
-                sum = sum.addingReportingOverflow(need(node.children, kind, isExcluded)).partialValue
+                let below = alignUp(need(node.children, kind, isExcluded), 1 << 20) ?? 0
+                sum = sum.addingReportingOverflow(below).partialValue
             }
         }
-        return alignUp(sum, 1 << 20) ?? sum
+        return sum
+    }
+
+    /// Devices that take up `size` bytes between them, largest first; less than 4 KiB is left.
+    private static func fillers(_ size: UInt64, _ kind: ResourceKind) -> [EmulatedDevice] {
+        var result: [EmulatedDevice] = []
+        var left = size
+        var next: UInt64 = 1 << 20
+        while next >= 4096 {
+            guard left >= next else {
+                next >>= 1
+                continue
+            }
+            switch kind {
+            case .memory where next == 1 << 20: result.append(.edu)
+            case .memory:
+                // A controller has none of 8 KiB.
+                guard let device = next == 4096 ? .fourKiB : EmulatedDevice.controller(next) else {
+                    next >>= 1
+                    continue
+                }
+                result.append(device)
+            default: result.append(.sharedMemory(next))
+            }
+            left -= next
+        }
+        return result
     }
 
     // MARK: Judging
 
-    /// What a machine of these ports shows; nil when it does not start.
+    /// What a machine of these ports shows; nil when it does not start. Where something that wants ports finds them, the
+    /// machine in which the kernel leaves the free ones alone.
     private func judge(_ ports: [EmulatedNode], _ remarks: [String]) -> Found? {
+        let found = judge(ports, remarks, lacksPorts: false)
+        guard found.map({ $0.missing > 0 }) ?? true, failingKinds(ports).contains(.io),
+            let other = judge(ports, remarks, lacksPorts: true)
+        else { return found }
+        return found.map { other.isNearer(than: $0) } ?? true ? other : found
+    }
+
+    private func judge(_ ports: [EmulatedNode], _ remarks: [String], lacksPorts: Bool) -> Found? {
         var ports = ports
         if ports.contains(where: { ($0.reserve?.prefetchable64 ?? 0) > 2 << 20 }) {
             // With more than fits below 4 GiB firmware lays 64-bit windows above, where their start is aligned.
@@ -383,8 +451,9 @@ struct ReproductionSearch {
             set(PortReserve(prefetchable64: 1 << 30), of: &filler)
             ports.append(filler)
         }
-        let machine = EmulatedMachine(ports, event: event)
+        var machine = EmulatedMachine(ports, event: event, lacksPorts: lacksPorts)
         guard let trial = try? MachineTrial(machine, behaviour: behaviour, words: words) else { return nil }
+        machine.rootBuses = trial.rootBuses
         var found = Found(
             machine: machine,
             lines: [],
@@ -397,8 +466,8 @@ struct ReproductionSearch {
         )
         for node in machine.ports.flatMap(\.all) {
             guard let guest = trial.addresses[node.number] else { continue }
-            for bar in node.device.bars {
-                guard let index = ResourceIndex.bar(bar.index) else { continue }
+            for bar in node.device.blocks {
+                guard let index = ResourceIndex(bar.index) else { continue }
                 let fails = trial.failing.contains(.init(node: node.number, index: index))
                 if fails { found.besides.append("\(guest) \(index) \(bar.wish)") }
                 guard let standIn = node.standIns.first(where: { $0.bar == bar.index }),
@@ -467,7 +536,7 @@ extension ReproductionSearch.Found {
 extension Resource {
     /// What it asks for in the kernel's words: `[mem size 0x40000000 64bit pref]`.
     fileprivate var wish: String {
-        CardBAR.wish(size: bytes ?? 0, isIO: flags.contains(.io), suffix: typeSuffix)
+        CardBAR.wish(size: wanted ?? 0, isIO: flags.contains(.io), suffix: typeSuffix)
     }
 }
 

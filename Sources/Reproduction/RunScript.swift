@@ -227,8 +227,12 @@ extension EmulatedMachine {
                     state[address " bus"] = ""
                     words[address " bus"] = $0
                 }
-                if (rest !~ /^BAR [0-5][ :]/) next
-                key = address " " substr(rest, 1, 5)
+                if (rest ~ /^BAR [0-5][ :]/) name = substr(rest, 1, 5)
+                else if (rest ~ /^VF BAR [0-5][ :]/) name = substr(rest, 1, 8)
+                # Older kernels count: 7 to 12 are the VFs.
+                else if (rest ~ /^BAR (7|8|9|10|11|12):/) name = "VF BAR " (substr(rest, 5) + 0 - 7)
+                else next
+                key = address " " name
                 if (rest ~ /can.t assign|no space for|failed to assign/) {
                     if (match(rest, /\[[a-z]+ +size 0x[^]]*\]/)) {
                         state[key] = " " substr(rest, RSTART, RLENGTH)

@@ -53,6 +53,12 @@ struct TreeBuilder {
         content(topology.children(of: i).filter { !topology.functions[$0].isVirtual })
     }
 
+    /// The BARs of the bridge at index `i` itself, as those of a card.
+    mutating func ownBARs(of i: Int) -> [EmulatedNode] {
+        notes.append("\(topology.functions[i].address): the bridge's own BARs are those of a card in a slot")
+        return cards.endpoint([i], device: 0)
+    }
+
     /// The functions `members` of the report as the functions of one device in a slot.
     mutating func content(_ members: [Int]) -> [EmulatedNode] {
         let bridges = members.filter { topology.functions[$0].isBridge }

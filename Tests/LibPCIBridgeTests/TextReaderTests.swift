@@ -70,6 +70,35 @@ import Testing
         #expect(f.bridge?.prefetchable?.range == AddressRange(first: 0xc000_0000, last: 0xd1ff_ffff))
     }
 
+    @Test func readsTheSourceOfAMail() throws {
+        let card = """
+            [   71.6] pci 0000:04:00.0: [10de:1c03] type 00 class 0x030000
+            [   71.6] pci 0000:04:00.0: reg 0x14: [mem 0x00000000-0x0fffffff 64bit pref]
+            [   71.6] root=3D is no escape of this log, nor is mode=ab
+
+            """
+        let broken = """
+            [   71.688544] pci 0000:04:00.0: BAR 1: no space for [mem size 0x10000000 6=
+            4bit pref]
+            [   71.688546] pci 0000:04:00.0: BAR 1: failed to assign [mem size 0x100000=
+            00 64bit pref]
+
+            """
+        let address = try #require(FunctionAddress(parsing: "0000:04:00.0"))
+        let whole = "BAR 1: failed to assign [mem size 0x10000000 64bit pref]"
+        let evidence = TextEvidence(card + broken)
+        #expect(evidence.messages.contains { $0.text.hasSuffix(whole) }, "\(evidence.messages)")
+        #expect(evidence[address]?.resources.first { $0.index == .bar(1) }?.size == ByteCount(0x1000_0000))
+        // Once declared, one cut is enough, and what the encoding escapes is read.
+        let declared = TextEvidence(
+            "Content-Transfer-Encoding: quoted-printable\r\n" + card
+                + "[    0.0] Command line: root=3D/dev/sda pci=3Dre=\r\nalloc\r\n"
+        )
+        #expect(declared.kernel.commandLine == "root=/dev/sda pci=realloc")
+        // Without either an equals sign is one.
+        #expect(TextEvidence(card + "[    0.0] Command line: root=3D\n").kernel.commandLine == "root=3D")
+    }
+
     @Test func countsBARsOfShortTextAndSaysSo() throws {
         let evidence = TextEvidence(
             """

@@ -145,6 +145,149 @@ struct ReproductionTests {
         #expect(result.kernels.first { $0.series == "6.12" }?.failing == result.lines.count)
     }
 
+    /// What a text gives.
+    static func text(_ text: String) throws -> Reproduction {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+        let record = try RecordedInput(paths: [path]).record
+        let topology = try TopologyAssembler(record).topology()
+        let assessment = Assessment(record, topology)
+        return Reproduction(
+            topology,
+            findings: assessment.findings,
+            unknowns: assessment.unknowns,
+            log: record.kernelLog ?? [],
+            behaviour: KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
+        )
+    }
+
+    static let root = """
+        [    0.1] pci_bus 0000:00: root bus resource [mem 0xc0000000-0xfebfffff window]
+        [    0.1] pci_bus 0000:00: root bus resource [io  0x0000-0xffff window]
+        [    0.1] pci_bus 0000:00: root bus resource [bus 00-7f]
+        [    0.2] pci 0000:00:1c.0: [8086:a110] type 01 class 0x060400
+        [    0.2] pci 0000:00:1c.0: PCI bridge to [bus 04]
+        [    0.2] pci 0000:00:1c.0:   bridge window [mem 0xfe000000-0xfe1fffff]
+
+        """
+
+    @Test("VFs are built as VFs where the emulated ones have such BARs, else as a BAR of the block's size")
+    func virtualFunctions() throws {
+        func report(_ one: String, _ block: String, _ size: String, _ suffix: String) -> String {
+            Self.root + """
+                [    0.3] pci 0000:04:00.0: [8086:1521] type 00 class 0x020000
+                [    0.3] pci 0000:04:00.0: reg 0x10: [mem 0xfe000000-0xfe0fffff]
+                [    0.3] pci 0000:04:00.0: reg 0x184: [mem 0x00000000-\(one) \(suffix)]
+                [    0.3] pci 0000:04:00.0: VF(n) BAR0 space: [mem 0x00000000-\(block) \(suffix)] (contains BAR0 for 8 VFs)
+                [    0.4] pci 0000:04:00.0: BAR 7: no space for [mem size \(size) \(suffix)]
+                [    0.4] pci 0000:04:00.0: BAR 7: failed to assign [mem size \(size) \(suffix)]
+                [    1.0] Freeing unused kernel image (initmem) memory: 3040K
+                [   60.5] igb 0000:04:00.0: not enough MMIO resources for SR-IOV
+
+                """
+        }
+        let same = try Self.text(report("0x00003fff", "0x0001ffff", "0x00020000", "64bit"))
+        #expect(same.isPredicted)
+        let line = try #require(same.lines.first)
+        #expect(same.lines.count == 1)
+        #expect(line.reportKey == "0000:04:00.0 VF BAR 0 [mem size 0x00020000 64bit]")
+        #expect(line.key.hasSuffix(" VF BAR 0 [mem size 0x00020000 64bit]"), "\(line.key)")
+        #expect(line.difference == nil)
+        #expect(same.remarks.contains { $0.contains("the VFs are not switched on") }, "\(same.remarks)")
+        #expect(same.remarks.contains("what fails in the report keeps no device from working"))
+        let machine = try #require(same.machine)
+        let subsystem = try #require(machine.arguments.first { $0.hasPrefix("nvme-subsys,id=") }?.dropFirst(15))
+        let physical = try #require((machine.arguments + same.commands).first { $0.contains("sriov_max_vfs=8,") })
+        #expect(physical.contains("subsys=\(subsystem)"))
+        // With its ARI capability the physical function would hide what comes after it.
+        #expect(!physical.contains("addr=0.0"), "\(physical)")
+        let large = try Self.text(report("0x003fffff", "0x01ffffff", "0x02000000", "64bit pref"))
+        #expect(large.isPredicted)
+        #expect(large.lines.first?.guestText == "[mem size 0x02000000 64bit pref]")
+        #expect(large.lines.first?.difference?.contains("stands for the block of the VFs") == true)
+    }
+
+    @Test("ports fail where the kernel is told to leave the rest of them alone")
+    func ports() throws {
+        let result = try Self.text(
+            Self.root + """
+                [    0.3] pci 0000:04:00.0: [1c00:5834] type 00 class 0x100000
+                [    0.3] pci 0000:04:00.0: reg 0x10: [io  0x0000-0x00ff]
+                [    0.3] pci 0000:04:00.0: reg 0x18: [io  0x0000-0x001f]
+                [    0.4] pci 0000:04:00.0: BAR 0: no space for [io  size 0x0100]
+                [    0.4] pci 0000:04:00.0: BAR 0: failed to assign [io  size 0x0100]
+                [    0.4] pci 0000:04:00.0: BAR 2: no space for [io  size 0x0020]
+                [    0.4] pci 0000:04:00.0: BAR 2: failed to assign [io  size 0x0020]
+                [    1.0] Freeing unused kernel image (initmem) memory: 3040K
+
+                """
+        )
+        #expect(result.isPredicted)
+        #expect(result.lines.map(\.guestText) == ["[io  size 0x0100]", "[io  size 0x0020]"])
+        let reserve = try #require(result.parameters.first { $0.hasPrefix("reserve=") })
+        #expect(reserve.contains(",0x1000,0xb"), "\(reserve)")
+    }
+
+    @Test("a bridge's own BAR is that of a card")
+    func ownBAR() throws {
+        let result = try Self.text(
+            """
+            [    0.1] pci_bus 0000:00: root bus resource [mem 0x60000000-0x6fffffff]
+            [    0.1] pci_bus 0000:00: root bus resource [bus 00-ff]
+            [    0.2] pci 0000:00:00.0: [0e8d:0801] type 01 class 0x060400
+            [    0.2] pci 0000:00:00.0: reg 0x10: [mem 0x00000000-0x1fffffff]
+            [    0.3] pci 0000:00:00.0: BAR 0: no space for [mem size 0x20000000]
+            [    0.3] pci 0000:00:00.0: BAR 0: failed to assign [mem size 0x20000000]
+            [    0.4] pci 0000:00:00.0: PCI bridge to [bus 01]
+
+            """
+        )
+        #expect(result.isPredicted)
+        #expect(result.lines.map(\.guestText) == ["[mem size 0x20000000]"])
+        #expect(result.remarks.contains("0000:00:00.0: the bridge's own BARs are those of a card in a slot"))
+    }
+
+    @Test("each host bridge with something that fails is one, behind the bus numbers of those before")
+    func hostBridges() throws {
+        let result = try Self.text(
+            Self.root + """
+                [    0.3] pci 0000:04:00.0: [10de:1c03] type 00 class 0x030000
+                [    0.3] pci 0000:04:00.0: reg 0x10: [mem 0x00000000-0x00ffffff]
+                [    0.4] pci_bus 0000:80: root bus resource [mem 0xab000000-0xbfffffff window]
+                [    0.4] pci_bus 0000:80: root bus resource [bus 80-ff]
+                [    0.5] pci 0000:80:02.0: [8086:2f04] type 01 class 0x060400
+                [    0.5] pci 0000:80:02.0: PCI bridge to [bus 81]
+                [    0.5] pci 0000:80:02.0:   bridge window [mem 0xab000000-0xab3fffff]
+                [    0.6] pci 0000:81:00.0: [10ee:7011] type 00 class 0x118000
+                [    0.6] pci 0000:81:00.0: reg 0x10: [mem 0x00000000-0x01ffffff]
+                [    0.7] pci 0000:04:00.0: BAR 0: failed to assign [mem size 0x01000000]
+                [    0.7] pci 0000:81:00.0: BAR 0: failed to assign [mem size 0x02000000]
+                [    1.0] Freeing unused kernel image (initmem) memory: 3040K
+
+                """
+        )
+        #expect(result.isPredicted)
+        let machine = try #require(result.machine)
+        let bridge = try #require(machine.arguments.first { $0.hasPrefix("pxb-pcie,") })
+        let bus = try #require(bridge.split(separator: "=").last.flatMap { UInt8($0) })
+        #expect(machine.arguments.contains { $0.hasPrefix("pcie-root-port,") && $0.contains(",bus=h1,") })
+        #expect(result.lines.map(\.guest.bus.rawValue) == [1, bus + 1])
+        #expect(result.lines.map(\.report.bus.rawValue) == [4, 0x81])
+        // The event of the slot is cleared where the slot is.
+        #expect(result.commands.contains { $0.hasPrefix("o /w 0xcf8 0x800\(bus)") }, "\(result.commands)")
+    }
+
+    @Test("a BAR that was to be resized is built with the size that it had in the end, and that is said")
+    func resizing() throws {
+        let words = "no emulated device has a resizable BAR"
+        let line = "[   20.0] xe 0000:00:05.0: [drm] Failed to resize BAR2 to 16384M (-ENOSPC)."
+        let result = try Self.lone(log: [Self.start, Self.failure, Self.running, line])
+        #expect(result.remarks.contains { $0.hasPrefix(words) }, "\(result.remarks)")
+        let other = try Self.lone(log: [Self.start, Self.failure, Self.running])
+        #expect(!other.remarks.contains { $0.hasPrefix(words) }, "\(other.remarks)")
+    }
+
     @Test("where nothing fails there is nothing to rebuild")
     func healthy() throws {
         let result = try Self.reproduce("first-light-7/boot.snapshot.json")

@@ -83,7 +83,7 @@ struct WrittenReproduction {
     var lines: Int
     /// How many are predicted to, by series.
     var predicted: [String: Int] = [:]
-    /// What tells it from another machine.
+    /// What tells it from another machine: its devices, its event, the kernel's words and what has to fail.
     var checksum: UInt32
 
     init(_ directory: String) throws {
@@ -100,7 +100,11 @@ struct WrittenReproduction {
             guard let series = kernel["series"]?.text, case .integer(let count)? = kernel["failing"] else { continue }
             predicted[series] = Int(count)
         }
-        checksum = Checksum.crc32([UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(directory)/run.sh"))))
+        var identity = [event]
+        for key in ["machine", "parameters"] { identity += document[key]?.elements?.compactMap(\.text) ?? [] }
+        identity += document["event"]?["commands"]?.elements?.compactMap(\.text) ?? []
+        identity += document["lines"]?.elements?.compactMap { $0["guest"]?.text } ?? []
+        checksum = Checksum.crc32(Array(identity.joined(separator: "\n").utf8))
     }
 }
 
