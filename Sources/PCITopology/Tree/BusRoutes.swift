@@ -42,17 +42,27 @@ public struct BusRoutes: Sendable {
     /// The place of the bridge whose secondary bus a cycle to `bus` reaches; nil when no claim leads there.
     /// - Complexity: O(d b) for d levels and b bridges on a bus.
     public func bridge(above bus: BusNumber, segment: UInt32) -> TopologyPath? {
+        guard let (bridge, isSecondary) = way(to: bus, segment: segment), isSecondary else { return nil }
+        return bridge
+    }
+
+    /// The place of the last bridge that a cycle to `bus` passes, and whether `bus` is its secondary bus; nil when no claim
+    /// leads there.
+    func way(to bus: BusNumber, segment: UInt32) -> (bridge: TopologyPath, isSecondary: Bool)? {
+        var nearest: TopologyPath?
         for root in rootBuses[segment] ?? [] where root != bus {
             var hops: [UInt8] = []
             var level = claims[Bus(segment: segment, number: root)] ?? []
             // A sane chain has at most one bridge for each bus number.
             while hops.count < 256, let next = level.first(where: { $0.range.contains(bus) }) {
                 hops.append(next.address.devfn)
-                if next.range.first == bus { return TopologyPath(segment: segment, rootBus: root, hops: hops) }
+                let place = TopologyPath(segment: segment, rootBus: root, hops: hops)
+                if next.range.first == bus { return (place, true) }
+                nearest = nearest.map { $0.hops.count >= hops.count ? $0 : place } ?? place
                 level = claims[Bus(segment: segment, number: next.range.first)] ?? []
             }
         }
-        return nil
+        return nearest.map { ($0, false) }
     }
 }
 
@@ -78,9 +88,20 @@ extension TreeState {
                 above = routes.bridge(above: address.bus, segment: address.segment)
                 known[key] = .some(above)
             }
-            functions[i].place =
+            let place =
                 above.map { TopologyPath(segment: $0.segment, rootBus: $0.rootBus, hops: $0.hops + [address.devfn]) }
                 ?? functions[i].path
+            // A root bus to which a bridge passes cycles on is one that the kernel made up. Between the last bridge that is
+            // known and that bus is one that nobody could see: device 0, as behind every port.
+            if let home = routes.way(to: place.rootBus, segment: place.segment), !home.isSecondary {
+                functions[i].place = TopologyPath(
+                    segment: place.segment,
+                    rootBus: home.bridge.rootBus,
+                    hops: home.bridge.hops + [0] + place.hops
+                )
+            } else {
+                functions[i].place = place
+            }
         }
         self.functions = functions
     }
