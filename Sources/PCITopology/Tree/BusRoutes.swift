@@ -26,7 +26,7 @@ public struct BusRoutes: Sendable {
     }
 
     private var claims: [Bus: [Claim]] = [:]
-    private var rootBuses: [UInt32: [BusNumber]] = [:]
+    fileprivate private(set) var rootBuses: [UInt32: [BusNumber]] = [:]
 
     /// Creates routes from the claims of the bridges and the root buses, which are those of the functions' paths.
     public init(_ claims: [Claim], _ functions: [FunctionState]) {
@@ -78,6 +78,14 @@ extension TreeState {
         }
         let routes = BusRoutes(held + claims, functions)
         var known: [UInt64: TopologyPath?] = [:]
+        // Root buses to which a bridge passes cycles on, with that bridge: those that the kernel made up.
+        var homes: [UInt64: TopologyPath] = [:]
+        for (segment, buses) in routes.rootBuses {
+            for bus in buses {
+                guard let way = routes.way(to: bus, segment: segment), !way.isSecondary else { continue }
+                homes[UInt64(segment) << 8 | UInt64(bus.rawValue)] = way.bridge
+            }
+        }
         for i in functions.indices {
             let address = functions[i].address
             let key = UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)
@@ -91,17 +99,12 @@ extension TreeState {
             let place =
                 above.map { TopologyPath(segment: $0.segment, rootBus: $0.rootBus, hops: $0.hops + [address.devfn]) }
                 ?? functions[i].path
-            // A root bus to which a bridge passes cycles on is one that the kernel made up. Between the last bridge that is
-            // known and that bus is one that nobody could see: device 0, as behind every port.
-            if let home = routes.way(to: place.rootBus, segment: place.segment), !home.isSecondary {
-                functions[i].place = TopologyPath(
-                    segment: place.segment,
-                    rootBus: home.bridge.rootBus,
-                    hops: home.bridge.hops + [0] + place.hops
-                )
-            } else {
-                functions[i].place = place
-            }
+            // Between the last bridge that is known and that root bus is one that nobody could see: device 0, as behind
+            // every port.
+            functions[i].place =
+                homes[UInt64(place.segment) << 8 | UInt64(place.rootBus.rawValue)].map { home in
+                    TopologyPath(segment: place.segment, rootBus: home.rootBus, hops: home.hops + [0] + place.hops)
+                } ?? place
         }
         self.functions = functions
     }

@@ -47,8 +47,9 @@ public struct Topology: Hashable, Sendable {
 
     /// The host bridge of a bus without a bridge above it: the one whose root bus it is, else the one in whose range it lies.
     private func host(ofRootBus bus: BusNumber, segment: UInt32) -> Int? {
-        let own = hostBridges.indices.filter { hostBridges[$0].segment == segment }
-        return own.first { hostBridges[$0].rootBus == bus } ?? own.first { hostBridges[$0].busRange.contains(bus) }
+        func isOwn(_ h: Int) -> Bool { hostBridges[h].segment == segment }
+        return hostBridges.indices.first { isOwn($0) && hostBridges[$0].rootBus == bus }
+            ?? hostBridges.indices.first { isOwn($0) && hostBridges[$0].busRange.contains(bus) }
     }
 
     /// Whether the root bus of a host bridge is one that the kernel made up: its number lies among those of another host
