@@ -37,7 +37,8 @@ extension LinuxTwin {
         let routes = Routes(topology, state.registers)
         for i in topology.functions.indices where !topology.functions[i].isVirtual {
             let parent = routes.bridge(above: topology.functions[i].address) ?? topology.parent(of: i)
-            state.attach(Int32(i), parent: parent.map(Int32.init) ?? none, host: Int32(topology.host(of: i)))
+            let host = topology.host(of: parent ?? i)
+            state.attach(Int32(i), parent: parent.map(Int32.init) ?? none, host: Int32(host))
         }
         for host in topology.hostBridges.indices {
             if let native = Self.hasNativeHotPlug(topology, host: host) { state.hosts[host].hasNativeHotPlug = native }

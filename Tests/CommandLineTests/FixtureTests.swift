@@ -37,6 +37,27 @@ struct FixtureTests {
         }
     }
 
+    @Test("a root bus that the kernel made up takes one number, and its function is brought home")
+    func madeUpRootBus() throws {
+        let file = Self.fixture("hidden-root-bus-6.12/boot.snapshot.json")
+        let tree = try Command.run("tree", "--from", file)
+        #expect(tree.output.contains("host bridge 0000:00 [bus 00-ff]"))
+        #expect(tree.output.contains("host bridge 0000:0a [bus 0a] 0 free"))
+        let plan = try PlanDocument.decode(Array(try Command.run("plan", "--json", "--from", file).output.utf8))
+        #expect(plan.verdict.line == "PLAN: act reason=missing-bus")
+        let stray = try #require(FunctionAddress(parsing: "0000:0a:01.0"))
+        #expect(plan.steps[0].writes.contains(.remove(stray)))
+        // No bridge gets the number of that root bus.
+        for function in plan.after.functions {
+            #expect(function.busRange?.first != stray.bus, "\(function.address)")
+        }
+        // It comes back behind a bridge below its home, which has a number for it.
+        let home = try #require(plan.before.functions.first { $0.address.description == "0000:05:02.0" })
+        let later = try #require(plan.after.functions.first { $0.place == home.place })
+        #expect(later.busRange.map { $0.count > 1 } == true)
+        #expect(plan.steps.contains { $0.mayAppearBelow.contains(later.address) })
+    }
+
     @Test("simulating the hot-plug gives, byte for byte, what that kernel then did", arguments: kernels)
     func simulation(kernel: String) throws {
         let result = try Command.run(

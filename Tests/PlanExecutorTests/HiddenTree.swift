@@ -7,7 +7,9 @@ import TestSupport
 /// Random machines whose firmware gave too few bus numbers to what is below some root ports; the same for the same seed.
 ///
 /// Root ports with cards, switches, switches behind switches and conventional bridges. Firmware's ranges are right but for
-/// one or two root ports, whose last number is too low; the kernel then boots over these registers.
+/// one or two root ports, whose last number is too low; the kernel then boots over these registers. In every third machine
+/// firmware counts on from that last number, so that the next root port gets one that is in use inside, and what is behind
+/// it answers elsewhere.
 struct HiddenTree {
     let twin: LinuxTwin
     /// The functions that no reading shows.
@@ -55,6 +57,24 @@ struct HiddenTree {
                     subordinate: BusNumber(last)
                 )
             )
+        }
+        if seed % 3 == 0 {
+            let roots = whole.roots(of: 0)
+            for (i, next) in zip(roots, roots.dropFirst()) {
+                guard let claimed = twin.register(of: whole.functions[i].address, at: 0x1a, width: 1), claimed < 255,
+                    let range = whole.functions[i].bridge?.busRange, claimed < UInt32(range.last.rawValue)
+                else { continue }
+                let number = BusNumber(UInt8(claimed + 1))
+                try twin.perform(
+                    .setBusNumbers(
+                        whole.functions[next].address,
+                        primary: BusNumber(0),
+                        secondary: number,
+                        subordinate: number
+                    )
+                )
+                break
+            }
         }
         try twin.perform(.boot(platform))
         hidden = twin.unknownFunctionCount

@@ -29,8 +29,13 @@ struct HostBridgeAssembly {
                 host.apertures = whole
                 host.source = .unknown
             }
+            if isMadeUp(root) {
+                // Whatever the log says of it, no cycle to an address goes there.
+                host.apertures = []
+                host.source = .kernelLog
+            }
             host.isTold = isTold(root, record)
-            host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil
+            host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil || isMadeUp(root)
             return host
         }
     }
@@ -60,9 +65,28 @@ struct HostBridgeAssembly {
         return ApertureNodes(tree).find(root, in: text).map { Aperture(range: text.nodes[$0].range, flags: flags) }
     }
 
+    /// Whether the kernel made a root bus up for functions to which no range of bus numbers that it knows leads: its log
+    /// found no numbers of firmware's for it and another host bridge has its number, or a bridge claims it by its registers.
+    private func isMadeUp(_ root: TreePlacement.Root) -> Bool {
+        let others = log.hosts.filter { $0.segment == root.segment && $0.rootBus < root.bus }
+        let own = log.hosts.first { $0.segment == root.segment && $0.rootBus == root.bus }
+        if own?.lacksNumbers == true, others.contains(where: { $0.busRange?.contains(root.bus) == true }) {
+            return true
+        }
+        return own?.busRange == nil
+            && tree.functions.indices.contains { i in
+                guard tree.functions[i].address.segment == root.segment, tree.functions[i].address.bus < root.bus,
+                    let registers = tree.bridges[i]?.registers
+                else { return false }
+                return registers.secondary.rawValue != 0 && registers.secondary <= root.bus
+                    && root.bus <= registers.subordinate
+            }
+    }
+
     private func busRange(_ root: TreePlacement.Root, _ told: KernelLogFacts.Host?) -> BusRange {
-        let inUse = tree.lastBusInUse(below: root)
-        let next = tree.roots.first { $0.segment == root.segment && $0.bus > root.bus }?.bus
+        let real = tree.roots.filter { $0 == root || !isMadeUp($0) }
+        let inUse = tree.lastBusInUse(below: root, among: real)
+        let next = real.first { $0.segment == root.segment && $0.bus > root.bus }?.bus
         // Next root bus > this one, so it is at least 1.
         let ceiling = next.map { BusNumber($0.rawValue - 1) } ?? BusNumber(0xff)
         var last = inUse
@@ -78,7 +102,9 @@ struct HostBridgeAssembly {
     ///
     /// It tells a host bridge's range only where the segment has no other: several share one mapping.
     private func configurationSpaceBuses(_ root: TreePlacement.Root) -> BusRange? {
-        guard tree.roots.count(where: { $0.segment == root.segment }) == 1 else { return nil }
+        guard tree.roots.count(where: { $0.segment == root.segment && ($0 == root || !isMadeUp($0)) }) == 1,
+            !isMadeUp(root)
+        else { return nil }
         for node in memory?.nodes ?? [] {
             var text = Array(node.name.utf8)[...]
             guard text.take("PCI ECAM ") || text.take("PCI MMCONFIG "), text.takeHex() == UInt64(root.segment),
@@ -165,8 +191,20 @@ struct HostBridgeAssembly {
         if let names = names({ $0.source == .unknown && $0.apertures.isEmpty }) {
             gaps.append(ReadingGap(code: "no-apertures", detail: "nothing tells the apertures of \(names)"))
         }
+        func isMadeUp(_ host: HostBridge) -> Bool { self.isMadeUp(.init(segment: host.segment, bus: host.rootBus)) }
+        if let names = names(isMadeUp) {
+            gaps.append(
+                ReadingGap(
+                    code: "root-bus-made-up",
+                    detail:
+                        "firmware tells nothing of \(names): the kernel found functions there to which no bridge of its "
+                        + "own leads"
+                )
+            )
+        }
         func isTold(_ host: HostBridge) -> Bool {
-            log.hosts.contains { $0.segment == host.segment && $0.rootBus == host.rootBus && $0.busRange != nil }
+            if isMadeUp(host) { return true }
+            return log.hosts.contains { $0.segment == host.segment && $0.rootBus == host.rootBus && $0.busRange != nil }
         }
         func isMapped(_ host: HostBridge) -> Bool {
             configurationSpaceBuses(.init(segment: host.segment, bus: host.rootBus)) != nil

@@ -169,8 +169,8 @@ struct TreePlacement {
         roots = found.sorted()
     }
 
-    /// The bridges above `i`'s root and the highest bus in use below `root`.
-    func lastBusInUse(below root: Root) -> BusNumber {
+    /// The highest bus in use below `root`, up to the next of `roots`.
+    func lastBusInUse(below root: Root, among roots: [Root]) -> BusNumber {
         var last = root.bus
         let next = roots.first { $0.segment == root.segment && $0.bus > root.bus }?.bus
         for (i, f) in functions.enumerated() where f.address.segment == root.segment && f.address.bus >= root.bus {

@@ -27,6 +27,8 @@ struct KernelLogFacts {
         var segment: UInt32
         var rootBus: BusNumber
         var busRange: BusRange?
+        /// Whether the kernel had no bus numbers for the root bus and took all that come after it.
+        var lacksNumbers = false
         var apertures: [Aperture] = []
         /// Whether firmware left PCI Express hot-plug to the kernel (_OSC), or nil when the log does not say.
         var hasNativeHotPlug: Bool?
@@ -123,6 +125,12 @@ struct KernelLogFacts {
     }
 
     private mutating func readBus(_ text: TextBytes) {
+        if text.has("No busn resource found for root bus"), let bus = BusRecord.parse(text.before(": ")),
+            let i = hosts.firstIndex(where: { $0.segment == bus.segment && $0.rootBus == bus.bus })
+        {
+            hosts[i].lacksNumbers = true
+            return
+        }
         guard let resource = text.after("root bus resource "), let bus = BusRecord.parse(text.before(": ")) else {
             return
         }

@@ -26,7 +26,7 @@ public struct BusRoutes: Sendable {
     }
 
     private var claims: [Bus: [Claim]] = [:]
-    private var rootBuses: [UInt32: [BusNumber]] = [:]
+    fileprivate private(set) var rootBuses: [UInt32: [BusNumber]] = [:]
 
     /// Creates routes from the claims of the bridges and the root buses, which are those of the functions' paths.
     public init(_ claims: [Claim], _ functions: [FunctionState]) {
@@ -42,17 +42,27 @@ public struct BusRoutes: Sendable {
     /// The place of the bridge whose secondary bus a cycle to `bus` reaches; nil when no claim leads there.
     /// - Complexity: O(d b) for d levels and b bridges on a bus.
     public func bridge(above bus: BusNumber, segment: UInt32) -> TopologyPath? {
+        guard let (bridge, isSecondary) = way(to: bus, segment: segment), isSecondary else { return nil }
+        return bridge
+    }
+
+    /// The place of the last bridge that a cycle to `bus` passes, and whether `bus` is its secondary bus; nil when no claim
+    /// leads there.
+    func way(to bus: BusNumber, segment: UInt32) -> (bridge: TopologyPath, isSecondary: Bool)? {
+        var nearest: TopologyPath?
         for root in rootBuses[segment] ?? [] where root != bus {
             var hops: [UInt8] = []
             var level = claims[Bus(segment: segment, number: root)] ?? []
             // A sane chain has at most one bridge for each bus number.
             while hops.count < 256, let next = level.first(where: { $0.range.contains(bus) }) {
                 hops.append(next.address.devfn)
-                if next.range.first == bus { return TopologyPath(segment: segment, rootBus: root, hops: hops) }
+                let place = TopologyPath(segment: segment, rootBus: root, hops: hops)
+                if next.range.first == bus { return (place, true) }
+                nearest = nearest.map { $0.hops.count >= hops.count ? $0 : place } ?? place
                 level = claims[Bus(segment: segment, number: next.range.first)] ?? []
             }
         }
-        return nil
+        return nearest.map { ($0, false) }
     }
 }
 
@@ -68,6 +78,14 @@ extension TreeState {
         }
         let routes = BusRoutes(held + claims, functions)
         var known: [UInt64: TopologyPath?] = [:]
+        // Root buses to which a bridge passes cycles on, with that bridge: those that the kernel made up.
+        var homes: [UInt64: TopologyPath] = [:]
+        for (segment, buses) in routes.rootBuses {
+            for bus in buses {
+                guard let way = routes.way(to: bus, segment: segment), !way.isSecondary else { continue }
+                homes[UInt64(segment) << 8 | UInt64(bus.rawValue)] = way.bridge
+            }
+        }
         for i in functions.indices {
             let address = functions[i].address
             let key = UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)
@@ -78,9 +96,15 @@ extension TreeState {
                 above = routes.bridge(above: address.bus, segment: address.segment)
                 known[key] = .some(above)
             }
-            functions[i].place =
+            let place =
                 above.map { TopologyPath(segment: $0.segment, rootBus: $0.rootBus, hops: $0.hops + [address.devfn]) }
                 ?? functions[i].path
+            // Between the last bridge that is known and that root bus is one that nobody could see: device 0, as behind
+            // every port.
+            functions[i].place =
+                homes[UInt64(place.segment) << 8 | UInt64(place.rootBus.rawValue)].map { home in
+                    TopologyPath(segment: place.segment, rootBus: home.rootBus, hops: home.hops + [0] + place.hops)
+                } ?? place
         }
         self.functions = functions
     }

@@ -45,6 +45,22 @@ public struct Topology: Hashable, Sendable {
         try layTree()
     }
 
+    /// The host bridge of a bus without a bridge above it: the one whose root bus it is, else the one in whose range it lies.
+    private func host(ofRootBus bus: BusNumber, segment: UInt32) -> Int? {
+        func isOwn(_ h: Int) -> Bool { hostBridges[h].segment == segment }
+        return hostBridges.indices.first { isOwn($0) && hostBridges[$0].rootBus == bus }
+            ?? hostBridges.indices.first { isOwn($0) && hostBridges[$0].busRange.contains(bus) }
+    }
+
+    /// Whether the root bus of a host bridge is one that the kernel made up: its number lies among those of another host
+    /// bridge, and firmware told nothing of it (`pcibios_fixup_peer_bridges`). It decodes nothing, and cannot be removed.
+    public func isMadeUp(host h: Int) -> Bool {
+        hostBridges.indices.contains { other in
+            other != h && hostBridges[other].segment == hostBridges[h].segment
+                && hostBridges[other].busRange.contains(hostBridges[h].rootBus)
+        }
+    }
+
     private mutating func layTree() throws(TopologyError) {
         let count = functions.count
         for i in 1..<max(count, 1) where functions[i].address == functions[i - 1].address {
@@ -106,9 +122,7 @@ public struct Topology: Hashable, Sendable {
         for i in order {
             if parentOf[i] >= 0 {
                 childrenOf[parentOf[i]].append(i)
-            } else if let host = hostBridges.firstIndex(where: {
-                $0.segment == functions[i].address.segment && $0.busRange.contains(functions[i].address.bus)
-            }) {
+            } else if let host = host(ofRootBus: functions[i].address.bus, segment: functions[i].address.segment) {
                 rootsOf[host].append(i)
                 hostOf[i] = host
             } else {

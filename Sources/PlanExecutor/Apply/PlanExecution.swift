@@ -204,7 +204,9 @@ struct PlanExecution {
             try run.restoreSigns(plan.before, records)
             tree = try run.settle().tree
         }
-        let losses = plan.before.healthLosses(records, in: tree, try run.health(of: tree)).map(\.description)
+        let losses =
+            plan.before.healthLosses(records, in: tree, try run.health(of: tree)).map(\.description)
+            + plan.before.losses(in: tree, ignoringSizes: true).map(\.description)
         let differences = state.differences(from: tree).map(\.description) + losses
         guard !differences.isEmpty else { return nil }
         run.progress(.differs(differences))

@@ -31,7 +31,7 @@ struct Baseline {
 
     /// Whether anything in `later` is worse than in this baseline by more than a remark.
     ///
-    /// Harm: a function is gone; a BAR or VF BAR block that had an address has none, or a smaller one, or one that no bridge
+    /// Harm: a function is gone and not on its way home; a BAR or VF BAR block that had an address has none, or a smaller one, or one that no bridge
     /// forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost its address; an empty
     /// hot-plug port lost room, a hot-plug port bus numbers. Other windows matter for what they hold, which is judged by
     /// itself.
@@ -45,7 +45,7 @@ struct Baseline {
         for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
             guard count < limit else { return count }
             guard later.isKnown[i] else {
-                count += 8
+                if !isOnItsWay(i, later) { count += 8 }
                 continue
             }
             if summary.buses[i] != nil, later.buses[i] == nil { count += 1 }
@@ -63,14 +63,22 @@ struct Baseline {
         return count
     }
 
-    /// Whether a bridge's bus range leaves the range above it, or meets a neighbour's.
+    /// Whether a function that is not there stood on a root bus that the kernel made up, and its home has numbers for the
+    /// bridge that nobody could see and for what is behind that.
+    private func isOnItsWay(_ i: Int, _ later: TwinSummary) -> Bool {
+        guard let home = context.homeOfAdrift[i], let range = later.buses[home] else { return false }
+        return range.count > context.subtree[i].count { context.isBridge($0) } + 1
+    }
+
+    /// Whether a bridge's bus range leaves the range above it, or meets a neighbour's; above and beside by the wires, since
+    /// a function that answered behind another bridge than its own comes back behind its own.
     private func isMisnumbered(_ i: Int, _ summary: TwinSummary) -> Bool {
         guard let range = summary.buses[i] else { return false }
-        let above = context.parent[i]
+        let above = context.wiredParent[i]
         if above >= 0, let outer = summary.buses[above], !outer.contains(range) || outer.first == range.first {
             return true
         }
-        let siblings = above >= 0 ? context.children[above] : context.topology.roots(of: context.host[i])
+        let siblings = above >= 0 ? context.wired[above] : context.topology.roots(of: context.host[i])
         return siblings.contains { $0 != i && summary.buses[$0]?.overlaps(range) == true }
     }
 
@@ -78,6 +86,7 @@ struct Baseline {
     func repairs(in later: TwinSummary, asked: [Demand]) -> [Demand] {
         var result: [Demand] = []
         for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+            if !later.isKnown[i], isOnItsWay(i, later) { continue }
             if summary.buses[i] != nil, !later.isKnown[i] || later.buses[i] == nil { result.append(.bus(i)) }
             if isMisnumbered(i, later), !isMisnumbered(i, summary) {
                 result.append(.cleared(i, .busOutsideParent, nil))
@@ -125,7 +134,11 @@ struct Baseline {
                 result.append(Loss(grade: grade, address: address, text: "\(address) \(text)"))
             }
             guard later.isKnown[i] else {
-                note(.harm, "is gone")
+                if isOnItsWay(i, later) {
+                    note(.remark, "is found again behind a bridge that nobody could see yet, or the plan is undone")
+                } else {
+                    note(.harm, "is gone")
+                }
                 continue
             }
             if let before = summary.buses[i] {

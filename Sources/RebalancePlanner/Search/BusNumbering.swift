@@ -16,7 +16,7 @@ struct BusNumbering {
     var spare: [Int: Int] = [:]
     /// Numbers kept for a bridge whose inside was never seen, beyond its secondary, the most that is tried first: a switch
     /// with eight ports, one of which has another behind it, and a conventional bridge alone.
-    var roomForUnseen = [16, 4]
+    static let roomForUnseen = [16, 4]
 
     private var context: SearchContext { searchState.context }
 
@@ -46,11 +46,16 @@ struct BusNumbering {
             guard let range = searchState.summary.buses[member] ?? claim(member) else { continue }
             for bus in range.first.rawValue...range.last.rawValue { taken[Int(bus)] = true }
         }
+        // Nobody can take the number of a root bus, also of one that the kernel made up among the numbers of another.
+        let host = context.topology.hostBridges[bridge >= 0 ? context.host[bridge] : -1 - bridge]
+        for other in context.topology.hostBridges where other.segment == host.segment && other.rootBus != host.rootBus {
+            taken[Int(other.rootBus.rawValue)] = true
+        }
         let bridges = roots.filter { context.isBridge($0) }.sorted()
         guard !bridges.isEmpty else { return [] }
         var result: [[Stage.BridgeNumbers]] = []
         let styles =
-            roomForUnseen.map { Style(keepsRoom: true, unseen: $0) } + [
+            Self.roomForUnseen.map { Style(keepsRoom: true, unseen: $0) } + [
                 Style(keepsRoom: true, unseen: 0), Style(keepsRoom: false, unseen: 0),
             ]
         for style in styles {

@@ -29,8 +29,17 @@ final class SearchContext: Sendable {
     let virtualBuses: [Int]
     /// Per function: those directly below by the wires, which differ from `children` where bus ranges overlap.
     let wired: [[Int]]
+    /// Per function: the bridge above by the wires, -1 on a root bus.
+    let wiredParent: [Int]
+    /// The functions on root buses that the kernel made up, each with the nearest bridge above it by the wires that is known.
+    let strays: [(function: Int, home: Int)]
+    /// Per function: the home of a stray between which and it is a bridge that nobody could see, and what is below the
+    /// stray; nil for others. Such a function is found again, but where is not known.
+    let homeOfAdrift: [Int?]
     /// Per function: a bridge behind which functions may be that nobody could see when planning began.
     let isUnseenInside: [Bool]
+    /// Per function: it, or something below it by the wires, is such a bridge.
+    let isUnseenBelow: [Bool]
     /// The functions that a word of the kernel's command line names by address: least disturbed when they keep it.
     let isNamedByWords: Set<Int>
     private let traits: [Traits]
@@ -84,10 +93,29 @@ final class SearchContext: Sendable {
         self.subtree = subtree
         self.subtreeWeight = subtreeWeight
         self.isProtected = isProtected
-        wired = Self.wired(topology, children)
+        let wired = Self.wired(topology, children)
+        self.wired = wired
+        var wiredParent = parent
+        for (bridge, below) in wired.enumerated() { for i in below { wiredParent[i] = bridge } }
+        self.wiredParent = wiredParent
         let named = Set(topology.kernel.addressWords.map(\.address))
         isNamedByWords = named.isEmpty ? [] : Set((0..<count).filter { named.contains(topology.functions[$0].address) })
+        strays = Self.strays(topology)
+        var homeOfAdrift = [Int?](repeating: nil, count: count)
+        for stray in strays where wiredParent[stray.function] != stray.home {
+            for i in subtree[stray.function] { homeOfAdrift[i] = stray.home }
+        }
+        self.homeOfAdrift = homeOfAdrift
         isUnseenInside = (0..<count).map { topology.unseenReason(behind: $0) != nil }
+        var isUnseenBelow = isUnseenInside
+        for i in 0..<count where isUnseenInside[i] {
+            var above = wiredParent[i]
+            while above >= 0, !isUnseenBelow[above] {
+                isUnseenBelow[above] = true
+                above = wiredParent[above]
+            }
+        }
+        self.isUnseenBelow = isUnseenBelow
         companions = (0..<count).map { i in
             Self.companions(of: i, topology)
         }
@@ -116,6 +144,30 @@ final class SearchContext: Sendable {
         }
         self.kinds = kinds
         virtualBuses = children.map { below in below.reduce(0) { max($0, lastBuses[$1]) } }
+    }
+
+    private static func strays(_ topology: Topology) -> [(function: Int, home: Int)] {
+        let madeUp = topology.hostBridges.indices.filter { topology.isMadeUp(host: $0) }
+        guard !madeUp.isEmpty else { return [] }
+        var numbers: [TopologyPath: Int] = [:]
+        var states: [FunctionAddress: TopologyPath] = [:]
+        for state in TreeState(topology).functions {
+            states[state.address] = state.place
+            if state.place == state.path { numbers[state.place] = topology.position(of: state.address) }
+        }
+        for state in TreeState(topology).functions where numbers[state.place] == nil {
+            numbers[state.place] = topology.position(of: state.address)
+        }
+        return madeUp.flatMap { topology.roots(of: $0) }.compactMap { i in
+            guard let place = states[topology.functions[i].address] else { return nil }
+            var hops = place.hops.dropLast()
+            while !hops.isEmpty {
+                let above = TopologyPath(segment: place.segment, rootBus: place.rootBus, hops: Array(hops))
+                if let home = numbers[above], home != i { return (i, home) }
+                hops = hops.dropLast()
+            }
+            return nil
+        }
     }
 
     /// The functions below each bridge by their places; VFs stay where the kernel lists them.

@@ -10,6 +10,9 @@ struct SearchState {
     let context: SearchContext
     private(set) var simulation: TwinSimulation
     private(set) var summary: TwinSummary
+    /// Whether registers were written with windows that depend on what nobody could see: of a bridge above a port behind
+    /// which functions may appear in the same rescan.
+    private(set) var hasGuessedWindows = false
 
     init(_ context: SearchContext, _ simulation: TwinSimulation) {
         self.context = context
@@ -75,6 +78,14 @@ struct SearchState {
             summary = simulation.twin.summary()
             let healing = windowRepairWrites(stage, before)
             if !healing.isEmpty {
+                let healed = Set(
+                    healing.compactMap { if case .config(let address, _, _, _, _) = $0 { address } else { nil } }
+                )
+                hasGuessedWindows =
+                    hasGuessedWindows
+                    || (0..<context.count).contains { i in
+                        context.isUnseenBelow[i] && address(i).map { healed.contains($0) } ?? false
+                    }
                 done = simulation.perform(healing)
                 summary = simulation.twin.summary()
             }

@@ -40,7 +40,8 @@ struct StageSearch {
         var searchState: SearchState
         var disturbed: FunctionSet
         var weight: Int
-        /// How much hangs on the behaviour that the plan is made for (`RivalBehaviours.risk`).
+        /// How much hangs on the behaviour that the plan is made for (`RivalBehaviours.risk`), and on what nobody could see
+        /// (`SearchState.hasGuessedWindows`).
         var risk = 0
         var rank: [Int]
     }
@@ -345,7 +346,7 @@ struct StageSearch {
                 searchState: searchState,
                 disturbed: disturbed,
                 weight: weight(of: disturbed),
-                risk: risk(of: stages),
+                risk: risk(of: stages) + (searchState.hasGuessedWindows ? 1 : 0),
                 rank: rank(stages, searchState, disturbed, candidate.renumbered)
             )
         }
@@ -411,6 +412,15 @@ struct StageSearch {
         }
     }
 
+    /// How little room the bridges have behind which functions may be that nobody could see: what appears there without a
+    /// number for it makes the plan go back, or takes another round.
+    private func cramped(_ summary: TwinSummary) -> Int {
+        (0..<context.count).reduce(0) { sum, i in
+            guard context.isUnseenInside[i], let range = summary.buses[i] else { return sum }
+            return sum + BusNumbering.roomForUnseen.count { range.count <= $0 }
+        }
+    }
+
     func rank(
         _ stages: [Stage],
         _ searchState: SearchState,
@@ -418,7 +428,8 @@ struct StageSearch {
         _ renumbered: Int
     ) -> [Int] {
         [
-            renumbered, acceptance.original.remarkCount(in: searchState.summary), outage(disturbed),
+            cramped(searchState.summary), renumbered, acceptance.original.remarkCount(in: searchState.summary),
+            outage(disturbed),
             stages.reduce(0) { $0 + $1.roots.count + $1.extraWrites },
         ]
     }

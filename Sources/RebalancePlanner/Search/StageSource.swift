@@ -184,9 +184,17 @@ struct StageSource {
         behind bridge: Int,
         _ offer: (Stage) -> Void
     ) {
-        let all = roots + others
+        var all = roots + others
         var removed = FunctionSet()
         for root in all { for i in context.subtree[root] { removed.insert(i) } }
+        // What the kernel lists on a root bus of its own goes with the bridge behind which it is, and comes back there.
+        let strays = context.strays.filter { stray in
+            searchState.summary.isKnown[stray.function] && !removed.contains(stray.function)
+                && ([stray.home] + context.ancestors(of: stray.home)).contains { removed.contains($0) }
+        }.map(\.function)
+        guard !strays.contains(where: { context.isProtected[$0] }) else { return }
+        all = strays + all
+        for stray in strays { for i in context.subtree[stray] { removed.insert(i) } }
         var rescans: [[Stage.Rescan]] = [[.bus(behind: bridge)]]
         if !others.isEmpty {
             rescans = [[.bus(behind: bridge), .bus(behind: context.busAbove(bridge))]]
