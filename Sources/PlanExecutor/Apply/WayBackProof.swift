@@ -64,7 +64,7 @@ struct WayBackProof {
                 journal: nil,
                 audit: SilentAuditLog(),
                 clock: ExecutionClock(now: { .zero }, sleep: { _ in }, wallClock: { 0 }),
-                limits: ApplyLimits(quietWindow: .zero),
+                limits: ApplyLimits(quietWindow: .zero, activityLimit: .zero),
                 id: "thought",
                 progress: { if case .stepReached = $0 { reached += 1 } }
             )
