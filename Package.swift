@@ -163,6 +163,7 @@ let package = Package(
                 "PCITopology", "AllocationPolicies", "RebalancePlanner", "LibPCIBridge", "RescueFamily", "TestSupport",
                 "ProofChecker",
             ],
+            exclude: ["PlanCosts.tsv"],
             swiftSettings: swift
         ),
         .testTarget(
@@ -175,7 +176,7 @@ let package = Package(
             name: "PlanExecutorTests",
             dependencies: [
                 "CPlanExecutor", "PCITopology", "AllocationPolicies", "PlanExecutor", "RebalancePlanner",
-                "LibPCIBridge", "TestSupport",
+                "LibPCIBridge", "RescueFamily", "TestSupport",
             ],
             swiftSettings: swift
         ),

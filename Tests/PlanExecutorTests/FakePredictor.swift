@@ -35,8 +35,14 @@ final class FakePredictor: Predictor {
         return copy.tree
     }
 
-    func planBack(from now: TreeState, for addresses: [FunctionAddress]) -> Plan? {
+    func planBack(from now: TreeState, for goals: [Goal]) -> Plan? {
         askedBack += 1
+        let addresses = goals.compactMap { goal in
+            switch goal {
+            case .place(let address), .resize(let address, _, _): address
+            default: nil
+            }
+        }
         return back.map { Fake.plan(machine.state, $0(addresses)) }
     }
 

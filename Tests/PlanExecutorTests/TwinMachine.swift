@@ -10,6 +10,9 @@ final class TwinMachine: SystemWriter, MachineObserver {
     var twin: LinuxTwin
     let clock: CrashClock
     private(set) var removed: Set<FunctionAddress> = []
+    private(set) var trace: [SystemWrite] = []
+    /// The places in the trace at which a write is refused, counted from 0.
+    var refused: Set<Int> = []
     let release: String
 
     init(_ twin: LinuxTwin, release: String, clock: CrashClock = CrashClock()) {
@@ -20,6 +23,8 @@ final class TwinMachine: SystemWriter, MachineObserver {
 
     func perform(_ write: SystemWrite, within limit: Duration) throws {
         try clock.tick()
+        trace.append(write)
+        if refused.contains(trace.count - 1) { throw WriteError(.refused, write, detail: "injected") }
         guard let operation = operation(write) else { throw WriteError(.refused, write, detail: "not modelled") }
         if case .remove(let address) = write { removed.insert(address) }
         do {
@@ -92,6 +97,11 @@ final class TwinMachine: SystemWriter, MachineObserver {
         case .config(let address, let offset, let width, _, _):
             .number(UInt64(try register(address, offset: offset, width: width)))
         case .resourceAlignment: .text(twin.alignmentRequests)
+        case .sriovNumVFs(let address, _):
+            try topology()[address]?.use.enabledVFs.map { .number(UInt64($0)) }
+        case .resizeBAR(let address, let bar, _):
+            try topology()[address]?.capabilities.resizableBARs.first { $0.bar == bar }
+                .map { .number(UInt64($0.currentExponent)) }
         default: nil
         }
     }

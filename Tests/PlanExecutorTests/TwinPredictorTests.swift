@@ -65,9 +65,9 @@ struct TwinPredictorTests {
         #expect(predictor.outcome(of: []) == nil)
         let card = try #require(FunctionAddress(parsing: "0000:04:00.0"))
         let now = TreeState(failed)
-        let plan = try #require(predictor.planBack(from: now, for: [card]))
+        let plan = try #require(predictor.planBack(from: now, for: [.place(card)]))
         #expect(plan.before == now)
-        #expect(predictor.planBack(from: seen[0].tree, for: [card]) == nil, "the machine stands elsewhere")
+        #expect(predictor.planBack(from: seen[0].tree, for: [.place(card)]) == nil, "the machine stands elsewhere")
         let unknown = TwinPredictor(initial: nil, behaviour: .linux6_12, readTopology: { failed })
         #expect(unknown.explain([]) == nil, "after a crash nobody knows how it was")
     }

@@ -51,6 +51,11 @@ extension TwinState {
             let old = config.word(offset) ?? 0
             config.write(UInt32(old & ~0x20 | (held.ariForwarding ? 0x20 : 0)), at: offset, width: 2)
         }
+        if let express = capabilities.express, express.isSlotImplemented, known.firstChild != none {
+            // Presence Detect State: the card is there whether the kernel knows it or not (PCIe 6.0 §7.5.3.11).
+            let offset = Int(express.offset) + 0x1a
+            config.write(UInt32((config.word(offset) ?? 0) | 0x40), at: offset, width: 2)
+        }
         guard let sriov = capabilities.sriov, known.totalVFs > 0 else { return }
         let offset = Int(sriov.offset)
         let control = (config.word(offset + 8) ?? 0) & ~0x19
@@ -72,7 +77,9 @@ extension TwinState {
     func blankConfig(_ device: Int32) -> ConfigSpace {
         let known = facts[device]
         var config = ConfigSpace([UInt8](repeating: 0, count: known.isExpress ? 4096 : 256))
-        config.write(UInt32(known.vendor) | UInt32(known.device) << 16, at: 0, width: 4)
+        // The ids of a VF read all ones (PCIe 6.0 §9.3.4.1.1).
+        let ids = UInt32(known.vendor) | UInt32(known.device) << 16
+        config.write(known.physicalFunction == none ? ids : .max, at: 0, width: 4)
         config.write(UInt32(known.revision) | known.classCode << 8, at: 8, width: 4)
         config.write(UInt32(known.headerLayout) | (known.isMultiFunction ? 0x80 : 0), at: 0x0e, width: 1)
         if known.headerLayout == 0 {

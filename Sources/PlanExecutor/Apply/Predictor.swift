@@ -16,13 +16,13 @@ public protocol Predictor: AnyObject {
     /// refuse one of them.
     func outcome(of writes: [SystemWrite]) -> TreeState?
 
-    /// A plan from where the machine stands after which the functions at `addresses` have again all that they require.
+    /// A plan from where the machine stands after which something that was lost is there again.
     ///
     /// - Parameters:
     ///   - now: the tree where the machine stands; the plan must begin there.
-    ///   - addresses: the functions that miss something that they had.
+    ///   - goals: for each function that misses something what it had: all that it requires, or the size of a BAR.
     /// - Returns: the plan, or nil when there is none.
-    func planBack(from now: TreeState, for addresses: [FunctionAddress]) -> Plan?
+    func planBack(from now: TreeState, for goals: [Goal]) -> Plan?
 
     /// Another plan for the same goals under the behaviour that explains what was seen, for a machine that has been
     /// brought back; nil when there is none, or when whoever agreed to the first plan did not agree to another one.

@@ -41,13 +41,23 @@ struct RegisterCheck {
         }
     }
 
-    /// What the registers of the functions say otherwise than the kernel, a sentence each, in the order of `health`.
-    func differences(_ tree: TreeState, _ health: [FunctionHealth]) -> [(address: FunctionAddress, sentence: String)] {
+    /// What a register says otherwise than the kernel.
+    struct Difference {
+        var address: FunctionAddress
+        /// The resource that is about addresses; nil for bus numbers and silence.
+        var index: ResourceIndex?
+        var sentence: String
+    }
+
+    /// What the registers of the functions say otherwise than the kernel, in the order of `health`.
+    func differences(_ tree: TreeState, _ health: [FunctionHealth]) -> [Difference] {
         let functions = Dictionary(tree.functions.map { ($0.address, $0) }) { a, _ in a }
-        var result: [(address: FunctionAddress, sentence: String)] = []
+        var result: [Difference] = []
         for sign in health {
             guard let function = functions[sign.address] else { continue }
-            func differs(_ sentence: String) { result.append((sign.address, "\(sign.address) \(sentence)")) }
+            func differs(_ sentence: String, _ index: ResourceIndex? = nil) {
+                result.append(Difference(address: sign.address, index: index, sentence: "\(sign.address) \(sentence)"))
+            }
             guard !sign.config.isSilent, sign.config.hasHeader else {
                 differs("expected to answer, found all ones")
                 continue
@@ -64,11 +74,12 @@ struct RegisterCheck {
                 else { continue }
                 let expected = "\(hex(line.start))-\(hex(line.end))"
                 if register.isClosed {
-                    differs("\(register.index) registers expected to hold \(expected), found closed")
+                    differs("\(register.index) registers expected to hold \(expected), found closed", register.index)
                 } else if !known.contains(line.start &- register.base)
                     || register.size.map({ $0 != line.end - line.start }) ?? false
                 {
-                    differs("\(register.index) registers expected to hold \(expected), found \(hex(register.base))")
+                    let found = hex(register.base)
+                    differs("\(register.index) registers expected to hold \(expected), found \(found)", register.index)
                 }
             }
         }
@@ -85,10 +96,13 @@ struct RegisterCheck {
     ) -> [String] {
         let places = Dictionary(tree.functions.map { ($0.address, $0.path) }) { a, _ in a }
         var byPlace: [TopologyPath: FunctionHealth] = [:]
-        for sign in health { places[sign.address].map { byPlace[$0] = sign } }
+        // VFs on a bus of their own share the place of their physical function; they decode by its registers.
+        let own = health.filter { $0.config.word(0) != 0xffff }
+        for sign in own { places[sign.address].map { byPlace[$0] = sign } }
+        let signs = Dictionary(own.map { ($0.address, $0) }) { a, _ in a }
         var result: [String] = []
         for function in tree.functions where addresses.contains(function.address) {
-            guard let sign = byPlace[function.path], sign.config.word(0) != 0xffff else { continue }
+            guard let sign = signs[function.address] else { continue }
             let needed = sign.decode.intersection(function.placedSpaces)
             if let above = function.path.above, let bridge = byPlace[above] {
                 let missing = needed.subtracting(bridge.decode)

@@ -55,7 +55,7 @@ extension Rollback {
     func isOfAbsentVF(_ loss: Loss) -> Bool {
         guard case .function(let function) = loss else { return false }
         return revivals.contains {
-            $0.function.path != function.path && $0.function.path.above == function.path.above
+            $0.function != FunctionKey(function) && $0.function.path.above == function.path.above
         }
     }
 
@@ -103,8 +103,10 @@ extension Rollback {
             if case .function = loss { return false }
             return loss.needsRescan
         }
-        let addresses = Set(lost.map(\.function.address)).sorted()
-        guard !addresses.isEmpty, let plan = predictor.planBack(from: tree, for: addresses),
+        let goals = Set(lost.map(\.wayBackGoal)).sorted {
+            ($0.address?.description ?? "") < ($1.address?.description ?? "")
+        }
+        guard !goals.isEmpty, let plan = predictor.planBack(from: tree, for: goals),
             plan.verdict.answer == .act, plan.before == tree, PlanSafety.fault(in: plan) == nil
         else { return }
         run.remark("following a new plan of \(plan.steps.count) steps back (\(plan.behaviour))")
@@ -147,5 +149,15 @@ extension Rollback {
             let bus = nearestBridge(above: root, tree)?.busRange?.first ?? root.path.rootBus
             try run.backward(.rescanBus(segment: root.path.segment, bus: bus), step: 0, .repair)
         }
+    }
+}
+
+extension Loss {
+    /// What a plan back has to reach: the size that a BAR had, or a place for all that the function requires.
+    fileprivate var wayBackGoal: Goal {
+        guard case .resource(let function, let index, let was, let line) = self, index.isBAR,
+            let old = was.range(of: index)?.size, let size = line.range(of: index)?.size, size < old
+        else { return .place(function.address) }
+        return .resize(function.address, bar: Int(index.rawValue), size: ByteCount(old))
     }
 }

@@ -27,13 +27,17 @@ extension Rollback {
 
     func goBack(_ step: Int) throws {
         let mine = journaledWrites.filter { $0.position.step == step }
+        // Registers first: a search goes by the numbers that bridges hold.
+        for journaled in mine.reversed() where journaled.write.isRegister { try undo(journaled) }
         if mine.contains(where: \.write.changesTree), try !losses(run.settle().tree).isEmpty {
             for write in plan.steps[step].wayBack where !write.enablesVFs {
                 try releaseForResize(write, step)
                 try run.backward(write, step: step, .back)
             }
         }
-        for journaled in mine.reversed() where !journaled.write.changesTree { try undo(journaled) }
+        for journaled in mine.reversed() where !journaled.write.changesTree && !journaled.write.isRegister {
+            try undo(journaled)
+        }
     }
 
     /// Unbinds the driver of a function before its BAR is resized: the kernel refuses that while one is bound. A recovery
@@ -103,11 +107,12 @@ extension Rollback {
         var writes: [SystemWrite] = []
         for step in Set(journaledWrites.map(\.position.step)).sorted(by: >) {
             let mine = journaledWrites.filter { $0.position.step == step }
+            let undone = mine.reversed().filter { !$0.write.changesTree && $0.isDone }
+            writes += undone.filter(\.write.isRegister).compactMap { $0.write.undone($0.saved) }
             if mine.contains(where: \.write.changesTree) {
                 writes += plan.steps[step].wayBack.filter { !$0.enablesVFs }
             }
-            writes += mine.reversed().filter { !$0.write.changesTree && $0.isDone }
-                .compactMap { $0.write.undone($0.saved) }
+            writes += undone.filter { !$0.write.isRegister }.compactMap { $0.write.undone($0.saved) }
         }
         return writes
     }
@@ -173,4 +178,7 @@ extension Rollback {
 extension SystemWrite {
     /// Whether the write enables VFs.
     fileprivate var enablesVFs: Bool { if case .sriovNumVFs(_, let count) = self { count > 0 } else { false } }
+
+    /// Whether the write goes to configuration space.
+    fileprivate var isRegister: Bool { if case .config = self { true } else { false } }
 }

@@ -80,8 +80,23 @@ struct Rollback {
         // A reset gives Resizable BARs the size that they have without anybody.
         return try before.losses(in: tree, ignoringSizes: hasRebooted).filter(isReal)
             + check.differences(tree, health).compactMap { difference in
-                functions[difference.address].map { .unreachable($0, difference.sentence) }
+                functions[difference.address].flatMap { function in
+                    isEmptyWindow(difference.index, of: function, tree)
+                        ? nil : .unreachable(function, difference.sentence)
+                }
             }
+    }
+
+    /// Whether the resource is a window that nothing below the bridge lies in: its registers keep nobody from anything.
+    private func isEmptyWindow(_ index: ResourceIndex?, of bridge: FunctionState, _ tree: TreeState) -> Bool {
+        guard let index, index.isWindow, let window = bridge.lines[index].range(of: index) else { return false }
+        return !tree.functions.contains { function in
+            function.path != bridge.path && bridge.path.isAncestorOrSelf(of: function.path)
+                && function.lines.byIndex.contains { each, line in
+                    (each.isBAR || each.isVFBAR || each.isROM) && line.flags.contains(.io) == (index == .ioWindow)
+                        && (line.range(of: each).map { window.contains($0) } ?? false)
+                }
+        }
     }
 
     /// Whether a loss is one. A BAR that is not resizable has one size for ever: where it looked larger before, an

@@ -139,9 +139,9 @@ public final class TwinPredictor: Predictor {
     }
 
     /// Asks the planner; where no behaviour explains what was seen, each of them in turn.
-    public func planBack(from now: TreeState, for addresses: [FunctionAddress]) -> Plan? {
+    public func planBack(from now: TreeState, for goals: [Goal]) -> Plan? {
         guard plansBack, let topology = try? readTopology(), TreeState(topology) == now else { return nil }
-        let goals = addresses.filter { topology[$0] != nil }.map(Goal.place)
+        let goals = goals.filter { $0.address.map { topology[$0] != nil } ?? true }
         guard !goals.isEmpty else { return nil }
         for candidate in state == nil ? candidates : [behaviour] {
             let planner = Planner(topology: topology, behaviour: candidate)

@@ -324,8 +324,7 @@ extension PlanAssembly {
         var result: [Disturbance] = []
         for i in disturbed.members {
             let function = context.function(i)
-            // VFs that are enabled again are new functions to the twin, at the old addresses.
-            guard let address = final.address(i) ?? (function.isVirtual ? function.address : nil),
+            guard let address = final.address(i) ?? virtualAddress(of: function, final),
                 let state = later[address]
             else { continue }
             let isMoved = !function.lines.isEmpty && function.lines != state.lines
@@ -345,6 +344,24 @@ extension PlanAssembly {
             )
         }
         return result.sorted { $0.address < $1.address }
+    }
+
+    /// Where a VF is once as many are enabled again: a new function to the twin, at the routing id that follows from its
+    /// physical function's (PCIe 6.0 §9.2.1.2).
+    private func virtualAddress(of function: Function, _ final: SearchState) -> FunctionAddress? {
+        guard let physical = function.physicalFunction, let p = context.topology.position(of: physical),
+            let sriov = context.function(p).capabilities.sriov, let now = final.address(p)
+        else { return nil }
+        let id = Int(function.address.bus.rawValue) << 8 | Int(function.address.devfn)
+        let number = (0..<max(0, sriov.numVFs)).first {
+            sriov.routingID(ofVF: $0, bus: physical.bus, devfn: physical.devfn) == id
+        }
+        return number.flatMap { number in
+            let id = sriov.routingID(ofVF: number, bus: now.bus, devfn: now.devfn)
+            return UInt8(exactly: id >> 8).map {
+                FunctionAddress(segment: now.segment, bus: BusNumber($0), devfn: UInt8(id & 0xff))
+            }
+        }
     }
 }
 
