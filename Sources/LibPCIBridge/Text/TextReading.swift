@@ -14,13 +14,20 @@ extension TextEvidence {
     public init(bytes: [UInt8]) {
         self.init()
         var lspci = LspciReader()
+        var tree = LspciTree()
         var log = LogTextReader()
         var memory = ProcSection()
         var io = ProcSection()
+        let bytes = PastedText.plain(bytes)
         let isDifference = Self.isDifference(bytes)
-        for line in TextLines(Self.plainBlanks(bytes)) {
+        for line in TextLines(bytes) {
             lineCounts.total += 1
             guard let first = line.first else { continue }
+            if tree.read(line) {
+                lspci.finishFunction()
+                lineCounts.lspci += 1
+                continue
+            }
             // What stands on the older side only is not so on the newer one.
             if isDifference, first == UInt8(ascii: "-") {
                 lineCounts.other += 1
@@ -66,7 +73,7 @@ extension TextEvidence {
         }
         lspci.finish()
         log.finish()
-        take(lspci: lspci, log: log, memory: memory, io: io)
+        take(lspci: lspci, tree: tree, log: log, memory: memory, io: io)
         if isDifference {
             findings.append(
                 TextFinding(.difference, nil, "the text is a comparison of two texts (diff); its newer side (+) counts")
@@ -84,25 +91,13 @@ extension TextEvidence {
         return false
     }
 
-    /// The text with every non-breaking blank (U+00A0), which mail software puts in, made a plain one.
-    private static func plainBlanks(_ bytes: [UInt8]) -> [UInt8] {
-        var result: [UInt8]?
-        var i = 0
-        while i + 1 < bytes.count {
-            if bytes[i] == 0xc2, bytes[i + 1] == 0xa0 {
-                if result == nil { result = Array(bytes[..<i]) }
-                result?.append(0x20)
-                i += 2
-                continue
-            }
-            result?.append(bytes[i])
-            i += 1
-        }
-        if i < bytes.count { result?.append(bytes[i]) }
-        return result ?? bytes
-    }
-
-    private mutating func take(lspci: LspciReader, log: LogTextReader, memory: ProcSection, io: ProcSection) {
+    private mutating func take(
+        lspci: LspciReader,
+        tree: LspciTree,
+        log: LogTextReader,
+        memory: ProcSection,
+        io: ProcSection
+    ) {
         kernel = log.kernel
         machine = log.machine
         roots = log.roots
@@ -116,6 +111,14 @@ extension TextEvidence {
             )
         }
         functions = lspci.functions.sorted { $0.address < $1.address }
+        if !tree.functions.isEmpty {
+            var drawn = TextEvidence()
+            drawn.functions = tree.functions.sorted { $0.address < $1.address }
+            // A listing, too: what one of the two leaves out is not gone.
+            drawn.lineCounts.lspci = 1
+            merge(drawn)
+            lineCounts.lspci -= 1
+        }
         let logged = log.functions.values.sorted { $0.address < $1.address }
         guard functions.isEmpty else {
             var other = TextEvidence()
