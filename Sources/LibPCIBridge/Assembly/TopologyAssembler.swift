@@ -174,7 +174,7 @@ public struct TopologyAssembler {
     }
 
     private func identity(of f: FunctionRecord) -> Function.Identity {
-        Function.Identity(
+        var identity = Function.Identity(
             vendor: f.vendor ?? f.config.word(0) ?? 0xffff,
             device: f.device ?? f.config.word(2) ?? 0xffff,
             subsystemVendor: f.subsystemVendor ?? 0,
@@ -182,6 +182,8 @@ public struct TopologyAssembler {
             classCode: f.classCode ?? f.config.long(8).map { $0 >> 8 } ?? 0xff_0000,
             revision: f.revision ?? f.config.byte(8) ?? 0
         )
+        identity.name = f.name
+        return identity
     }
 
     private func use(of f: FunctionRecord, slots: [FunctionAddress: String], isBridge: Bool) -> Function.Use {

@@ -52,6 +52,8 @@ public struct FunctionRecord: Hashable, Sendable {
     public var knowledge: FunctionKnowledge?
     /// Resources that a text names without saying how large they are: they have no line, and their size is not known.
     package var unsized: [Resource] = []
+    /// What a text calls the function, where it does not tell its ids.
+    package var name: String?
     /// Bit n: a text says of resource n that there is none to speak of (`<ignored>`), whatever a register reads.
     package var ignored: UInt32 = 0
 

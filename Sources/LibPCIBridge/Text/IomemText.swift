@@ -109,9 +109,8 @@ public struct IomemText: Hashable, Sendable {
         mutating func add(_ line: Line, to nodes: inout [Node]) {
             let zero = line.range.first == 0 && line.range.last == 0
             while let top = stack.last {
-                // From five levels on the indentation may have stopped growing; there only the range tells.
-                let isDeeper = line.indent > top.indent || (line.indent >= 10 && line.indent == top.indent && !zero)
-                if isDeeper && nodes[top.node].range.contains(line.range) { break }
+                // The indentation stops growing at a depth, and forums take it away: where ranges tell, they decide.
+                if zero ? line.indent > top.indent : nodes[top.node].range.contains(line.range) { break }
                 stack.removeLast()
             }
             // The kernel's tree is a few levels deep; damage must not make it deeper than it is long to walk.

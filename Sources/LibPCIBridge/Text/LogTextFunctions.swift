@@ -151,9 +151,7 @@ extension LogTextReader {
         } else if rest.take(": ") {
             // Up to 6.8: what happened, then the resource.
             let verdict = rest.before("[")
-            guard let open = rest.firstIndex(of: 0x5b) else { return }
-            rest = rest[open...]
-            guard let resource = RangeText.take(&rest) else { return }
+            guard let resource = RangeText.first(in: rest)?.resource else { return }
             if isOldNumber { index = window(index, resource, of: address) ?? index }
             if let kind = Self.windowKind(index) {
                 applyToWindow(verdict, resource, kind: kind, of: address)

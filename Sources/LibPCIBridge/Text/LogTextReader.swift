@@ -23,6 +23,8 @@ struct LogTextReader {
     /// The BARs of which another size than theirs was refused.
     private var refusedSizes: [FunctionAddress: Set<ResourceIndex>] = [:]
     private var boots = 0
+    private var earlierMachines = Set<String>()
+    private var coverage = LogCoverage()
     private var damagedLines = 0
     private var byBus: [UInt64: [FunctionAddress]] = [:]
     private var rootPlaces: [UInt64: Int] = [:]
@@ -39,6 +41,7 @@ struct LogTextReader {
     /// Reads one line of which the prefix has been taken off; gives whether it matters here.
     mutating func read(_ line: LogTextLine) -> Bool {
         flush()
+        coverage.lines += 1
         let message = line.message
         if Self.isCut(message), Self.matters(message) {
             pending = (line.time, Array(message))
@@ -82,8 +85,14 @@ struct LogTextReader {
                 )
             )
         }
+        findings += coverage.findings(hasRoots: !roots.isEmpty)
         if boots > 1 {
-            findings.append(TextFinding(.severalBoots, nil, "the log holds \(boots) boots; the last one counts"))
+            let names = machine.map { earlierMachines.subtracting([$0]).sorted() } ?? []
+            let others =
+                names.isEmpty ? "" : ", and earlier ones are of another machine (\(names.joined(separator: "; ")))"
+            findings.append(
+                TextFinding(.severalBoots, nil, "the log holds \(boots) boots; the last one counts\(others)")
+            )
         }
     }
 
@@ -97,6 +106,7 @@ struct LogTextReader {
         }
         if depth > 0 { return true }
         let end = text.trimmed
+        if text.has(": VF(") && end.ends("]") || text.has(": contains") && !text.has(" VFs") { return true }
         return end.ends(": no") || end.ends(": address") || end.ends(" conflicts with") || end.ends("]: can't")
             || end.ends("]:") && !end.ends("kernel]:")
     }
@@ -139,6 +149,7 @@ struct LogTextReader {
         if let subject = Self.takeSubject(text) {
             let driver = text.before(" ")
             let isCore = driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
+            coverage.note(subject.rest, isBusCode: driver.equals("pci"), isRootKnown: hasRoot(subject.address.segment))
             // A driver that asks for another size and is refused keeps what it had, without a word of the kernel.
             if isCore || !Self.isRefusal(subject.rest) || refusesOldSize(subject.rest, of: subject.address) {
                 readFunctionMessage(subject.rest, of: subject.address)
@@ -153,6 +164,7 @@ struct LogTextReader {
         case UInt8(ascii: "p"):
             var rest = text
             if rest.take("pci_bus "), let bus = takeBus(&rest), rest.take(": ") {
+                coverage.note(bus: rest)
                 readBusMessage(rest, segment: bus.segment, bus: bus.bus)
                 return true
             }
@@ -296,12 +308,14 @@ struct LogTextReader {
             return
         }
         functions = [:]
+        coverage = LogCoverage()
         byBus = [:]
         roots = []
         rootPlaces = [:]
         translatedRoots = [:]
         messages = []
         kernel = KernelIdentity(release: release, architecture: Self.architecture(ofRelease: release))
+        if let machine { earlierMachines.insert(machine) }
         machine = nil
     }
 
@@ -317,6 +331,8 @@ struct LogTextReader {
     }
 
     // MARK: Root buses
+
+    private func hasRoot(_ segment: UInt32) -> Bool { roots.contains { $0.segment == segment } }
 
     @discardableResult
     private mutating func root(segment: UInt32, bus: BusNumber) -> Int {

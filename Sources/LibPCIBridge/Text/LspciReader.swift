@@ -17,6 +17,7 @@ struct LspciReader {
     var part = Part.head
     var nextCountedBAR = 0
     private var titleLines = 0
+    private var title: [UInt8] = []
     private var isVerbose = false
     private var hasCounted = false
     private var cutLine: [UInt8] = []
@@ -44,8 +45,9 @@ struct LspciReader {
         }
         guard current != nil else { return .none }
         guard let first = line.first else { return .text }
-        if hexDigit(first) != nil, line.prefix(4).contains(0x3a) { return readHex(line) }
-        if first == 0x09 || first == 0x20 {
+        let isDetail = first == 0x09 || first == 0x20 || Self.isDetail(line)
+        if !isDetail, hexDigit(first) != nil, line.prefix(4).contains(0x3a) { return readHex(line) }
+        if isDetail {
             titleLines = 0
             let text = line.trimmed
             let lacksSize = (text.starts("Region ") || text.starts("Expansion ROM at ")) && !text.has("[size=")
@@ -56,7 +58,8 @@ struct LspciReader {
         // A line that mail software broke: the rest of the title, or of a window.
         if titleLines > 0, titleLines < 4, first != 0x5b || line.ends(")"), LogTextLine(line)?.isMarked != true {
             titleLines += 1
-            readTitle(line, isContinuation: true)
+            title += [0x20] + line
+            readTitle(title[...], isContinuation: true)
             return .text
         }
         if !cutLine.isEmpty, first != 0x5b || line.starts("[size=") || line.starts("[disabled]") {
@@ -67,6 +70,37 @@ struct LspciReader {
         }
         return .none
     }
+
+    /// Whether a line without indentation, as forums leave it, is one of those that lspci indents.
+    private static func isDetail(_ line: TextBytes) -> Bool {
+        let head = line.prefix(28)
+        guard let end = head.firstIndex(where: { $0 == 0x3a || $0 == 0x23 }) else {
+            return details.contains { line.starts($0) }
+        }
+        let word = head[...end]
+        return labels.contains { word.equals($0) } || details.contains { line.starts($0) }
+    }
+
+    /// What stands up to the first colon of an indented line.
+    private static let labels: [StaticString] = [
+        "Subsystem:", "Control:", "Status:", "Latency:", "Interrupt:", "Capabilities:", "Flags:", "Bus:",
+        "Physical Slot:",
+        "NUMA node:", "IOMMU group:", "Secondary status:", "BridgeCtl:", "I/O behind bridge:", "Memory behind bridge:",
+        "DeviceName:", "Kernel driver in use:", "Kernel modules:", "DevCap:", "DevCtl:", "DevSta:", "LnkCap:",
+        "LnkCtl:",
+        "LnkSta:", "SltCap:", "SltCtl:", "SltSta:", "RootCap:", "RootCtl:", "RootSta:", "DevCap2:", "DevCtl2:",
+        "LnkCap2:",
+        "LnkCtl2:", "LnkSta2:", "IOVCap:", "IOVCtl:", "IOVSta:", "Initial VFs:", "VF offset:", "Supported Page Size:",
+        "VF Migration:", "ARICap:", "ARICtl:", "Slot #", "Address:", "Masking:", "Vector table:", "PBA:",
+    ]
+
+    /// How indented lines without such a label begin.
+    private static let details: [StaticString] = [
+        "Region ", "Expansion ROM at ", "Memory at ", "I/O ports at ", "[virtual] ",
+        "Prefetchable memory behind bridge: ",
+        "!!! ", "BAR 0: current size: ", "BAR 1: current size: ", "BAR 2: current size: ", "BAR 3: current size: ",
+        "BAR 4: current size: ", "BAR 5: current size: ",
+    ]
 
     /// Ends the function that was begun.
     mutating func finishFunction() {
@@ -167,7 +201,8 @@ struct LspciReader {
         titleLines = 1
         isVerbose = false
         cutLine = []
-        readTitle(rest.trimmed, isContinuation: false)
+        title = Array(rest.trimmed)
+        readTitle(title[...], isContinuation: false)
     }
 
     /// Reads `PCI bridge [0604]: Vendor Device [8086:2f02] (rev 02) (prog-if 00 [Normal decode])` and `0604: 8086:2f02`.
@@ -211,7 +246,7 @@ struct LspciReader {
     }
 
     /// The last `[vvvv:dddd]` of the text.
-    private static func lastIDs(_ text: TextBytes) -> (UInt16, UInt16)? {
+    static func lastIDs(_ text: TextBytes) -> (UInt16, UInt16)? {
         guard let open = text.lastIndex(of: 0x5b) else { return nil }
         var rest = text[(open + 1)...]
         let start = rest.startIndex
@@ -223,7 +258,7 @@ struct LspciReader {
     }
 
     /// `vvvv:dddd` as the whole text.
-    private static func plainIDs(_ text: TextBytes) -> (UInt16, UInt16)? {
+    static func plainIDs(_ text: TextBytes) -> (UInt16, UInt16)? {
         var rest = text.trimmed
         guard rest.count == 9, let vendor = rest.takeHex(), rest.take(":"), let device = rest.takeHex(), rest.isEmpty,
             vendor <= 0xffff, device <= 0xffff
@@ -231,7 +266,7 @@ struct LspciReader {
         return (UInt16(vendor), UInt16(device))
     }
 
-    private static func withoutIDs(_ text: TextBytes) -> TextBytes {
+    static func withoutIDs(_ text: TextBytes) -> TextBytes {
         guard lastIDs(text) != nil, let open = text.lastIndex(of: 0x5b) else { return text }
         return text[..<open].trimmed
     }

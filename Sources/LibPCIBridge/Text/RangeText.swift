@@ -71,6 +71,27 @@ public struct RangeText: Hashable, Sendable {
         return RangeText(flags: flags, range: range, size: size)
     }
 
+    /// The first resource in `text`, and what follows it: in brackets, or as kernels before 3.14 print what they cannot
+    /// assign, `mem pref (size 0x200000)`.
+    static func first(in text: TextBytes) -> (resource: RangeText, rest: TextBytes)? {
+        if let open = text.firstIndex(of: 0x5b) {
+            var rest = text[open...]
+            return take(&rest).map { ($0, rest) }
+        }
+        guard var rest = text.after("(size "), let size = rest.takePrefixedHex() else { return nil }
+        let flags: ResourceFlags
+        if text.has(" mem pref (") {
+            flags = [.memory, .prefetchable]
+        } else if text.has(" mem (") {
+            flags = .memory
+        } else if text.has(" io (") {
+            flags = .io
+        } else {
+            return nil
+        }
+        return (RangeText(flags: flags, range: nil, size: ByteCount(size)), rest)
+    }
+
     /// Takes `[bus 02-11]` or `[bus 02]` off the front; the numbers may be in descending order (an invalid bridge).
     static func takeBuses(_ text: inout TextBytes) -> (first: UInt8, last: UInt8)? {
         var rest = text

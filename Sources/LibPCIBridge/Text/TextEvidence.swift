@@ -139,6 +139,10 @@ public struct TextFinding: Hashable, Sendable {
         case severalBootsJoined
         /// Messages of the kernel log are damaged, as a serial console with lost characters leaves them.
         case damagedLog
+        /// The kernel log begins after the functions that it tells of were first found, or is a choice of its lines.
+        case logCutAtStart = "log-cut-at-start"
+        /// The kernel log ends between the discovery of functions and the assignment of their addresses.
+        case logCutAtEnd = "log-cut-at-end"
         /// A BAR lies outside the window above it.
         case outsideWindow
         /// A bridge's bus range lies outside that of the bridge above it.

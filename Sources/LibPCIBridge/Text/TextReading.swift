@@ -14,14 +14,20 @@ extension TextEvidence {
     public init(bytes: [UInt8]) {
         self.init()
         var lspci = LspciReader()
+        var tree = LspciTree()
         var log = LogTextReader()
         var memory = ProcSection()
         var io = ProcSection()
-        let bytes = Self.plainBlanks(Self.isQuotedPrintable(bytes) ? Self.decoded(bytes) : bytes)
+        let bytes = PastedText.plain(bytes)
         let isDifference = Self.isDifference(bytes)
         for line in TextLines(bytes) {
             lineCounts.total += 1
             guard let first = line.first else { continue }
+            if tree.read(line) {
+                lspci.finishFunction()
+                lineCounts.lspci += 1
+                continue
+            }
             // What stands on the older side only is not so on the newer one.
             if isDifference, first == UInt8(ascii: "-") {
                 lineCounts.other += 1
@@ -67,7 +73,7 @@ extension TextEvidence {
         }
         lspci.finish()
         log.finish()
-        take(lspci: lspci, log: log, memory: memory, io: io)
+        take(lspci: lspci, tree: tree, log: log, memory: memory, io: io)
         if isDifference {
             findings.append(
                 TextFinding(.difference, nil, "the text is a comparison of two texts (diff); its newer side (+) counts")
@@ -85,66 +91,13 @@ extension TextEvidence {
         return false
     }
 
-    /// Whether the text is the source of a mail in the encoding quoted-printable (RFC 2045, 6.7): it says so, or two lines
-    /// as long as the encoding cuts them end with its soft line break.
-    private static func isQuotedPrintable(_ bytes: [UInt8]) -> Bool {
-        var cut = 0
-        for line in TextLines(bytes) {
-            if line.last == 0x3d, (64...76).contains(line.count) { cut += 1 }
-            if cut == 2 || line.starts("Content-Transfer-Encoding: quoted-printable") { return true }
-        }
-        return false
-    }
-
-    /// A quoted-printable text decoded; what is no escape stays as it is.
-    private static func decoded(_ bytes: [UInt8]) -> [UInt8] {
-        func digit(_ byte: UInt8) -> UInt8? {
-            // Only capitals are escapes; a log is full of lower-case hexadecimal behind equals signs.
-            (0x61...0x66).contains(byte) ? nil : hexDigit(byte)
-        }
-        var result: [UInt8] = []
-        result.reserveCapacity(bytes.count)
-        var i = 0
-        while i < bytes.count {
-            guard bytes[i] == 0x3d else {
-                result.append(bytes[i])
-                i += 1
-                continue
-            }
-            if i + 1 < bytes.count, bytes[i + 1] == 0x0a {
-                i += 2
-            } else if i + 2 < bytes.count, bytes[i + 1] == 0x0d, bytes[i + 2] == 0x0a {
-                i += 3
-            } else if i + 2 < bytes.count, let high = digit(bytes[i + 1]), let low = digit(bytes[i + 2]) {
-                result.append(high << 4 | low)
-                i += 3
-            } else {
-                result.append(0x3d)
-                i += 1
-            }
-        }
-        return result
-    }
-
-    /// The text with every non-breaking blank (U+00A0), which mail software puts in, made a plain one.
-    private static func plainBlanks(_ bytes: [UInt8]) -> [UInt8] {
-        var result: [UInt8]?
-        var i = 0
-        while i + 1 < bytes.count {
-            if bytes[i] == 0xc2, bytes[i + 1] == 0xa0 {
-                if result == nil { result = Array(bytes[..<i]) }
-                result?.append(0x20)
-                i += 2
-                continue
-            }
-            result?.append(bytes[i])
-            i += 1
-        }
-        if i < bytes.count { result?.append(bytes[i]) }
-        return result ?? bytes
-    }
-
-    private mutating func take(lspci: LspciReader, log: LogTextReader, memory: ProcSection, io: ProcSection) {
+    private mutating func take(
+        lspci: LspciReader,
+        tree: LspciTree,
+        log: LogTextReader,
+        memory: ProcSection,
+        io: ProcSection
+    ) {
         kernel = log.kernel
         machine = log.machine
         roots = log.roots
@@ -158,6 +111,14 @@ extension TextEvidence {
             )
         }
         functions = lspci.functions.sorted { $0.address < $1.address }
+        if !tree.functions.isEmpty {
+            var drawn = TextEvidence()
+            drawn.functions = tree.functions.sorted { $0.address < $1.address }
+            // A listing, too: what one of the two leaves out is not gone.
+            drawn.lineCounts.lspci = 1
+            merge(drawn)
+            lineCounts.lspci -= 1
+        }
         let logged = log.functions.values.sorted { $0.address < $1.address }
         guard functions.isEmpty else {
             var other = TextEvidence()

@@ -26,6 +26,7 @@ extension TextEvidence {
             var f = FunctionRecord(address: facts.address)
             f.vendor = facts.vendor
             f.device = facts.device
+            f.name = facts.vendor == nil ? facts.name : nil
             f.subsystemVendor = facts.subsystemVendor
             f.subsystemDevice = facts.subsystemDevice
             f.classCode = facts.classWord.map { UInt32($0) << 8 | UInt32(facts.programmingInterface ?? 0) }
@@ -86,6 +87,9 @@ extension TextEvidence {
         return record
     }
 
+    /// Whether all that is known of functions is from the kernel log.
+    var isLogAlone: Bool { lineCounts.lspci == 0 && lineCounts.hex == 0 }
+
     /// What /proc/iomem and /proc/ioports name where nothing else is told: owners of addresses, no BARs and no bridges.
     private var addressesOnly: String? {
         guard !iomem.nodes.isEmpty || !ioports.nodes.isEmpty else { return nil }
@@ -136,7 +140,8 @@ extension TextEvidence {
         let isBridge = facts.headerLayout == 1 || facts.bridge != nil || facts.classWord == 0x0604
         guard isBridge, facts.headerLayout != 2 else { return result }
         let hasWindows = facts.bridge.map { $0.io != nil || $0.memory != nil || $0.prefetchable != nil } ?? false
-        if !hasDump, !facts.isDescribed {
+        // A description of a bridge names its buses; one without them was cut.
+        if !hasDump, !facts.isDescribed || facts.bridge?.secondary == nil {
             if facts.bridge?.secondary == nil {
                 result.windows = hasWindows ? .partly : .unseen
             } else if !facts.isDiscovered {
@@ -230,6 +235,10 @@ extension TextEvidence {
                 gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
             case .severalMachines: gaps.append(ReadingGap(code: "several-machines", detail: finding.detail))
             case .severalBootsJoined: gaps.append(ReadingGap(code: "several-boots-joined", detail: finding.detail))
+            case .logCutAtStart, .logCutAtEnd:
+                // A listing shows what is, whatever the log has forgotten.
+                guard isLogAlone else { continue }
+                gaps.append(ReadingGap(code: finding.code.rawValue, detail: finding.detail))
             case .damagedLog: gaps.append(ReadingGap(code: "damaged-log", detail: finding.detail))
             default: break
             }

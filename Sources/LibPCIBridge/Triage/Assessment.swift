@@ -10,7 +10,8 @@ public import PCITopology
 public struct Assessment: Sendable {
     /// Everything that a person should know, that of the tree first, in its order.
     public let findings: [Finding]
-    /// What a verdict of health would need and nobody told.
+    /// What a verdict of health would need and nobody told; where it is healthy nevertheless, what lies outside the part
+    /// that was told.
     public let unknowns: [Unknown]
     /// The verdict.
     public let verdict: TreeVerdict
@@ -21,10 +22,14 @@ public struct Assessment: Sendable {
     /// What triage says of the failing lines of a log joined from texts, where none of them matters; else empty.
     public let harmless: [Triage.Group]
 
+    /// What /proc/iomem says of buses and their windows, where nothing tells of functions; else empty.
+    public private(set) var ranges: [String] = []
+
     /// Joins what a record and its tree tell.
     /// - Complexity: that of `Topology.findings()` and of `Triage`.
     public init(_ record: MachineRecord, _ topology: Topology) {
         self.init(topology, log: record.kernelLog ?? [], isText: record.origin == .text)
+        if topology.functions.isEmpty { ranges = record.iomem.map { IomemText($0).busSentences() } ?? [] }
     }
 
     /// Joins a tree with a log.
@@ -38,7 +43,7 @@ public struct Assessment: Sendable {
         let triage = isText && !log.isEmpty ? Triage(log.joined(separator: "\n")) : nil
         if let triage { Self.join(triage, to: &findings, topology) }
         self.findings = findings
-        unknowns = topology.unknowns()
+        unknowns = topology.unknowns() + topology.reservations()
         verdict = topology.verdict(of: findings)
         let troubled = Set(findings.filter { $0.severity == .problem }.map(\.address))
         let groups = triage?.groups ?? []
@@ -61,6 +66,14 @@ public struct Assessment: Sendable {
             else { continue }
             findings[i].causes.insert("the kernel's own words: \(claim)", at: 0)
         }
+        // A window that was missed stands with the function that goes without.
+        for group in triage.groups {
+            guard let loser = group.consequenceFor, let bridge = group.address,
+                let i = findings.firstIndex(where: { $0.address == loser && $0.severity == .problem }),
+                !findings.contains(where: { $0.address == bridge && $0.severity == .problem })
+            else { continue }
+            findings[i].causes.append("\(bridge) \(group.resource): \(group.summary)")
+        }
         let told = Set(findings.filter { $0.severity == .problem }.map(\.address))
         for group in triage.groups where group.consequenceFor == nil {
             guard let address = group.address else { continue }
@@ -78,13 +91,31 @@ public struct Assessment: Sendable {
                 !findings.contains(where: { $0.address == address && $0.resource.map { "\($0)" } == group.resource })
             {
                 findings.append(Finding(.kernelReport, .problem, at: address, sentence, causes: causes))
+            } else if group.severity == .degraded, !told.contains(address),
+                isBesideAddresses(group) || !isContradicted(group, topology)
+            {
+                findings.append(Finding(.kernelReport, .note, at: address, sentence, causes: causes))
             }
         }
     }
 
+    /// Whether a group is about something that a resource with an address may lack as well.
+    private static func isBesideAddresses(_ group: Triage.Group) -> Bool {
+        ["bar-in-use", "vf-memory", "vf-bus-range", "pinned", "bar-unusable"].contains(group.code)
+    }
+
     /// Whether the tree shows the resource of a group, or all of its function, in place.
     private static func isContradicted(_ group: Triage.Group, _ topology: Topology) -> Bool {
-        guard let address = group.address, let function = topology[address] else { return false }
+        guard let address = group.address, let i = topology.position(of: address) else { return false }
+        let function = topology.functions[i]
+        if group.resource.hasSuffix(" window"), function.isBridge {
+            // What a port lacks, nobody misses where everything behind it was seen in place.
+            return function.knowledge.windows == .seen
+                && topology.subtree(of: i).dropFirst().allSatisfy { j in
+                    topology.functions[j].knowledge.resources == .seen
+                        && !topology.functions[j].resources.contains { $0.index.isBAR && $0.lacksAddress }
+                }
+        }
         let bars = function.resources.filter(\.index.isBAR)
         if let one = bars.first(where: { "\($0.index)" == group.resource }) { return one.range != nil }
         if group.resource == "bus numbers" { return function.bridge?.busRange != nil }

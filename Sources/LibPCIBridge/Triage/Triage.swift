@@ -120,10 +120,19 @@ public struct Triage: Hashable, Sendable {
     /// The verdict.
     public var verdict: Verdict { hasProblems ? .problems : notTold == nil ? .harmless : .cannotTell }
 
+    /// What part of the boot the log does not cover, where it is all that is known.
+    var cut: TextFinding? {
+        guard evidence.isLogAlone else { return nil }
+        return evidence.findings.first { $0.code == .logCutAtStart || $0.code == .logCutAtEnd }
+    }
+
     /// What a verdict of harmlessness would need and is not told, as a lower-case sentence; nil when nothing.
     public var notTold: String? {
         if evidence.messages.isEmpty { return "no message of the kernel log about PCI is in this input" }
-        return evidence.findings.first { $0.code == .damagedLog }?.detail
+        if let damage = evidence.findings.first(where: { $0.code == .damagedLog }) { return damage.detail }
+        // Failing lines mean what they mean, and functions that were found are told, whatever else the log said.
+        guard failingLines == 0, let cut else { return nil }
+        return cut.code == .logCutAtEnd || !evidence.functions.contains(where: \.isDiscovered) ? cut.detail : nil
     }
 }
 
@@ -197,6 +206,8 @@ struct TriageCourse {
             return
         }
         if line.kind == .assigned {
+            // `BAR 1: assigned to efifb` says who uses it, not where it is.
+            guard line.resource != nil || line.target == .buses else { return }
             entries[place].placed = line.resource
             if var rest = line.detail.after("end is updated to ") { entries[place].lastBus = rest.takeHex() }
             return
@@ -220,7 +231,7 @@ struct TriageCourse {
             entries[place].onlyDrivers = false
             entries[place].placed = nil
             entries[place].wanted = line.resource
-        case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed:
+        case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed, .hostConflict:
             if line.kind == .resizeRefused, let size = line.resource?.size { entries[place].refusedSizes.insert(size) }
             if line.kind == .cannotClaim || line.kind == .notClaimed { entries[place].claim = message.text }
             if line.resource != nil { entries[place].wanted = line.resource }

@@ -224,8 +224,8 @@ struct TriageJudge {
             group.code = "resize-refused"
             let room = entry.wanted == nil ? "no room" : "no room for \(amount(entry.wanted))"
             group.summary = "its driver wanted it resized, and the kernel found \(room); it keeps the size that it had"
-            group.cause = pins(entry) ?? "the windows above it cannot grow while something below them is assigned"
-            group.nextStep = "pci-rebalance plan --resize \(name):\(index.rawValue)=max"
+            group.cause = pins(entry) ?? resizeCause(entry)
+            group.nextStep = step("plan --resize \(name):\(index.rawValue)=max", for: entry.key.address)
             return group
         }
         if entry.has(.brokenBAR) {
@@ -244,10 +244,25 @@ struct TriageJudge {
             group.severity = .degraded
             group.code = "bar-in-use"
             group.summary = "its addresses are held by something else, so that the driver cannot have them"
+            group.cause = holder(of: entry.wanted?.range)
+            if group.cause == nil { group.nextStep = Self.holderStep }
             return group
         }
         return claim(entry, group)
     }
+
+    /// Who holds addresses by the text's /proc/iomem: the innermost range in or around them that no function or bus names.
+    private func holder(of range: AddressRange?) -> String? {
+        guard let range, range.first != 0, !evidence.iomem.isZeroed else { return nil }
+        let node = evidence.iomem.nodes.last { node in
+            node.range.overlaps(range) && node.parent != nil && FunctionAddress(parsing: node.name) == nil
+                && IomemText.busName(node.name) == nil
+        }
+        return node.map { "by /proc/iomem \($0.name) holds \($0.range)" }
+    }
+
+    private static let holderStep =
+        "sudo cat /proc/iomem names the holder: another driver, or the boot's framebuffer (BOOTFB, efifb, simplefb)"
 
     /// Whether the function was there and is gone at the end of the log. A listing that leaves it out says less.
     private func isGone(_ entry: TriageCourse.Entry) -> Bool {
@@ -260,12 +275,17 @@ struct TriageJudge {
 
     /// The command that would find room for a function, or what to read first where the log tells too little for it.
     private func stepToPlace(_ address: FunctionAddress?) -> String? {
-        guard let address else { return "pci-rebalance plan" }
+        address.map { step("plan --place \($0)", for: $0) ?? "" } ?? "pci-rebalance plan"
+    }
+
+    /// A command about a function, or what to read first where the log tells too little for it.
+    private func step(_ command: String, for address: FunctionAddress?) -> String? {
+        guard let address else { return nil }
         guard isPlaceTold(address) else {
             return "not told: the bridges above \(address); \(Unknown.Remedy.log.rawValue) from boot on, or "
                 + "\(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
         }
-        return "pci-rebalance plan --place \(address)"
+        return "pci-rebalance \(command)"
     }
 
     /// Whether the evidence tells every bridge between `address` and a root bus that it names.
@@ -424,7 +444,9 @@ struct TriageJudge {
         group.summary =
             "\(amount(entry.wanted)) for virtual functions could not be given: SR-IOV cannot be used, all else works"
         group.cause = reason(entry, kind: entry.wanted?.kind)
-        group.nextStep = entry.key.address.map { "pci-rebalance plan --vfs \($0)=N, if virtual functions are wanted" }
+        group.nextStep = entry.key.address.flatMap {
+            step("plan --vfs \($0)=N, if virtual functions are wanted", for: $0)
+        }
         return group
     }
 
@@ -513,7 +535,13 @@ struct TriageJudge {
                         + need + holders(of: range, behind: above, candidate, wanted: wanted)
                 }
             }
-            guard isFailed else { return "\(front)\(above.address) above it has no \(kind.word) window" }
+            guard isFailed else {
+                let isTold =
+                    above.isDiscovered || above.isDescribed || ResourceKind.allCases.contains { bridge[$0] != nil }
+                return isTold
+                    ? "\(front)\(above.address) above it has no \(kind.word) window"
+                    : "\(front)the windows of \(above.address) above it are not told"
+            }
             failed.append(above.address)
             address = above.address
         }
@@ -583,23 +611,20 @@ struct TriageJudge {
         let name = entry.key.address.map { "\($0)" } ?? ""
         if entry.has(.noSpace) {
             guard entry.placed == nil else {
+                if let wanted = entry.wanted?.size, let range = entry.placed?.range, entry.released?.range == range,
+                    wanted.rawValue > range.clampedSize
+                {
+                    return notEnlarged(entry, range, group)
+                }
                 group.code = "window-placed-later"
                 group.summary = "did not fit at first, has its place\(place(entry.placed)) now"
                 return group
             }
             let losers = entry.key.address.map { self.losers(below: $0, kind) } ?? []
             if losers.isEmpty, let range = function(entry)?.bridge?[kind]?.range {
-                let isResize = entry.released != nil
-                group.severity = isResize ? .degraded : .harmless
-                group.code = isResize ? "window-not-enlarged" : "window-placed-later"
-                group.summary =
-                    isResize
-                    ? "could not be enlarged to \(entry.wanted?.size.map { Self.text($0) } ?? "the size asked for"); it has "
-                        + "\(Self.text(ByteCount(range.clampedSize))) (\(range)) again"
-                    : "did not fit at first, has its place at \(range) now"
-                group.cause = isResize ? "what lies above it had no room for that size" : nil
-                // Told with the BAR that was to be resized.
-                if isResize, let user = resized(below: entry.key.address) { group.consequenceFor = user }
+                if entry.released != nil { return notEnlarged(entry, range, group) }
+                group.code = "window-placed-later"
+                group.summary = "did not fit at first, has its place at \(range) now"
                 return group
             }
             if let loser = losers.first {
@@ -612,8 +637,12 @@ struct TriageJudge {
                 group.nextStep = "pci-rebalance plan --place \(loser)"
                 group.consequenceFor = loser
             } else if kind == .io {
-                group.code = "io-window-unused"
-                group.summary = "no I/O space; nothing behind it needs any"
+                let isTold = isDescribed(entry.key.address)
+                group.code = isTold ? "io-window-unused" : "io-window-untold"
+                group.summary =
+                    isTold
+                    ? "no I/O space; nothing behind it needs any"
+                    : "no I/O space; this log does not tell what is behind it, and few devices need any"
             } else if isGone(entry) {
                 group.code = "gone"
                 group.summary = "\(amount(entry.wanted)) could not be given; the port is gone at the end of the log"
@@ -625,7 +654,9 @@ struct TriageJudge {
                     "\(amount(entry.wanted)) could not be given, and this log does not tell what is behind it"
                     + (near.map { "; \($0), whose bridge it does not tell either, goes without" } ?? "")
                 group.cause = reason(entry, kind: kind)
-                group.nextStep = stepToPlace(near ?? entry.key.address)
+                group.nextStep =
+                    near.flatMap { stepToPlace($0) }
+                    ?? "not told: what is behind \(name); \(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
                 group.consequenceFor = near
             } else if entry.key.address.map({ hasFunctions(below: $0) }) != true {
                 group.code = "reserve-left-out"
@@ -666,6 +697,24 @@ struct TriageJudge {
         }
         group.code = "optional-left-out"
         group.summary = "an optional part (reserve or ROM) was left out"
+        return group
+    }
+
+    /// The kernel took a window's place away for a larger size, found no room, and gave the old one back.
+    private func notEnlarged(
+        _ entry: TriageCourse.Entry,
+        _ range: AddressRange,
+        _ start: Triage.Group
+    ) -> Triage.Group {
+        var group = start
+        group.severity = .degraded
+        group.code = "window-not-enlarged"
+        group.summary =
+            "could not be enlarged to \(entry.wanted?.size.map { Self.text($0) } ?? "the size asked for"); it has "
+            + "\(Self.text(ByteCount(range.clampedSize))) (\(range)) again"
+        group.cause = "what lies above it had no room for that size"
+        // Told with the BAR that was to be resized.
+        group.consequenceFor = resized(below: entry.key.address)
         return group
     }
 
@@ -826,7 +875,7 @@ struct TriageJudge {
             isBus
             ? "they need bus numbers beyond those of the bridge above"
             : "their BARs have no address: the windows above are too small"
-        group.nextStep = entry.key.address.map { "pci-rebalance plan --vfs \($0)=N" }
+        group.nextStep = entry.key.address.flatMap { step("plan --vfs \($0)=N", for: $0) }
         return group
     }
 
@@ -842,11 +891,13 @@ struct TriageJudge {
             group.severity = .degraded
             group.code = "resize-refused"
             group.summary = "a BAR could not be resized; it keeps its old size"
-            group.nextStep = "pci-rebalance plan --resize \(name):0=max"
+            group.nextStep = step("plan --resize \(name):0=max", for: entry.key.address)
         } else if entry.has(.hostConflict) {
             group.severity = .degraded
             group.code = "bar-in-use"
             group.summary = "its addresses are held by something else, so that the driver cannot have them"
+            group.cause = holder(of: entry.wanted?.range)
+            if group.cause == nil { group.nextStep = Self.holderStep }
         } else {
             return claim(entry, group)
         }

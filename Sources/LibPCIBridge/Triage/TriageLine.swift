@@ -82,7 +82,8 @@ struct TriageLine {
         "IOV BARS not allocated", "but max busn", "resources are unassigned", "can't reserve", "error updating",
         "Failed to resize BAR", "can not be updated", "can not be released", "without secondary bus",
         "can't ioremap BAR",
-        "can't size", "initial BAR value", "NVIDIA device is invalid", "resource collision", "0M @ 0x0", "can't add",
+        "can't size", "can't allocate", "no parent found", "Failed to allocate", "initial BAR value",
+        "NVIDIA device is invalid", "resource collision", "0M @ 0x0", "can't add",
     ]
 
     /// Reads a message that belongs to PCI and tells of a failure or of an assignment; nil for every other message.
@@ -227,13 +228,9 @@ struct TriageLine {
         }
         guard rest.take(": ") else { return nil }
         let words = rest.before("[")
-        var resource: RangeText?
-        var detail = rest
-        if let open = rest.firstIndex(of: 0x5b) {
-            var bracket = rest[open...]
-            resource = RangeText.take(&bracket)
-            detail = bracket
-        }
+        let found = RangeText.first(in: rest)
+        let resource = found?.resource
+        let detail = found?.rest ?? rest.firstIndex(of: 0x5b).map { rest[$0...] } ?? rest
         // The old wording puts the verdict in front; a conflict stands behind in both.
         if var kind = verdict(words) ?? verdict(detail) ?? verdict(rest) {
             if kind == .hostConflict, let resource, resource.range == nil { kind = .cannotEnable }
@@ -258,7 +255,11 @@ struct TriageLine {
             return .noSpace
         }
         if text.has("not claimed") { return .notClaimed }
-        if text.has("can't claim") || text.has("conflicts with") || text.has("address conflict") { return .cannotClaim }
+        if text.has("can't claim") || text.has("conflicts with") || text.has("address conflict")
+            || text.has("can't allocate") || text.has("no parent found")
+        {
+            return .cannotClaim
+        }
         if text.has("was not released") || text.has("not released") { return .notReleased }
         if text.has("failed to expand") || text.has("failed to add optional") || text.has("ignoring failure") {
             return .optionalLeftOut
@@ -304,6 +305,15 @@ struct TriageLine {
         if first == UInt8(ascii: "N"), text.starts("NVRM: ") {
             guard text.has("NVIDIA device is invalid") || text.has("is 0M @ 0x0") else { return nil }
             self.init(.driverReport, .device, Self.nvidiaAddress(text), isCore: false, resource: nil, detail: text)
+        } else if let failure = Self.oldFailure(text) {
+            self.init(
+                .noSpace,
+                failure.target,
+                failure.address,
+                isCore: true,
+                resource: failure.resource,
+                detail: text.suffix(0)
+            )
         } else if text.has("Some PCI device resources are unassigned") {
             self.init(.summary, .host, nil, isCore: true, resource: nil, detail: text)
         } else if text.has("due to conflict with PCI Bus") || text.has("can't add host bridge window") {
@@ -313,6 +323,22 @@ struct TriageLine {
         } else {
             return nil
         }
+    }
+
+    /// `PCI: Failed to allocate mem resource #6:20000@f0000000 for 0000:01:00.0`, of kernels before 2.6.30: the number of
+    /// the resource, its size and where it was looked for.
+    private static func oldFailure(
+        _ text: TextBytes
+    ) -> (target: Target, address: FunctionAddress, resource: RangeText)? {
+        var rest = text
+        guard rest.take("PCI: Failed to allocate ") else { return nil }
+        let isIO = rest.starts("I/O") || rest.starts("io")
+        guard var number = rest.after("resource #"), let index = number.takeDecimal().flatMap({ Int(exactly: $0) }),
+            let target = oldTarget(index), number.take(":"), let size = number.takeHex(),
+            var name = number.after(" for "), let address = takeAddress(&name)
+        else { return nil }
+        let flags: ResourceFlags = isIO ? .io : .memory
+        return (target, address, RangeText(flags: flags, range: nil, size: ByteCount(size)))
     }
 
     /// The address in `NVRM: BAR1 is 0M @ 0x0 (PCI:0000:05:00.0)`.

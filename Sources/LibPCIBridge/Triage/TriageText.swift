@@ -11,11 +11,14 @@ extension Triage {
     public func lines(isVerbose: Bool = false) -> [String] {
         var result: [String] = []
         let isUntold = verdict == .cannotTell
-        let untold =
-            isUntold
-            ? notTold.map { ["cannot tell: \($0)", "what would tell: \([Unknown.Remedy.log].commands)"] } : nil
+        let remedy: Unknown.Remedy = cut?.code == .logCutAtStart ? .journal : .log
+        let step = "what would tell: \([remedy].commands)"
+        // What is lost is lost, whatever else the log said.
+        let note = hasProblems ? nil : cut.map { ["not told: \($0.detail)", step] }
+        let untold = isUntold ? notTold.map { ["cannot tell: \($0)", step] } : note
         guard failingLines > 0 else {
-            return untold ?? ["no failure about PCI resources in \(evidence.messages.count) messages about PCI"]
+            let head = "no failure about PCI resources in \(Self.count(evidence.messages.count, "message")) about PCI"
+            return (isUntold ? [] : [head]) + (untold ?? [])
         }
         let counts = Severity.allCases.map { "\(count(of: $0)) \($0.rawValue)" }.joined(separator: ", ")
         result.append("\(Self.count(failingLines, "failing line")) in \(Self.count(groups.count, "group")): \(counts)")
@@ -113,6 +116,8 @@ extension Triage {
     /// What a reason for harmlessness says of many groups at once.
     private static let reasons: [String: String] = [
         "io-window-unused": "I/O windows: nothing behind these ports needs I/O space",
+        "io-window-untold":
+            "I/O windows: this log does not tell what is behind these ports, and few devices need I/O space",
         "bridge-bar-unassigned": "bridges' own registers: what is behind these bridges works without them",
         "io-bar-unassigned": "I/O BARs: drivers use the memory BARs of these functions instead",
         "bus-range-cut": "bus ranges that reached too far; the kernel cut them",

@@ -220,7 +220,11 @@ extension Topology {
         let bridge = functions[i]
         for index in [ResourceIndex.ioWindow, .memoryWindow, .prefetchableWindow] {
             let window = bridge.resource(index)
-            guard window?.shownRange == nil else { continue }
+            // A window that nobody told of is not closed for that.
+            guard window?.shownRange == nil, bridge.knowledge.windows == .seen || window?.assignment == .unassigned
+            else {
+                continue
+            }
             var needy: [FunctionAddress] = []
             var severity = Finding.Severity.note
             for j in subtree(of: i).dropFirst() where !functions[j].isVirtual {

@@ -31,13 +31,17 @@ extension Topology {
         let alignment = resource.alignment?.rawValue ?? need ?? 1
         for p in ancestors(of: i) {
             let bridge = functions[p]
+            let isTold = bridge.knowledge.windows == .seen
             guard let window = window(ofBridge: p, carrying: resource) else {
                 let kind = resource.kind == .io ? "I/O" : "memory"
-                if !bridge.resources.isEmpty { analysis.causes.append("\(bridge.address) has no \(kind) window") }
+                if isTold, !bridge.resources.isEmpty {
+                    analysis.causes.append("\(bridge.address) has no \(kind) window")
+                }
                 continue
             }
             let name = "\(window.index) of \(bridge.address)"
             guard let range = window.range else {
+                guard isTold || window.assignment != .closed else { continue }
                 analysis.causes.append(
                     "\(name) \(window.assignment == .closed ? "is closed" : "has no address")"
                 )

@@ -20,6 +20,8 @@ public struct Unknown: Hashable, Sendable {
         case functionsLeftOut = "functions-left-out"
         /// The sources are of different machines or boots.
         case sourcesDisagree = "sources-disagree"
+        /// The kernel log does not reach from the boot to the end of the assignment.
+        case logCut = "log-cut"
         /// A source is damaged.
         case sourceDamaged = "source-damaged"
         /// Who drives a slot is not told.
@@ -32,6 +34,8 @@ public struct Unknown: Hashable, Sendable {
         case listing = "sudo lspci -vvxxx"
         /// The kernel log from the boot on.
         case log = "sudo dmesg"
+        /// The kernel log as the journal keeps it, where the kernel's own buffer has forgotten the boot.
+        case journal = "sudo journalctl -k -b"
         /// The kernel's tree of address ranges.
         case iomem = "sudo cat /proc/iomem"
         /// Everything at once, on the machine itself.
@@ -79,6 +83,7 @@ extension ReadingGap {
         case "several-machines", "several-boots-joined": Unknown(.sourcesDisagree, [], detail, [.snapshot])
         case "addresses-only": Unknown(.noFunctions, [], detail, [.listing, .log])
         case "damaged-log": Unknown(.sourceDamaged, [], detail, [.log])
+        case "log-cut-at-end": Unknown(.logCut, [], detail, [.log])
         case "damagedHexRow": Unknown(.sourceDamaged, [], detail, [.listing])
         default: nil
         }
@@ -96,6 +101,40 @@ extension Topology {
         result += gaps.compactMap(\.unknown).uniqued()
         result += notRead(functions.indices.map { $0 })
         return result
+    }
+
+    /// What lies outside the part of the machine that was told: it says nothing against the functions that were seen whole,
+    /// whose health is told as far as it was seen.
+    /// - Complexity: O(number of functions).
+    public func reservations() -> [Unknown] {
+        var result = gaps.filter { $0.code == "log-cut-at-start" }.map { Unknown(.logCut, [], $0.detail, [.journal]) }
+        let placeless = functions.indices.filter { isBridgeMissing(above: $0) }.map { functions[$0].address }
+        if !placeless.isEmpty {
+            result.append(
+                Unknown(
+                    .bridgesNotTold,
+                    placeless,
+                    "what lies above \(list(placeless.map(\.description))) is not told: bridges and their windows",
+                    [.listing, .log]
+                )
+            )
+        }
+        return result
+    }
+
+    /// Whether no source tells which bridge leads to the bus that the function at index `i` sits on.
+    private func isBridgeMissing(above i: Int) -> Bool {
+        guard functions[i].parent == nil else { return isBridgeMissing(betweenParentAnd: i) }
+        let h = host(of: i)
+        return h < 0 || !hostBridges[h].isTold
+    }
+
+    /// Whether a function sits on a bus further down than the one its nearest bridge leads to.
+    private func isBridgeMissing(betweenParentAnd i: Int) -> Bool {
+        guard let p = parent(of: i), let bus = functions[p].bridge?.busRange?.first, !functions[i].isVirtual else {
+            return false
+        }
+        return functions[i].address.bus > bus && functions[i].knowledge.sources.contains { $0 != .kernel }
     }
 
     /// What of the functions `indices` was not told.
@@ -174,9 +213,7 @@ extension Topology {
             )
         }
         for j in way where functions[j].parent != nil {
-            guard let p = parent(of: j), let bus = functions[p].bridge?.busRange?.first, !functions[j].isVirtual,
-                functions[j].knowledge.sources.contains(where: { $0 != .kernel }), functions[j].address.bus > bus
-            else { continue }
+            guard let p = parent(of: j), isBridgeMissing(betweenParentAnd: j) else { continue }
             result.append(
                 Unknown(
                     .bridgesNotTold,
@@ -239,10 +276,12 @@ extension [Unknown] {
 extension [Unknown.Remedy] {
     /// The commands, one text short enough to paste.
     public var commands: String {
-        filter { $0 != .snapshot || count == 1 }.map { remedy in
+        // The journal holds what dmesg shows, and more.
+        filter { ($0 != .snapshot || count == 1) && ($0 != .log || !contains(.journal)) }.map { remedy in
             switch remedy {
             case .listing: "\(remedy.rawValue) > lspci.txt"
             case .log: "\(remedy.rawValue) > dmesg.txt"
+            case .journal: "\(remedy.rawValue) > journal.txt"
             case .iomem: "\(remedy.rawValue) > iomem.txt"
             case .snapshot: remedy.rawValue
             }

@@ -147,13 +147,14 @@ struct PlanCommand: ParsableCommand {
 
     /// Nothing to do is no answer where the log reports a failure about what the tree does not show.
     private func reconcile(_ plan: inout Plan, _ assessment: Assessment) {
-        guard let report = assessment.findings.first(where: { $0.code == .kernelReport }) else { return }
+        let reports = assessment.findings.filter { $0.code == .kernelReport && $0.severity == .problem }
+        guard let report = reports.first else { return }
         plan.verdict = Plan.Verdict(
             .unknown,
             reason: report.code.rawValue,
             sentence: "cannot tell: the log reports a failure of \(report.address), of which the tree shows too little"
         )
-        for finding in assessment.findings where finding.code == .kernelReport {
+        for finding in reports {
             plan.diagnosis.append(
                 DiagnosisLine(
                     code: finding.code.rawValue,

@@ -36,6 +36,8 @@ struct NameOptions: ParsableArguments {
 }
 
 extension DeviceNames {
-    /// What stands for a function, nil where only its class is known.
-    func text(_ identity: Function.Identity) -> String? { text(vendor: identity.vendor, device: identity.device) }
+    /// What stands for a function, nil where only its class is known: ids that nobody told read as ones.
+    func text(_ identity: Function.Identity) -> String? {
+        identity.vendor == .max ? nil : text(vendor: identity.vendor, device: identity.device)
+    }
 }

@@ -87,7 +87,10 @@ struct ReadingOptions: ParsableArguments {
         if output.verbose > 0 || gaps.count == 1 {
             for gap in gaps { Diagnostics.warning(gap.detail) }
         } else {
-            Diagnostics.warning("\(gaps.count) things could not be read (-v lists them)")
+            // Which of several boots, machines or sides counts changes the meaning of every line that follows.
+            let choices = gaps.filter { $0.code == "severalBoots" || $0.code == "difference" }
+            for gap in choices { Diagnostics.warning(gap.detail) }
+            Diagnostics.warning("\(gaps.count - choices.count) things could not be read (-v lists them)")
         }
     }
 }

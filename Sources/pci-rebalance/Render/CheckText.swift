@@ -25,7 +25,9 @@ struct CheckText {
         let problems = findings.filter { $0.severity == .problem }
         let notes = findings.filter { $0.severity == .note }
         for finding in problems { write(finding, to: &page) }
-        for finding in notes where verbosity > 0 || finding.code == .resizeRefused { write(finding, to: &page) }
+        for finding in notes where verbosity > 0 || finding.code == .resizeRefused || finding.code == .kernelReport {
+            write(finding, to: &page)
+        }
         for i in topology.unseenBridges {
             guard let reason = topology.unseenReason(behind: i) else { continue }
             page.line(
@@ -46,12 +48,18 @@ struct CheckText {
         let functions = number(topology.functions.count, "function")
         let head =
             switch assessment.verdict {
-            case .healthy: Piece("healthy:", style: style.good)
+            case .healthy:
+                Piece(assessment.unknowns.isEmpty ? "healthy:" : "healthy as far as seen:", style: style.good)
             case .problems: Piece("not healthy:", style: style.problem)
             case .cannotTell: Piece("cannot tell:", style: style.change)
             }
         page.line([head, Piece("\(functions), \(counts)", gap: 1)], indent: 0, hanging: 4)
         pci_rebalance.write(assessment.unknowns, to: &page)
+        if !assessment.ranges.isEmpty { page.paragraph("What /proc/iomem tells of buses:", indent: 4) }
+        for line in assessment.ranges {
+            let depth = line.prefix { $0 == " " }.count
+            page.paragraph(String(line.dropFirst(depth)), indent: 8 + depth, hanging: 12 + depth)
+        }
         harmlessLines(&page)
         otherCauses(&page)
         return page.text
@@ -126,8 +134,8 @@ struct CheckText {
         var what =
             function.isBridge
             ? function.roleText
-            : "\(function.isVirtual ? "VF " : "")\(function.identity.name ?? function.identity.className)"
-        if function.identity.name == nil, let name = names?.text(function.identity) { what += " \(name)" }
+            : "\(function.isVirtual ? "VF " : "")\(function.identity.className)"
+        if let name = names?.text(function.identity) ?? function.identity.name { what += " \(name)" }
         return function.use.driver.map { "\(what), \($0)" } ?? what
     }
 

@@ -123,6 +123,7 @@ struct PlanText {
     /// The name in parentheses behind what a function is.
     private func name(of one: Disturbance) -> String {
         guard let names, let ids = plan.before.functions.first(where: { $0.address == one.address })?.ids,
+            ids >> 16 != 0xffff,
             let name = names.text(
                 vendor: UInt16(truncatingIfNeeded: ids >> 16),
                 device: UInt16(truncatingIfNeeded: ids)

@@ -183,11 +183,11 @@ struct TreeText {
             pieces.append(Piece(function.roleText, gap: 1))
         } else {
             if function.isVirtual { pieces.append(Piece("VF", gap: 1)) }
-            pieces.append(Piece(function.identity.name ?? function.identity.className, gap: 1))
+            pieces.append(Piece(function.identity.className, gap: 1))
         }
-        // A name that was read with the tree says it all.
-        let name = function.identity.name == nil ? names?.text(function.identity) : nil
-        if let text = name ?? function.identity.ids { pieces += Piece.words(text, style: style.faint) }
+        if let text = names?.text(function.identity) ?? function.identity.name ?? function.identity.ids {
+            pieces += Piece.words(text, style: style.faint)
+        }
         if function.isBridge {
             if let range = function.bridge?.busRange {
                 pieces.append(Piece(range.description, gap: 1))

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+internal import PCITopology
+
+/// Which part of a boot a kernel log covers: a buffer that has forgotten the boot, a text that was cut, and a choice of
+/// lines all read healthy, because failures are not in them.
+struct LogCoverage {
+    /// The number of lines of the log so far.
+    var lines = 0
+    private var discovered = 0
+    private var beforeRoot = 0
+    private var others = 0
+    /// The number of lines at the last discovery.
+    private var lastDiscovery = 0
+    private var isAssigned = false
+
+    /// Notes a message about a function: `isBusCode` when the PCI core itself speaks, not a driver.
+    mutating func note(_ text: TextBytes, isBusCode: Bool, isRootKnown: Bool) {
+        guard text.first == 0x5b, text.has("] type "), text.has(" class ") else {
+            others += 1
+            // Drivers come after the assignment.
+            if !isBusCode || text.has("assigned") || LogTextReader.isRefusal(text) { isAssigned = true }
+            return
+        }
+        discovered += 1
+        if !isRootKnown { beforeRoot += 1 }
+        lastDiscovery = lines
+        isAssigned = false
+    }
+
+    /// Notes a message about a bus: the kernel lists every bus's windows when it has assigned addresses
+    /// (`pci_bus_dump_resources`).
+    mutating func note(bus text: TextBytes) {
+        if text.starts("resource ") { isAssigned = true }
+    }
+
+    /// What the log does not cover.
+    ///
+    /// - Parameter hasRoots: whether the log names a root bus.
+    /// - Returns: at most one finding.
+    func findings(hasRoots: Bool) -> [TextFinding] {
+        guard discovered + others > 0 else { return [] }
+        if !hasRoots || beforeRoot > 0 || discovered == 0 {
+            return [
+                TextFinding(
+                    .logCutAtStart,
+                    nil,
+                    "the kernel log does not begin with the boot, or only some of its lines are here: what else it said is not known"
+                )
+            ]
+        }
+        // Between discovery and assignment a boot prints some dozens of lines about other things.
+        guard discovered > 0, !isAssigned, lines - lastDiscovery < 150 else { return [] }
+        return [
+            TextFinding(
+                .logCutAtEnd,
+                nil,
+                "the kernel log ends before the kernel has assigned addresses: whether everything got its place is not in it"
+            )
+        ]
+    }
+}
