@@ -199,6 +199,30 @@ struct PlanRenderingTests {
         #expect(try Command.run("plan", "--at", "03:00.0:0=0x123", "--from", failed).status == 65)
     }
 
+    @Test("what ports have held is what they get: auto by a ledger in a file, cannot tell by an empty one")
+    func reserves() throws {
+        let boot = FixtureTests.fixture("first-light-6.12/boot.snapshot.json")
+        let held =
+            #"{"buses":0,"io":"0x100","memory":"0x1000","port":"0000:00:02.0/00.0/01.0","prefetchable":"0x20000000","time":1}"#
+        func plan(_ held: String) throws -> (status: Int32, output: String, errors: String) {
+            let ledger = #"{"applies":[],"failures":[],"held":[\#(held)],"schema":"pci-rebalance.events/1"}"#
+            return try Command.run(["plan", "-q", "--json", "--reserve", "auto=-", "--from", boot], input: ledger)
+        }
+        let auto = try plan(held)
+        #expect(auto.status == 0, "\(auto.errors)")
+        let goals = try PlanDocument.decode(Array(auto.output.utf8)).goals
+        let room = Headroom(
+            io: ByteCount(0x100),
+            memory: ByteCount(0x1000),
+            prefetchable: ByteCount(512 << 20)
+        )
+        #expect(goals == [.reserve(try #require(FunctionAddress(parsing: "02:01.0")), room)])
+        #expect(try plan("").status == 8)
+        #expect(try plan("7").status == 65)
+        #expect(try Command.run("plan", "--reserve", "auto=", "--from", boot).status == 64)
+        #expect(try Command.run("plan", "--reserve", "auto=/nonexistent", "--from", boot).status != 0)
+    }
+
     @Test("a refused plan names the other ways")
     func otherWays() throws {
         let failed = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")

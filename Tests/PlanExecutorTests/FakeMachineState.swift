@@ -187,7 +187,7 @@ struct FakeMachineState {
             return resize(i, bar, 1 << UInt64(20 + exponent))
         case .resourceAlignment(let text): alignment = text
         case .unbindDriver(let address):
-            guard let i = known(address), devices[i].driver != nil else { return notThere }
+            guard let i = known(address) else { return notThere }
             devices[i].driver = nil
         case .probeDriver(let address):
             guard let i = known(address) else { return notThere }

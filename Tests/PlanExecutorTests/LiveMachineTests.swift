@@ -71,11 +71,15 @@ import Testing
         for write in [
             SystemWrite.remove(stranger), .rescanBus(segment: 1, bus: BusNumber(1)),
             .resizeBAR(endpoint, bar: 3, exponent: 1), .slotPower(slot: "7", on: true),
-            .unbindDriver(FunctionAddress(bus: BusNumber(0), devfn: 0x10)),
+            .unbindDriver(stranger),
         ] {
             let error = #expect(throws: WriteError.self) { try writer.perform(write, within: limit) }
             #expect(error?.code == .absent, "\(write)")
         }
+    }
+
+    @Test func whereNoDriverIsBoundThereIsNothingToUnbind() throws {
+        try writer.perform(.unbindDriver(FunctionAddress(bus: BusNumber(0), devfn: 0x10)), within: limit)
     }
 
     @Test func linksThatLeadElsewhereAreNotFollowed() throws {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import LibPCIBridge
 import PCITopology
 import RebalancePlanner
 import Testing
@@ -257,6 +258,54 @@ struct EventLedgerTests {
         #expect(ledger.failures.map(\.key) == ["a", "b"])
         ledger.end("a", isReached: true, reason: "done")
         #expect(ledger.failures.map(\.key) == ["b"])
+    }
+
+    @Test(
+        "what ports have held: the greatest need of each kind, kept when failures are forgotten, given to empty ports"
+    )
+    func held() throws {
+        func machine(_ name: String) throws -> Topology {
+            let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+            let path = "\(root)/Fixtures/first-light-6.12/\(name).snapshot.json"
+            return try TopologyAssembler(SnapshotFile(path: path).read()).topology()
+        }
+        let full = try machine("failed-hot-add")
+        var ledger = EventLedger()
+        #expect(!ledger.noteHeld(full, at: 5) { _ in false })
+        #expect(ledger.noteHeld(full, at: 5) { _ in true })
+        // 4 KiB, 256 ports, 1 GiB of the card that has no place yet: what it needs counts, not what it got.
+        let port = try #require(ledger.held.first { $0.port == "0000:00:02.0/00.0/01.0" })
+        #expect(port.room.memory == ByteCount(0x1000) && port.room.prefetchable == ByteCount(1 << 30))
+        #expect(port.room.io == ByteCount(0x100) && port.room.buses == 0 && port.time == 5)
+        // Through the root port: both cards, in granules of windows, and the switch's three bridges.
+        let root = try #require(ledger.held.first { $0.port == "0000:00:02.0" })
+        #expect(root.room.prefetchable == ByteCount(1 << 30 + 16 << 20) && root.room.buses == 3)
+        #expect(root.room.memory == ByteCount(2 << 20) && root.room.io == ByteCount(0x2000))
+        #expect(!ledger.noteHeld(full, at: 6) { _ in true }, "nothing grew")
+        let empty = try machine("boot")
+        #expect(!ledger.noteHeld(empty, at: 7) { _ in true }, "less than before")
+        let reserves = ledger.reserves(in: empty)
+        #expect(reserves.map(\.port.description) == ["0000:02:01.0"] && reserves.map(\.room) == [port.room])
+        #expect(ledger.reserves(in: full).isEmpty)
+        ledger.begin("a", at: 9)
+        ledger.forgetFailures()
+        #expect(ledger.failures.isEmpty && ledger.applies.isEmpty && ledger.held.count == 3)
+        #expect(try EventLedger.decode(ledger.document) == ledger)
+        // 64 ports and no more.
+        for n in 0..<70 { ledger.remember(HeldRoom(port: "\(n)", room: port.room, time: 1)) }
+        #expect(ledger.held.count == 64 && ledger.held.last?.port == "69")
+    }
+
+    @Test("a ledger from before it remembered ports is read; one that lies about them is not")
+    func heldDocument() throws {
+        let old = #"{"applies":[],"failures":[],"schema":"pci-rebalance.events/1"}"#
+        #expect(try EventLedger.decode(Array(old.utf8)) == EventLedger())
+        for wrong in [
+            #"7"#, #"[{}]"#, #"[{"buses":256,"io":"0x0","memory":"0x0","port":"a","prefetchable":"0x0","time":1}]"#,
+        ] {
+            let text = #"{"applies":[],"failures":[],"held":\#(wrong),"schema":"pci-rebalance.events/1"}"#
+            #expect(throws: JSONError.self) { try EventLedger.decode(Array(text.utf8)) }
+        }
     }
 
     @Test("the lists keep the latest 64 failures and 1000 beginnings")

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-import PCITopology
+public import PCITopology
+import RebalancePlanner
 
-/// What `event` remembers: which plans failed for what, and when plans were carried out.
+/// What `event` remembers: which plans failed for what, when plans were carried out, and what ports have held.
 ///
 /// It is on the disk before a plan begins, so that a plan that takes the machine down counts as failed after the
 /// reboot. It never grows beyond `largestCount` entries of each kind.
@@ -30,6 +31,9 @@ public struct EventLedger: Hashable, Sendable {
     /// When plans of the last hour began, seconds since 1970, oldest first.
     public private(set) var applies: [Int64] = []
 
+    /// The most that hot-plug ports were seen to hold, those that grew last at the end.
+    public private(set) var held: [HeldRoom] = []
+
     /// Creates an empty ledger.
     public init() {}
 
@@ -56,6 +60,19 @@ public struct EventLedger: Hashable, Sendable {
         applies.removeFirst(max(0, applies.count - 1000))
     }
 
+    /// Puts a port's room in the place of what was remembered of it.
+    mutating func remember(_ room: HeldRoom) {
+        held.removeAll { $0.port == room.port }
+        held.append(room)
+        held.removeFirst(max(0, held.count - Self.largestCount))
+    }
+
+    /// Forgets failed attempts and when plans began; what ports have held stays.
+    public mutating func forgetFailures() {
+        failures = []
+        applies = []
+    }
+
     /// Notes how the plan ended.
     public mutating func end(_ key: String, isReached: Bool, reason: String) {
         if isReached {
@@ -79,7 +96,8 @@ public struct EventLedger: Hashable, Sendable {
         }
     }
 
-    private static func decode(_ text: [UInt8]) throws(JSONError) -> EventLedger {
+    /// The ledger in a document, as `event --status --json` prints it.
+    public static func decode(_ text: [UInt8]) throws(JSONError) -> EventLedger {
         var ledger = EventLedger()
         var fields = try JSONFields(try JSONParser.parse(text), at: "")
         for tree in try fields.array("applies", atMost: 1000) {
@@ -96,6 +114,25 @@ public struct EventLedger: Hashable, Sendable {
             let time = try one.integer("time", in: 0...Int64.max)
             ledger.failures.append(Failure(key: key, count: count, time: Int64(time), reason: reason))
             try one.finish()
+        }
+        // Absent in a ledger of a release that did not remember it.
+        if let tree = fields.optional("held") {
+            guard case .array(let list) = tree, list.count <= largestCount else {
+                throw fields.error("held", "expected at most \(largestCount) ports")
+            }
+            for (i, tree) in list.enumerated() {
+                var one = try JSONFields(tree, at: "held[\(i)]")
+                let room = Headroom(
+                    io: ByteCount(try one.hex("io")),
+                    memory: ByteCount(try one.hex("memory")),
+                    prefetchable: ByteCount(try one.hex("prefetchable")),
+                    buses: try one.integer("buses", in: 0...255)
+                )
+                let port = try one.string("port")
+                let time = try one.integer("time", in: 0...Int64.max)
+                ledger.held.append(HeldRoom(port: port, room: room, time: Int64(time)))
+                try one.finish()
+            }
         }
         let name = try fields.string("schema", atMost: 64)
         guard name == schema else { throw fields.error("schema", "expected \(schema), found another") }
@@ -123,6 +160,20 @@ public struct EventLedger: Hashable, Sendable {
                         json.field("key", one.key)
                         json.field("reason", one.reason)
                         json.field("time", one.time)
+                    }
+                }
+            }
+            if !held.isEmpty {
+                json.array("held") { json in
+                    for one in held {
+                        json.object { json in
+                            json.field("buses", one.room.buses)
+                            json.field("io", hex: one.room.io.rawValue)
+                            json.field("memory", hex: one.room.memory.rawValue)
+                            json.field("port", one.port)
+                            json.field("prefetchable", hex: one.room.prefetchable.rawValue)
+                            json.field("time", one.time)
+                        }
                     }
                 }
             }

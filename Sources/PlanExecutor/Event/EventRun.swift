@@ -174,6 +174,7 @@ public struct EventRun {
         while true {
             let start = applier.clock.now()
             let judgement = EventJudgement(try readTopology(), policy, only: only)
+            try remember(judgement)
             let cases = judgement.cases()
             note(
                 .looked(
@@ -195,6 +196,17 @@ public struct EventRun {
             if report.exitStatus == 7 || isCancelled() { break }
         }
         return reports
+    }
+
+    /// Notes what ports hold whose plans are carried out; what an untrusted device asks for is nobody's measure.
+    private func remember(_ judgement: EventJudgement) throws {
+        let topology = judgement.topology
+        var ledger = try EventLedger.read(applier.disk)
+        let grew = ledger.noteHeld(topology, at: applier.clock.wallClock()) { i in
+            judgement.mode(at: topology.path(of: i)) == .apply
+                && topology.subtree(of: i).allSatisfy { judgement.boundary(of: $0) == nil }
+        }
+        if grew { try ledger.write(applier.disk) }
     }
 
     /// Waits for an apply that is under way, whose tree is not what it will be; the report when it does not end.

@@ -60,7 +60,7 @@ struct ApplyCommand: ParsableCommand {
             throw CommandEnd(.refused, "nothing was done: expected a plan file, --yes or the answer y")
         }
         // Whoever hands over a file has agreed to that plan and to no other.
-        let wish = file == nil ? (try planning.goals(), planning.constraints) : nil
+        let wish = file == nil ? (try planning.goals(for: topology), planning.constraints) : nil
         let predictor = Execution.predictor(topology, wish: wish, log: log)
         predictor.triesWaysBack = true
         try execution.report {

@@ -148,13 +148,19 @@ struct EventCommand: ParsableCommand {
                 let state = one.count >= policy.attempts ? "locked out" : "failed"
                 text += "\(one.key): \(state) after \(one.count) of \(policy.attempts) attempts (\(one.reason))\n"
             }
+            for one in ledger.held { text += "\(one.port): has held \(one.room.text)\n" }
             try StandardOutput.write(text.isEmpty ? "nothing has failed\n" : text)
         }
         if !lockedOut.isEmpty { throw CommandEnd(.problems) }
     }
 
     private func clearLedger(_ disk: any JournalDisk) throws {
-        try guarded { try EventLedger().write(disk) }
+        try guarded {
+            // A damaged ledger begins anew.
+            var ledger = (try? EventLedger.read(disk)) ?? EventLedger()
+            ledger.forgetFailures()
+            try ledger.write(disk)
+        }
         if !output.quiet { Diagnostics.remark("failed attempts are forgotten") }
     }
 

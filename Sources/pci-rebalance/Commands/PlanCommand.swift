@@ -71,7 +71,7 @@ struct PlanCommand: ParsableCommand {
             certifies: proof != nil
         )
         if let proof { try write(plan, proofTo: proof) }
-        if plan.verdict.answer == .none, try planning.goals().contains(.everythingRequired) {
+        if plan.verdict.answer == .none, try planning.goals(for: topology).contains(.everythingRequired) {
             reconcile(&plan, Assessment(record, topology))
         }
         if record.origin != .live, plan.verdict.answer == .act, record.functions.allSatisfy(\.use.isEmpty) {
@@ -169,7 +169,7 @@ struct PlanCommand: ParsableCommand {
 
     private func otherWays(_ plan: Plan, _ topology: Topology, _ record: MachineRecord) throws -> [OtherWay] {
         Planner(topology: topology, behaviour: KernelChoice.behaviour(for: topology, isQuiet: true)).otherWays(
-            to: try planning.goals(),
+            to: try planning.goals(for: topology),
             beside: plan,
             constraints: planning.constraints,
             commandLine: record.kernel.commandLine,
@@ -179,7 +179,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     private func restart(_ topology: Topology, _ record: MachineRecord) throws {
-        guard try planning.goals().allSatisfy(\.isPlacement) else {
+        guard try planning.goals(for: topology).allSatisfy(\.isPlacement) else {
             throw CommandEnd(.usage, "expected --kexec with --place alone: a restart gives everything its place")
         }
         guard planning.constraints == Constraints() else {

@@ -47,11 +47,14 @@ struct PlanningOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Keep room below a port: mem:, pref:, io: sizes and buses: numbers, joined by commas. May be given several times.",
-            valueName: "port=kind:size,…"
+            """
+            Keep room below a port: mem:, pref:, io: sizes and buses: numbers, joined by commas; auto keeps what each empty \
+            port has held. May be given several times.
+            """,
+            valueName: "port=kind:size,…|auto"
         )
     )
-    var reserve: [ReserveWish] = []
+    var reserve: [ReserveChoice] = []
 
     @Option(
         help: ArgumentHelp(
@@ -153,14 +156,14 @@ struct PlanningOptions: ParsableArguments {
         if let maxMoves, maxMoves < 0 { throw ValidationError("expected --max-moves 0 or more, found \(maxMoves)") }
     }
 
-    /// The goals; reads the record that `--restore` names.
-    func goals() throws(CommandEnd) -> [Goal] {
+    /// The goals for a tree; reads the record that `--restore` names, and what ports have held.
+    func goals(for topology: Topology) throws(CommandEnd) -> [Goal] {
         let places = place.compactMap { if case .function(let address) = $0 { Goal.place(address) } else { nil } }
         var wishes =
             resize.map { Goal.resize($0.address, bar: $0.bar, size: $0.size) }
             + at.map { Goal.located($0.address, bar: $0.bar, address: $0.start) }
             + vfs.map { Goal.virtualFunctions($0.address, count: $0.count) }
-            + reserve.map { Goal.reserve($0.port, $0.room) }
+        for choice in reserve { wishes += try choice.goals(for: topology) }
         if let restore { wishes.append(.restore(try savedLayout(restore))) }
         if compact { wishes.append(.compact) }
         if place.contains(.all) { return [.everythingRequired] + wishes }
@@ -217,7 +220,7 @@ struct PlanningOptions: ParsableArguments {
         let evidence = KernelChoice.evidence(for: topology, isLive: isLive, log: log, isQuiet: isQuiet)
         var planner = Planner(topology, evidence)
         planner.certifies = certifies
-        let goals = try goals()
+        let goals = try goals(for: topology)
         do {
             return try planner.plan(goals: goals, constraints: constraints)
         } catch {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
+import PlanExecutor
 import RebalancePlanner
 
 /// What `--resize` asks for: `86:00.0:2=16G` or `86:00.0:2=max`.
@@ -22,6 +24,52 @@ struct ResizeWish: ExpressibleByArgument, Equatable {
         if sides[1] == "max" { return }
         guard let size = ByteCount(parsing: String(sides[1])) else { return nil }
         self.size = size
+    }
+}
+
+/// What `--reserve` asks for: room below a port, or what each port has held before.
+enum ReserveChoice: ExpressibleByArgument, Equatable {
+    /// `auto`: by this machine's ledger; `auto=FILE`: by one that `event --status --json` printed.
+    case auto(String?)
+    case room(ReserveWish)
+
+    init?(argument: String) {
+        if argument == "auto" {
+            self = .auto(nil)
+        } else if argument.hasPrefix("auto="), argument.utf8.count > 5 {
+            self = .auto(String(argument.dropFirst(5)))
+        } else if let wish = ReserveWish(argument: argument) {
+            self = .room(wish)
+        } else {
+            return nil
+        }
+    }
+
+    /// The goals for a tree.
+    func goals(for topology: Topology) throws(CommandEnd) -> [Goal] {
+        let path: String?
+        switch self {
+        case .room(let wish): return [.reserve(wish.port, wish.room)]
+        case .auto(let file): path = file
+        }
+        let reserves = try ledger(path).reserves(in: topology)
+        guard !reserves.isEmpty else {
+            throw CommandEnd(.cannotTell, "no hot-plug port that is empty now was seen to hold anything")
+        }
+        return reserves.map { .reserve($0.port, $0.room) }
+    }
+
+    private func ledger(_ path: String?) throws(CommandEnd) -> EventLedger {
+        do {
+            guard let path else { return try EventLedger.read(DirectoryJournalDisk()) }
+            return try EventLedger.decode(try RecordedInput.document(at: path))
+        } catch let error as JournalError {
+            throw CommandEnd(error.code == .notPermitted ? .notPermitted : .badInput, error.description)
+        } catch let error as ReadError {
+            throw CommandEnd(error)
+        } catch {
+            throw CommandEnd(.badInput, "\(path ?? ""): \(error)")
+        }
     }
 }
 
