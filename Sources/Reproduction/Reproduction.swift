@@ -141,16 +141,17 @@ public struct Reproduction: Sendable {
             return
         }
         search = chosen
-        machine = found.machine
-        commands = found.commands
-        lines = found.lines
-        besides = found.besides
-        isPredicted = found.missing == 0
-        alsoFails = found.extra
-        parameters = found.parameters
+        let smaller = search.reduced(found)
+        machine = smaller.machine
+        commands = smaller.commands
+        lines = smaller.lines
+        besides = smaller.besides
+        isPredicted = smaller.missing == 0
+        alsoFails = smaller.extra
+        parameters = smaller.parameters
         leftOut = search.leftOut
-        kernels = Self.kernels(found, words: search.words)
-        remarks = given + found.remarks
+        kernels = Self.kernels(smaller, words: search.words)
+        remarks = given + smaller.remarks
         if search.isHarmless { remarks.append("what fails in the report keeps no device from working") }
         remarks += lines.compactMap { line in line.difference.map { "\(line.report) \(line.reportKeyName): \($0)" } }
         remarks += Self.differences(topology, told, event: search.event, words: search.words)

@@ -431,6 +431,47 @@ struct ReproductionSearch {
         return result
     }
 
+    // MARK: Reducing
+
+    /// The devices from which on a machine is too large to come up in emulation in a few minutes.
+    static let largest = 40
+    /// The most boots of the twin that a reduction may take.
+    private static let mostTrials = 400
+
+    /// The machine without what the failure does not need, when it is a large one: largest parts first, each left out when
+    /// the twin then shows the same lines and no more.
+    func reduced(_ found: Found) -> Found {
+        let size = found.machine.ports.flatMap(\.all).count
+        guard size > Self.largest else { return found }
+        // `judge` adds the port that only takes up room anew.
+        var ports = found.machine.ports.filter { $0.bridge != nil || !$0.children.isEmpty || !$0.plugged.isEmpty }
+        var best = found
+        let parts = ports.flatMap(\.all).filter { node in
+            node.reserve == nil
+                && !node.all.contains { part in
+                    !part.plugged.isEmpty || part.bridge.map { busless.contains($0) } ?? false
+                        || part.standIns.contains { failing.contains(ResourceKey($0.address, $0.index)) }
+                }
+        }
+        var trials = 0
+        var gone: Set<Int> = []
+        for part in parts.sorted(by: { ($0.all.count, $1.number) > ($1.all.count, $0.number) }) {
+            guard trials < Self.mostTrials, !gone.contains(part.number) else { continue }
+            trials += 1
+            let fewer = ports.map { $0.without(part.number) }
+            guard let other = judge(fewer, found.remarks), other.missing == best.missing,
+                other.lines.count == best.lines.count, other.extra.count <= best.extra.count
+            else { continue }
+            ports = fewer
+            best = other
+            gone.formUnion(part.all.map(\.number))
+        }
+        if !gone.isEmpty {
+            best.remarks.append("\(gone.count) of \(size) devices are left out: it fails without them as well")
+        }
+        return best
+    }
+
     // MARK: Judging
 
     /// What a machine of these ports shows; nil when it does not start. Where something that wants ports finds them, the
@@ -548,5 +589,15 @@ extension CardBAR {
 
     fileprivate static func wish(size: UInt64, isIO: Bool, suffix: String) -> String {
         "[\(isIO ? "io " : "mem") size \(hex(size, width: isIO ? 4 : 8))\(suffix)]"
+    }
+}
+
+extension EmulatedNode {
+    /// The node without the one of that number, which is somewhere behind it, and all behind that.
+    fileprivate func without(_ number: Int) -> EmulatedNode {
+        var copy = self
+        copy.children = children.filter { $0.number != number }.map { $0.without(number) }
+        copy.plugged = plugged.filter { $0.number != number }.map { $0.without(number) }
+        return copy
     }
 }

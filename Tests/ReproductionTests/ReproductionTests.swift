@@ -278,6 +278,41 @@ struct ReproductionTests {
         #expect(result.commands.contains { $0.hasPrefix("o /w 0xcf8 0x800\(bus)") }, "\(result.commands)")
     }
 
+    @Test("of a large machine what the failure does not need is left out")
+    func reduction() throws {
+        var text = """
+            [    0.1] pci_bus 0000:00: root bus resource [mem 0xc0000000-0xfebfffff window]
+            [    0.1] pci_bus 0000:00: root bus resource [bus 00-ff]
+            [    0.2] pci 0000:00:1c.0: [8086:a110] type 01 class 0x060400 PCIe Root Port
+            [    0.2] pci 0000:00:1c.0: PCI bridge to [bus 01-20]
+            [    0.2] pci 0000:00:1c.0:   bridge window [mem 0xd0000000-0xd1cfffff]
+            [    0.3] pci 0000:01:00.0: [104c:8232] type 01 class 0x060400 PCIe Switch Upstream Port
+            [    0.3] pci 0000:01:00.0: PCI bridge to [bus 02-20]
+            [    0.3] pci 0000:01:00.0:   bridge window [mem 0xd0000000-0xd1cfffff]
+
+            """
+        for port in 0..<30 {
+            let (device, bus) = (hexText(port), hexText(port + 3))
+            text += "[    0.4] pci 0000:02:\(device).0: [104c:8233] type 01 class 0x060400 PCIe Switch Downstream Port\n"
+            text += "[    0.4] pci 0000:02:\(device).0: PCI bridge to [bus \(bus)]\n"
+            text += "[    0.5] pci 0000:\(bus):00.0: [1234:11e8] type 00 class 0x00ff00 PCIe Endpoint\n"
+            if port < 29 {
+                let range = "0xd\(hexText(port))00000-0xd\(hexText(port))fffff"
+                text += "[    0.4] pci 0000:02:\(device).0:   bridge window [mem \(range)]\n"
+                text += "[    0.5] pci 0000:\(bus):00.0: BAR 0 [mem \(range)]\n"
+            } else {
+                text += "[    0.5] pci 0000:\(bus):00.0: BAR 0 [mem 0x00000000-0x000fffff]\n"
+                text += "[    0.6] pci 0000:\(bus):00.0: BAR 0 [mem size 0x00100000]: failed to assign\n"
+            }
+        }
+        let result = try Self.text(text + "[    1.0] Freeing unused kernel image (initmem) memory: 3040K\n")
+        #expect(result.isPredicted, "\(result.reason) \(result.leftOut)")
+        let devices = try #require(result.machine).ports.flatMap(\.all).count
+        #expect(devices < ReproductionSearch.largest, "\(devices) \(result.remarks)")
+    }
+
+    private func hexText(_ value: Int) -> String { (value < 16 ? "0" : "") + String(value, radix: 16) }
+
     @Test("a BAR that was to be resized is built with the size that it had in the end, and that is said")
     func resizing() throws {
         let words = "no emulated device has a resizable BAR"
