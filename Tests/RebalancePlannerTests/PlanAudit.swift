@@ -559,7 +559,10 @@ struct PlanAudit {
                 }
                 let numbers = function.bridge?.busRange?.count ?? 0
                 expect(room.buses == 0 || numbers >= room.buses + 1, "\(goal): \(numbers) numbers")
-            case .everythingRequired, .place, .restore: break
+            case .located(let address, let bar, let start):
+                guard let place = place(address, in: topology), let index = ResourceIndex.bar(bar) else { continue }
+                expect(ends[place]?.resource(index)?.range?.first == start, "\(goal) is not reached")
+            case .everythingRequired, .place, .compact, .restore: break
             }
         }
     }
