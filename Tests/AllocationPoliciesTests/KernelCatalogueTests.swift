@@ -112,6 +112,7 @@ struct KernelCatalogueTests {
             ("7.2.13+deb14-amd64", true), ("6.18.15+deb13-amd64", true), ("6.18.16", true), ("6.18.17", false),
             ("7.3.4+deb13-amd64", true), ("7.3.5", false), ("7.0.13", true), ("7.0.12", false), ("7.1.13", true),
             ("6.18.15-arch1-1", false), ("5.10.0-46-amd64", false), ("6.8.0-45-generic", false), ("", false),
+            ("6.16.12+deb13-amd64", true), ("6.16.11", false), ("6.17.0", true), ("6.19.14+deb13-amd64", true),
         ]
     )
     func writing(release: String, mayWrite: Bool) {

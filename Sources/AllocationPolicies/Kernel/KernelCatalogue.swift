@@ -20,9 +20,7 @@ public enum KernelCatalogue {
     /// Series that were judged, and on whose kernels failed hot-adds have not been repaired in the laboratory, so that
     /// nothing is written there unasked: 6.18 once lost three cards to a plan made for another kernel. What takes a series
     /// out is in `repairs`.
-    public static let unprovenSeries: Set<KernelRelease.Series> = [
-        .init(5, 10), .init(6, 16), .init(6, 17), .init(6, 19),
-    ]
+    public static let unprovenSeries: Set<KernelRelease.Series> = [.init(5, 10)]
 
     /// Why a plan must not be carried out unasked on the kernel of a release.
     ///
