@@ -293,7 +293,8 @@ struct ReproductionTests {
             """
         for port in 0..<30 {
             let (device, bus) = (hexText(port), hexText(port + 3))
-            text += "[    0.4] pci 0000:02:\(device).0: [104c:8233] type 01 class 0x060400 PCIe Switch Downstream Port\n"
+            text += "[    0.4] pci 0000:02:\(device).0: [104c:8233] type 01 class 0x060400 "
+            text += "PCIe Switch Downstream Port\n"
             text += "[    0.4] pci 0000:02:\(device).0: PCI bridge to [bus \(bus)]\n"
             text += "[    0.5] pci 0000:\(bus):00.0: [1234:11e8] type 00 class 0x00ff00 PCIe Endpoint\n"
             if port < 29 {
