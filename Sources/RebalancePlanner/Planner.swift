@@ -135,7 +135,7 @@ public struct Planner: Sendable {
     ) throws(PlanningError) -> (PlanningRun, DemandCatalogue) {
         let weights = DisturbanceWeights(topology, constraints: constraints)
         let context = SearchContext(topology, weights: weights)
-        let start = SearchState(context, try TwinSimulation(topology, behaviour: behaviour))
+        let start = SearchState(context, try TwinSimulation(topology, behaviour: behaviour), isStart: true)
         let findings = topology.findings()
         let catalogue = DemandCatalogue(context, findings: findings, tiers: constraints.tiers)
         let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)

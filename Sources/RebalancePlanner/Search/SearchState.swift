@@ -11,10 +11,21 @@ struct SearchState {
     private(set) var simulation: TwinSimulation
     private(set) var summary: TwinSummary
 
-    init(_ context: SearchContext, _ simulation: TwinSimulation) {
+    /// - Parameters:
+    ///   - context: what no stage changes.
+    ///   - simulation: the machine.
+    ///   - isStart: whether later states are held against this one.
+    init(_ context: SearchContext, _ simulation: TwinSimulation, isStart: Bool = false) {
         self.context = context
         self.simulation = simulation
-        summary = simulation.twin.summary()
+        summary = self.simulation.beginSummary(countsTouched: isStart)
+    }
+
+    /// The same moment in another context of the same tree.
+    init(_ context: SearchContext, at other: SearchState) {
+        self.context = context
+        simulation = other.simulation
+        summary = other.summary
     }
 
     /// One part of a stage: writes that belong together.
@@ -51,7 +62,7 @@ struct SearchState {
             guard done, !part.writes.isEmpty else { return }
             done = searchState.simulation.perform(part.writes)
             guard done else { return }
-            searchState.summary = searchState.simulation.twin.summary()
+            searchState.simulation.update(&searchState.summary)
             report?(part, searchState)
         }
         let stopping = Part(purpose: .stop, writes: stopWrites(stage))
@@ -72,11 +83,11 @@ struct SearchState {
             // Registers that the rescan leaves behind are put right before anybody looks.
             done = simulation.perform(writes)
             guard done else { return false }
-            summary = simulation.twin.summary()
+            simulation.update(&summary)
             let healing = windowRepairWrites(stage, before)
             if !healing.isEmpty {
                 done = simulation.perform(healing)
-                summary = simulation.twin.summary()
+                simulation.update(&summary)
             }
             if done { report?(Part(purpose: .find(rescan), writes: writes + healing), self) }
         }
