@@ -121,15 +121,19 @@ extension LinuxTwin {
             let below = state.devices[device].subordinate
             if (below == none ? nil : state.busRange(below)) != summary.buses[Int(device)] { add(device) }
         }
-        var next = 0
-        while next < result.count {
-            let device = result[next]
-            next += 1
-            guard state.devices[device].exists, state.devices[device].subordinate != none else { continue }
-            var child = state.buses[state.devices[device].subordinate].firstDevice
-            while child != none {
-                add(child)
-                child = state.devices[child].next
+        // By the way up, which written numbers can part from the way down.
+        for device in 0..<state.devices.count where state.devices[device].exists && !isChanged[Int(device)] {
+            var bus = state.devices[device].bus
+            for _ in 0..<256 where bus != none {
+                let above = state.buses[bus].bridge
+                guard above != none else { break }
+                if isChanged[Int(above)] {
+                    add(device)
+                    break
+                }
+                // Of those with lower numbers it is known already that nothing above them changed.
+                if above < device, state.devices[above].exists { break }
+                bus = state.devices[above].bus
             }
         }
         return result
@@ -219,6 +223,8 @@ extension LinuxTwin {
     private func isForwarded(_ resource: Int32, to device: Int32, _ windows: inout KnownWindows) -> Bool {
         let node = state.resources[resource]
         let bus = state.devices[device].bus
+        // Behind a bridge that the kernel has forgotten nothing is told of the way up.
+        guard bus != none else { return false }
         var bridge = state.buses[bus].bridge
         if bridge != none, !state.translates {
             // What lies in a window that gets through does so too.
@@ -234,6 +240,7 @@ extension LinuxTwin {
                 windows.ranges[Int(bridge)] = known
                 guard known.contains(base, last, isIO: node.flags & Flag.io != 0) else { return false }
             }
+            guard state.devices[bridge].bus != none else { return false }
             bridge = state.buses[state.devices[bridge].bus].bridge
         }
         return true
