@@ -58,16 +58,16 @@ extension LinuxTwin {
         facts.hasSeveralSpeeds = speeds.nonzeroBitCount > 1
     }
 
-    /// Whether pciehp drives the slots of a host bridge: it keeps the slots' interrupt on; nil without a slot that tells.
-    static func hasNativeHotPlug(_ topology: Topology, host: Int) -> Bool? {
-        var result: Bool?
-        for i in topology.functions.indices where topology.host(of: i) == host {
-            let function = topology.functions[i]
-            guard function.isHotPlugBridge, function.use.driver == "pcieport",
-                let isDriven = function.capabilities.express?.isHotPlugInterruptOn
+    /// Whether pciehp drives the slots of each host bridge: it keeps the slots' interrupt on; nil without a slot that tells.
+    static func nativeHotPlug(_ topology: Topology) -> [Bool?] {
+        var result = [Bool?](repeating: nil, count: topology.hostBridges.count)
+        for i in topology.functions.indices where topology.functions[i].isHotPlugBridge {
+            let host = topology.host(of: i)
+            guard result.indices.contains(host), result[host] != true,
+                topology.functions[i].use.driver == "pcieport",
+                let isDriven = topology.functions[i].capabilities.express?.isHotPlugInterruptOn
             else { continue }
-            if isDriven { return true }
-            result = false
+            result[host] = isDriven
         }
         return result
     }

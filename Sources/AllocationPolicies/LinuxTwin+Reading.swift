@@ -40,8 +40,9 @@ extension LinuxTwin {
             let host = topology.host(of: parent ?? i)
             state.attach(Int32(i), parent: parent.map(Int32.init) ?? none, host: Int32(host))
         }
+        let native = Self.nativeHotPlug(topology)
         for host in topology.hostBridges.indices {
-            if let native = Self.hasNativeHotPlug(topology, host: host) { state.hosts[host].hasNativeHotPlug = native }
+            if let isNative = native[host] { state.hosts[host].hasNativeHotPlug = isNative }
             state.hosts[host].slotDriver = topology.hostBridges[host].slotDriver
             state.addRootBus(host: host)
             let bus = state.hosts[host].rootBus

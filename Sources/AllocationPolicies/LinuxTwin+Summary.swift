@@ -33,7 +33,11 @@ public struct TwinSummary: Sendable {
     /// Per function: the number of enabled VFs.
     public internal(set) var enabledVFs: [Int32]
     /// Equal for equal states, registers of bridges included; differs for others but for chance.
-    public internal(set) var key: UInt64
+    public internal(set) var key: UInt64 = 0
+    /// Functions outside of this list are as they were when counting began, ascending; nil: any function may differ.
+    public internal(set) var touched: [Int]?
+    /// Per function: its part of `key`.
+    var keys: [UInt64]
 
     /// The number of functions.
     public var count: Int { isKnown.count }
@@ -57,13 +61,82 @@ extension LinuxTwin {
             diverging: Array(repeating: 0, count: count),
             buses: Array(repeating: nil, count: count),
             enabledVFs: Array(repeating: 0, count: count),
-            key: 0xcbf2_9ce4_8422_2325
+            keys: Array(repeating: 0, count: count)
         )
         var windows = KnownWindows(count: count)
         for device in 0..<state.devices.count where state.devices[device].exists {
             look(at: device, &summary, &windows)
         }
         return summary
+    }
+
+    /// Takes a summary from which `update(_:)` goes on.
+    ///
+    /// - Parameter countsTouched: whether `touched` is counted from here.
+    /// - Returns: what the kernel holds now.
+    public mutating func beginSummary(countsTouched: Bool) -> TwinSummary {
+        var summary = summary()
+        if countsTouched { summary.touched = [] }
+        state.forgetChanges()
+        return summary
+    }
+
+    /// Brings a summary of an earlier state of this twin up to date.
+    ///
+    /// - Parameter summary: what `beginSummary(countsTouched:)` or the last call gave.
+    /// - Complexity: that of a summary of the functions that operations touched since, and of those below bridges among
+    ///   them.
+    public mutating func update(_ summary: inout TwinSummary) {
+        defer { state.forgetChanges() }
+        guard summary.count == Int(state.devices.count) else { return summary = self.summary() }
+        let changed = changedFunctions(since: summary)
+        guard !changed.isEmpty else { return }
+        var windows = KnownWindows(count: summary.count)
+        for device in changed {
+            summary.forget(Int(device))
+            if state.devices[device].exists { look(at: device, &summary, &windows) }
+        }
+        guard let known = summary.touched else { return }
+        var isTouched = [Bool](repeating: false, count: summary.count)
+        for i in known { isTouched[i] = true }
+        for device in changed { isTouched[Int(device)] = true }
+        summary.touched = isTouched.indices.filter { isTouched[$0] }
+    }
+
+    /// The functions of which something changed since the marks were taken away, and those below bridges among them, whose
+    /// way to the root may have changed.
+    private func changedFunctions(since summary: TwinSummary) -> [Int32] {
+        var isChanged = [Bool](repeating: false, count: summary.count)
+        var result: [Int32] = []
+        func add(_ device: Int32) {
+            guard !isChanged[Int(device)] else { return }
+            isChanged[Int(device)] = true
+            result.append(device)
+        }
+        state.devices.forEachChanged(add)
+        state.registers.forEachChanged(add)
+        state.resources.forEachChanged { if state.owners[$0] != none { add(state.owners[$0]) } }
+        // Bus numbers belong to nobody.
+        for device in 0..<state.devices.count where state.devices[device].exists {
+            let below = state.devices[device].subordinate
+            if (below == none ? nil : state.busRange(below)) != summary.buses[Int(device)] { add(device) }
+        }
+        // By the way up, which written numbers can part from the way down.
+        for device in 0..<state.devices.count where state.devices[device].exists && !isChanged[Int(device)] {
+            var bus = state.devices[device].bus
+            for _ in 0..<256 where bus != none {
+                let above = state.buses[bus].bridge
+                guard above != none else { break }
+                if isChanged[Int(above)] {
+                    add(device)
+                    break
+                }
+                // Of those with lower numbers it is known already that nothing above them changed.
+                if above < device, state.devices[above].exists { break }
+                bus = state.devices[above].bus
+            }
+        }
+        return result
     }
 
     private func look(at device: Int32, _ summary: inout TwinSummary, _ windows: inout KnownWindows) {
@@ -74,7 +147,7 @@ extension LinuxTwin {
         summary.isVirtual[d] = held.isVirtualFunction
         summary.enabledVFs[d] = held.enabledVFs
         // A mixing step of FNV-1a over words, which is defined modulo 2^64.
-        var key = summary.key
+        var key: UInt64 = 0xcbf2_9ce4_8422_2325
         func mix(_ value: UInt64) { key = (key ^ value ^ value >> 29) &* 0x100_0000_01b3 }
         mix(UInt64(UInt32(bitPattern: device)) << 32 | UInt64(UInt32(bitPattern: held.bus)))
         if held.subordinate != none, let range = state.busRange(held.subordinate) {
@@ -115,7 +188,12 @@ extension LinuxTwin {
             }
         }
         if !held.isVirtualFunction { lookAtBARs(of: device, &summary, &windows) }
-        summary.key = key
+        // Parts are added up, so that one can be taken out again: each is mixed well before (the finalizer of SplitMix64).
+        key = (key ^ key >> 30) &* 0xbf58_476d_1ce4_e5b9
+        key = (key ^ key >> 27) &* 0x94d0_49bb_1331_11eb
+        key ^= key >> 31
+        summary.keys[d] = key
+        summary.key &+= key
     }
 
     private func lookAtBARs(of device: Int32, _ summary: inout TwinSummary, _ windows: inout KnownWindows) {
@@ -145,6 +223,8 @@ extension LinuxTwin {
     private func isForwarded(_ resource: Int32, to device: Int32, _ windows: inout KnownWindows) -> Bool {
         let node = state.resources[resource]
         let bus = state.devices[device].bus
+        // Behind a bridge that the kernel has forgotten nothing is told of the way up.
+        guard bus != none else { return false }
         var bridge = state.buses[bus].bridge
         if bridge != none, !state.translates {
             // What lies in a window that gets through does so too.
@@ -160,6 +240,7 @@ extension LinuxTwin {
                 windows.ranges[Int(bridge)] = known
                 guard known.contains(base, last, isIO: node.flags & Flag.io != 0) else { return false }
             }
+            guard state.devices[bridge].bus != none else { return false }
             bridge = state.buses[state.devices[bridge].bus].bridge
         }
         return true
@@ -179,6 +260,39 @@ extension LinuxTwin {
         if answer { answer = isForwarded(state.facts[bridge].firstResource &+ 13 &+ n, to: bridge, &windows) }
         windows.verdicts[slot] = answer ? 1 : 2
         return answer
+    }
+}
+
+extension TwinSummary {
+    /// Takes out what is said of a function, as if the kernel did not know it.
+    fileprivate mutating func forget(_ i: Int) {
+        isKnown[i] = false
+        isVirtual[i] = false
+        for at in i * Self.width..<(i + 1) * Self.width {
+            sizes[at] = 0
+            starts[at] = 0
+        }
+        lacking[i] = 0
+        wiped[i] = 0
+        unreachable[i] = 0
+        inflated[i] = 0
+        diverging[i] = 0
+        buses[i] = nil
+        enabledVFs[i] = 0
+        key &-= keys[i]
+        keys[i] = 0
+    }
+
+    /// The functions that may be other than they were when counting began, ascending.
+    public var candidates: [Int] { touched ?? Array(0..<count) }
+}
+
+extension TwinState {
+    /// Takes the marks of changes away.
+    fileprivate mutating func forgetChanges() {
+        devices.forgetChanges()
+        registers.forgetChanges()
+        resources.forgetChanges()
     }
 }
 

@@ -149,7 +149,7 @@ public struct Planner: Sendable {
         var simulation = try TwinSimulation(topology, behaviour: behaviour)
         let recordsRemovals = !constraints.conditions.isEmpty
         simulation.recordsRemovals = recordsRemovals
-        let start = SearchState(context, simulation)
+        let start = SearchState(context, simulation, isStart: true)
         let findings = topology.findings()
         let catalogue = DemandCatalogue(context, findings: findings, tiers: constraints.tiers)
         let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)

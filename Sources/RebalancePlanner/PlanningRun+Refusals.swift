@@ -125,7 +125,7 @@ extension PlanningRun {
     /// The same as if nothing were protected.
     private func unrestrictedConflict(_ wanted: [Demand]) -> DisturbanceBound.Answer? {
         let free = unrestrictedWeights
-        let searchState = SearchState(SearchContext(planner.topology, weights: free), current.simulation)
+        let searchState = SearchState(SearchContext(planner.topology, weights: free), at: current)
         let bound = DisturbanceBound(searchState, wanted: wanted, already: disturbed)
         return answer(bound, searchState, free, explains: true)
     }
@@ -226,7 +226,7 @@ extension PlanningRun {
         var pool = budget
         return search(
             wanted,
-            from: SearchState(context, current.simulation),
+            from: SearchState(context, at: current),
             relaxed,
             free,
             already: disturbed,

@@ -103,6 +103,78 @@ import Testing
         }
     }
 
+    @Test("a summary that is brought up to date is that of a new look", arguments: KernelBehaviour.presets)
+    func summaries(_ behaviour: KernelBehaviour) throws {
+        for seed in 100..<115 as Range<UInt64> {
+            var chance = SplitMix64(state: seed)
+            var cards: [CardProfile] = []
+            for device in 1...(2 + chance.below(4)) {
+                let top = function(&chance, depth: 0, devfn: UInt8(device) << 3)
+                cards.append(CardProfile(name: "card", functions: [top]))
+            }
+            var m = try Q35(behaviour, cards: cards)
+            try m.boot()
+            let start = m.twin.beginSummary(countsTouched: true)
+            var now = start
+            for step in 0..<40 {
+                guard let address = m.twin.addresses.randomElement(using: &chance) else { break }
+                let operation = operation(&chance, address)
+                _ = try? m.twin.perform(operation)
+                // Several operations may come between two looks.
+                if chance.below(3) == 0 { continue }
+                m.twin.update(&now)
+                let context: Comment = "\(behaviour.name) seed \(seed) step \(step) \(operation)"
+                let fresh = m.twin.summary()
+                #expect(isSame(now, fresh, Array(0..<fresh.count)), context)
+                #expect(now.key == fresh.key, context)
+                guard let touched = now.touched else { continue }
+                let others = Set(0..<now.count).subtracting(touched)
+                #expect(isSame(now, start, others.sorted()), context)
+            }
+        }
+    }
+
+    private func isSame(_ a: TwinSummary, _ b: TwinSummary, _ numbers: [Int]) -> Bool {
+        a.count == b.count
+            && numbers.allSatisfy { i in
+                let places = i * TwinSummary.width..<(i + 1) * TwinSummary.width
+                return a.isKnown[i] == b.isKnown[i] && a.isVirtual[i] == b.isVirtual[i]
+                    && a.sizes[places] == b.sizes[places] && a.starts[places] == b.starts[places]
+                    && a.lacking[i] == b.lacking[i] && a.wiped[i] == b.wiped[i]
+                    && a.unreachable[i] == b.unreachable[i] && a.inflated[i] == b.inflated[i]
+                    && a.diverging[i] == b.diverging[i] && a.buses[i] == b.buses[i]
+                    && a.enabledVFs[i] == b.enabledVFs[i]
+            }
+    }
+
+    @Test("a bus is found where a walk from the roots finds it first", arguments: KernelBehaviour.presets)
+    func numbers(_ behaviour: KernelBehaviour) throws {
+        for seed in 200..<215 as Range<UInt64> {
+            var chance = SplitMix64(state: seed)
+            let top = function(&chance, depth: 0, devfn: 8)
+            var m = try Q35(behaviour, cards: [CardProfile(name: "card", functions: [top])])
+            try m.boot()
+            for _ in 0..<40 {
+                guard let address = m.twin.addresses.randomElement(using: &chance) else { break }
+                _ = try? m.twin.perform(operation(&chance, address))
+                let state = m.twin.state
+                var first: [UInt8: Int32] = [:]
+                func walk(_ bus: Int32) {
+                    if first[state.buses[bus].number] == nil { first[state.buses[bus].number] = bus }
+                    var child = state.buses[bus].firstChild
+                    while child != none {
+                        walk(child)
+                        child = state.buses[child].next
+                    }
+                }
+                for host in state.hosts where host.rootBus != none { walk(host.rootBus) }
+                for number in 0...255 {
+                    #expect(state.findBus(number, segment: 0) == first[UInt8(number)] ?? none, "seed \(seed)")
+                }
+            }
+        }
+    }
+
     private func operation(_ chance: inout SplitMix64, _ address: FunctionAddress) -> TwinOperation {
         switch chance.below(18) {
         case 0, 1, 2: return .remove(address)

@@ -18,27 +18,27 @@ struct Request: Sendable {
 /// The kernel adds at the head, so walks are newest first.
 struct ExtraList {
     private var entries: [Request?] = []
-    private var places: [Int32: Int] = [:]
+    private var placeOf: [Int32: Int] = [:]
     private var alive = 0
 
     var isEmpty: Bool { alive == 0 }
 
     /// Adds an entry at the head.
     mutating func add(_ request: Request) {
-        places[request.resource] = entries.count
+        placeOf[request.resource] = entries.count
         entries.append(request)
         alive += 1
     }
 
     /// The entry of a resource, or nil.
     func find(_ resource: Int32) -> Request? {
-        guard alive > 0, let place = places[resource] else { return nil }
+        guard alive > 0, let place = placeOf[resource] else { return nil }
         return entries[place]
     }
 
     /// Takes off the entry of a resource; nothing happens without one.
     mutating func remove(_ resource: Int32) {
-        guard alive > 0, let place = places.removeValue(forKey: resource) else { return }
+        guard alive > 0, let place = placeOf.removeValue(forKey: resource) else { return }
         entries[place] = nil
         alive -= 1
         if alive == 0 { entries = [] }
@@ -46,12 +46,15 @@ struct ExtraList {
 
     /// Changes the extra bytes of a resource's entry.
     mutating func setExtra(_ resource: Int32, _ extra: UInt64) {
-        guard let place = places[resource] else { return }
+        guard let place = placeOf[resource] else { return }
         entries[place]?.extra = extra
     }
 
-    /// The entries, newest first.
-    var newestFirst: [Request] { entries.reversed().compactMap { $0 } }
+    /// The places of entries, oldest first; what was taken off leaves its place empty.
+    var places: Range<Int> { entries.indices }
+
+    /// The entry at a place, or nil where it was taken off.
+    subscript(_ place: Int) -> Request? { entries.indices.contains(place) ? entries[place] : nil }
 }
 
 extension TwinState {

@@ -8,10 +8,10 @@ internal import PCITopology
 /// below it needs, the books and the wires differ: a configuration cycle goes where the registers send it.
 struct Routes {
     private let topology: Topology
-    private let registers: Table<FunctionRegisters>
+    private let registers: TrackedTable<FunctionRegisters>
     private var members: [UInt64: [Int]] = [:]
 
-    init(_ topology: Topology, _ registers: Table<FunctionRegisters>) {
+    init(_ topology: Topology, _ registers: TrackedTable<FunctionRegisters>) {
         self.topology = topology
         self.registers = registers
         for i in topology.functions.indices where !topology.functions[i].isVirtual {

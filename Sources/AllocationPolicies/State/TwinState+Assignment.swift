@@ -14,6 +14,26 @@ extension TwinState {
         static var listed: Failures { Failures(isListed: true) }
     }
 
+    /// The resources of a list, for the question whether one is among them.
+    private struct ResourceNumbers {
+        private var sorted: [Int32]
+
+        init(_ list: [Ordered]) { sorted = list.map(\.resource).sorted() }
+
+        func contains(_ resource: Int32) -> Bool {
+            guard let first = sorted.first, let last = sorted.last, first <= resource, resource <= last else {
+                return false
+            }
+            var low = 0
+            var high = sorted.count
+            while low < high {
+                let middle = (low + high) / 2
+                if sorted[middle] < resource { low = middle + 1 } else { high = middle }
+            }
+            return low < sorted.count && sorted[low] == resource
+        }
+    }
+
     /// A request in the order of assignment, with the required part as it was when the list was made.
     struct Ordered {
         var request: Request
@@ -218,8 +238,9 @@ extension TwinState {
     /// `reassign_resources_sorted`: each optional part by itself, newest first.
     private mutating func assignExtrasByType(_ list: [Ordered], _ extras: inout Extras) {
         guard !extras.list.isEmpty else { return }
-        let members = Set(list.map(\.resource))
-        for extra in extras.list.newestFirst {
+        let members = ResourceNumbers(list)
+        for place in extras.list.places.reversed() {
+            guard let extra = extras.list[place] else { continue }
             let resource = extra.resource
             if resources[resource].flags == 0 {
                 extras.list.remove(resource)
@@ -285,8 +306,9 @@ extension TwinState {
 
     /// `reassign_resources_sorted`: optional parts by themselves, newest first; what failed as required is not tried.
     private mutating func assignSplitExtras(_ list: [Ordered], _ extras: inout Extras) {
-        let members = Set(list.map(\.resource))
-        for extra in extras.list.newestFirst {
+        let members = ResourceNumbers(list)
+        for place in extras.list.places.reversed() {
+            guard let extra = extras.list[place] else { continue }
             let resource = extra.resource
             let held = resources[resource]
             let wouldFail = held.parent == none && held.size != 0 && !isOptional(resource, of: extra.device)

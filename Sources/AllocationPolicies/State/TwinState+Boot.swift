@@ -108,6 +108,7 @@ extension TwinState {
         }
         buses = Table()
         freeBuses = []
+        numbered = NumberedBuses()
         segments = []
         firmwareAddresses = [:]
         for resource in 0..<resources.count {

@@ -28,6 +28,7 @@ extension TwinState {
         } else {
             index = buses.append(bus)
         }
+        numbered.add(index, number: number, host: bus.host)
         let last = buses[parent].lastChild
         if last == none { buses[parent].firstChild = index } else { buses[last].next = index }
         buses[parent].lastChild = index
@@ -62,6 +63,7 @@ extension TwinState {
         var bus = KernelBus(host: Int32(truncatingIfNeeded: host), number: number, numbers: numbers)
         bus.extra = hosts[host].apertures
         hosts[host].rootBus = buses.append(bus)
+        numbered.add(hosts[host].rootBus, number: number, host: bus.host)
         _ = request(numbers, in: root)
     }
 
@@ -100,9 +102,14 @@ extension TwinState {
     /// `pci_find_bus`: the bus of a number in a segment, depth first from each root.
     func findBus(_ number: Int, segment: UInt32) -> Int32 {
         guard (0...255).contains(number) else { return none }
-        for host in hosts where host.segment == segment && host.rootBus != none {
-            let found = findBus(UInt8(number), at: host.rootBus)
-            if found != none { return found }
+        for host in hosts.indices where hosts[host].segment == segment && hosts[host].rootBus != none {
+            switch numbered.bus(UInt8(number), host: host) {
+            case .absent: continue
+            case .only(let bus): return bus
+            case .several:
+                let found = findBus(UInt8(number), at: hosts[host].rootBus)
+                if found != none { return found }
+            }
         }
         return none
     }
@@ -128,6 +135,7 @@ extension TwinState {
             if next == none { buses[parent].lastChild = previous } else { buses[next].previous = previous }
         }
         if resources[buses[bus].numbers].flags != 0 { release(buses[bus].numbers) }
+        numbered.remove(bus, number: buses[bus].number, host: buses[bus].host)
         buses[bus].exists = false
         buses[bus].next = none
         buses[bus].previous = none
@@ -157,20 +165,10 @@ extension TwinState {
         var level = hosts[chosen].firstFunction
         var depth = 0
         while level != none, depth < 256 {
-            var next = none
-            var this = level
-            while this != none {
-                let held = facts[this]
-                if held.isPresent, held.headerLayout == 1, registers[this].secondary <= number,
-                    number <= registers[this].subordinate, registers[this].secondary != 0
-                {
-                    if registers[this].secondary == number { return held.firstChild }
-                    next = held.firstChild
-                    break
-                }
-                this = held.nextSibling
-            }
-            level = next
+            level = claimant(of: number, from: level)
+            guard level != none else { return none }
+            if registers[level].secondary == number { return facts[level].firstChild }
+            level = facts[level].firstChild
             depth += 1
         }
         return none
@@ -183,22 +181,28 @@ extension TwinState {
     func isClaimedTwice(bus number: UInt8, host: Int32) -> Bool {
         var level = hosts[Int(host)].firstFunction
         for _ in 0..<256 {
-            var claimant = none
-            var this = level
-            while this != none {
-                let held = registers[this]
-                if facts[this].isPresent, facts[this].headerLayout == 1, held.secondary != 0, held.secondary <= number,
-                    number <= held.subordinate
-                {
-                    if claimant != none { return true }
-                    claimant = this
-                }
-                this = facts[this].nextSibling
-            }
-            guard claimant != none, registers[claimant].secondary != number else { return false }
-            level = facts[claimant].firstChild
+            let first = claimant(of: number, from: level)
+            guard first != none else { return false }
+            if claimant(of: number, from: facts[first].nextSibling) != none { return true }
+            if registers[first].secondary == number { return false }
+            level = facts[first].firstChild
         }
         return false
+    }
+
+    /// The first bridge, among a function and those after it on its bus, that claims configuration cycles to a bus.
+    private func claimant(of number: UInt8, from first: Int32) -> Int32 {
+        var this = first
+        while this != none {
+            let secondary = registers[this].secondary
+            if secondary != 0, secondary <= number, number <= registers[this].subordinate,
+                facts[this].headerLayout == 1, facts[this].isPresent
+            {
+                return this
+            }
+            this = facts[this].nextSibling
+        }
+        return none
     }
 
     /// Whether configuration cycles to the function's bus, routed by the bridges' registers, arrive at the function.

@@ -6,16 +6,15 @@ internal import PCITopology
 extension TwinState {
     /// The 32-bit register at a dword-aligned offset, or nil for one that is not modelled.
     func readRegister(_ device: Int32, at offset: Int) -> UInt32? {
-        let held = registers[device]
-        let known = facts[device]
+        let layout = facts[device].headerLayout
         switch offset {
-        case 0x04: return UInt32(held.command)
-        case 0x10...0x24 where known.headerLayout == 0: return readBAR(device, (offset - 0x10) / 4)
-        case 0x10, 0x14: return known.headerLayout == 1 ? readBAR(device, (offset - 0x10) / 4) : nil
-        case 0x30 where known.headerLayout == 0, 0x38 where known.headerLayout == 1:
-            guard known.hasROM else { return 0 }
-            return UInt32(truncatingIfNeeded: held.rom) | (held.romEnabled ? 1 : 0)
-        default: return known.headerLayout == 1 ? readBridgeRegister(device, at: offset) : nil
+        case 0x04: return UInt32(registers[device].command)
+        case 0x10...0x24 where layout == 0: return readBAR(device, (offset - 0x10) / 4)
+        case 0x10, 0x14: return layout == 1 ? readBAR(device, (offset - 0x10) / 4) : nil
+        case 0x30 where layout == 0, 0x38 where layout == 1:
+            guard facts[device].hasROM else { return 0 }
+            return UInt32(truncatingIfNeeded: registers[device].rom) | (registers[device].romEnabled ? 1 : 0)
+        default: return layout == 1 ? readBridgeRegister(device, at: offset) : nil
         }
     }
 
@@ -31,22 +30,22 @@ extension TwinState {
     }
 
     private func readBridgeRegister(_ device: Int32, at offset: Int) -> UInt32? {
-        let held = registers[device]
-        let known = facts[device]
         switch offset {
         case 0x18:
-            return UInt32(held.primary) | UInt32(held.secondary) << 8 | UInt32(held.subordinate) << 16
+            return UInt32(registers[device].primary) | UInt32(registers[device].secondary) << 8
+                | UInt32(registers[device].subordinate) << 16
         case 0x1c:
-            let type: UInt32 = known.hasIO32 ? 1 : 0
-            return UInt32(held.ioBase) | type | (UInt32(held.ioLimit) | type) << 8
-        case 0x20: return UInt32(held.memoryBase) | UInt32(held.memoryLimit) << 16
+            let type: UInt32 = facts[device].hasIO32 ? 1 : 0
+            return UInt32(registers[device].ioBase) | type | (UInt32(registers[device].ioLimit) | type) << 8
+        case 0x20: return UInt32(registers[device].memoryBase) | UInt32(registers[device].memoryLimit) << 16
         case 0x24:
-            let type: UInt32 = known.hasPrefetch64 ? 1 : 0
-            return UInt32(held.prefetchBase) | type | (UInt32(held.prefetchLimit) | type) << 16
-        case 0x28: return held.prefetchBaseUpper
-        case 0x2c: return held.prefetchLimitUpper
-        case 0x30: return UInt32(held.ioBaseUpper) | UInt32(held.ioLimitUpper) << 16
-        case 0x3c: return UInt32(held.bridgeControl) << 16
+            let type: UInt32 = facts[device].hasPrefetch64 ? 1 : 0
+            return UInt32(registers[device].prefetchBase) | type | (UInt32(registers[device].prefetchLimit) | type)
+                << 16
+        case 0x28: return registers[device].prefetchBaseUpper
+        case 0x2c: return registers[device].prefetchLimitUpper
+        case 0x30: return UInt32(registers[device].ioBaseUpper) | UInt32(registers[device].ioLimitUpper) << 16
+        case 0x3c: return UInt32(registers[device].bridgeControl) << 16
         default: return nil
         }
     }

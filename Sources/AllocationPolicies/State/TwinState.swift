@@ -13,14 +13,16 @@ struct TwinState: Sendable {
     var fileShape = ResourceFileShape.current
     var hosts: [TwinHost] = []
     var facts = Table<FunctionFacts>()
-    var registers = Table<FunctionRegisters>()
-    var devices = Table<KernelDevice>()
-    var resources = Table<KernelResource>()
+    var registers = TrackedTable<FunctionRegisters>()
+    var devices = TrackedTable<KernelDevice>()
+    var resources = TrackedTable<KernelResource>()
     /// The function that each resource belongs to, none for apertures, blockers and bus numbers.
     var owners = Table<Int32>()
     var buses = Table<KernelBus>()
     /// Buses that were removed and whose numbers may be used again.
     var freeBuses: [Int32] = []
+    /// The buses by host bridge and number.
+    var numbered = NumberedBuses()
     /// The firmware's memory map where the allocator avoids it (`remove_e820_regions`), in map order.
     var firmwareMap: [AddressRange] = []
     /// What is in the way and not PCI; nodes are made when it enters the trees.

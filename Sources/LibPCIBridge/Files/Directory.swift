@@ -75,6 +75,38 @@ struct Directory: ~Copyable {
         }
     }
 
+    /// Where the symbolic links inside point to, in no order, as far as `matters` holds for the bytes: of a directory of many
+    /// links few are of interest, and no text is made of the others.
+    func links(where matters: (UnsafeBufferPointer<UInt8>) -> Bool) -> [String] {
+        if let member {
+            let all = member.archive.names(in: member.path).compactMap { member.archive.link($0, in: member.path) }
+            return all.filter { Array($0.utf8).withUnsafeBufferPointer(matters) }
+        }
+        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard copy >= 0 else { return [] }
+        guard let stream = fdopendir(copy) else {
+            close(copy)
+            return []
+        }
+        defer { closedir(stream) }
+        var result: [String] = []
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1024) { buffer in
+            while let entry = readdir(stream) {
+                let count = withUnsafePointer(to: &entry.pointee.d_name) { name in
+                    name.withMemoryRebound(to: CChar.self, capacity: 256) { name in
+                        buffer.withMemoryRebound(to: CChar.self) { text in
+                            text.baseAddress.map { readlinkat(descriptor, name, $0, 1024) } ?? -1
+                        }
+                    }
+                }
+                guard count > 0, count < 1024 else { continue }
+                let target = UnsafeBufferPointer(rebasing: buffer[..<count])
+                if matters(target) { result.append(String(decoding: target, as: UTF8.self)) }
+            }
+        }
+        return result
+    }
+
     /// The last component of what the symbolic link `name` points to, or nil.
     func linkName(_ name: String) -> String? {
         link(name)?.split(separator: "/").last.map(String.init)

@@ -61,8 +61,7 @@ enum DeviceHolders {
                     }
                     return "\(name) (\(process))"
                 }
-                for descriptor in descriptors.names() {
-                    guard let node = descriptors.link(descriptor) else { continue }
+                for node in descriptors.links(where: Self.mayMatter) {
                     if Self.isResource(node) {
                         if byResource[node] == nil { byResource[node] = holder() }
                     } else if Self.matters(node), byNode[node] == nil {
@@ -77,6 +76,17 @@ enum DeviceHolders {
                     if Self.isResource(path), byResource[path] == nil { byResource[path] = holder() }
                 }
             }
+        }
+
+        /// Whether a descriptor may lead to a device node or to a file of sysfs: most lead to sockets, pipes and files.
+        private static func mayMatter(_ target: UnsafeBufferPointer<UInt8>) -> Bool {
+            if begins(target, "/dev/") { return true }
+            guard let slash = target.lastIndex(of: UInt8(ascii: "/")) else { return false }
+            return begins(UnsafeBufferPointer(rebasing: target[slash...]), "/resource")
+        }
+
+        private static func begins(_ target: UnsafeBufferPointer<UInt8>, _ word: StaticString) -> Bool {
+            word.withUTF8Buffer { target.count >= $0.count && target.prefix($0.count).elementsEqual($0) }
         }
 
         /// `/sys/devices/pci0000:00/0000:00:03.0/resource0`, or its write-combining twin `resource0_wc`.

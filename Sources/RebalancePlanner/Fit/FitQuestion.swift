@@ -88,11 +88,15 @@ public struct FitQuestion: Sendable {
         guard measuresLargest, let size = card.largestMemoryBAR else { return answer }
         // What is below other host bridges makes no difference where they share nothing with this one.
         let near = nearby
-        answer.largestNow = try largest(from: size) { (size) throws(FitError) in
+        answer.largestNow = try largest(from: size, isFitting: attempt.missing.isEmpty) { (size) throws(FitError) in
             try near.attempt(card.resized(to: size), method, explains: false).missing.isEmpty
         }
-        answer.largestAfterPlan = try largest(from: max(size, answer.largestNow?.rawValue ?? 0)) {
-            (size) throws(FitError) in
+        let isFitting =
+            if case .afterPlan = answer.verdict { true } else { answer.largestNow.map { $0.rawValue >= size } ?? false }
+        answer.largestAfterPlan = try largest(
+            from: max(size, answer.largestNow?.rawValue ?? 0),
+            isFitting: isFitting
+        ) { (size) throws(FitError) in
             let attempt = try near.attempt(card.resized(to: size), method, explains: false)
             guard !attempt.missing.isEmpty else { return true }
             if case .afterPlan = try near.verdict(after: attempt.plugged, budget: 400) { return true }
@@ -203,18 +207,31 @@ public struct FitQuestion: Sendable {
 
     /// The largest power of two from 1 MiB to the size of the largest aperture for which `fits` holds, nil when none
     /// does; what fits at one size is taken to fit at every smaller one.
+    ///
+    /// - Parameters:
+    ///   - start: a size of which it is known whether it fits.
+    ///   - isFitting: whether it does.
+    ///   - fits: whether another size fits.
+    /// - Returns: the size, or nil.
+    /// - Throws: what `fits` throws.
     private func largest(
         from start: UInt64,
+        isFitting: Bool,
         _ fits: (UInt64) throws(FitError) -> Bool
     ) throws(FitError) -> ByteCount? {
         let top = 63 - max(largestAperture, 1 << 20).leadingZeroBitCount
+        let known = 63 - max(start, 1).leadingZeroBitCount
         var low = 19
         var high = top + 1
-        // The first guess is what was asked for.
-        var middle = min(max(63 - max(start, 1).leadingZeroBitCount, 20), top)
+        if isFitting { low = min(max(known, low), top) } else { high = max(min(known, high), 20) }
+        // Where something else of the card is in the way no size helps.
+        if low < 20, high > 20 {
+            guard try fits(1 << 20) else { return nil }
+            low = 20
+        }
         while high - low > 1 {
+            let middle = (low + high) / 2
             if try fits(1 << UInt64(middle)) { low = middle } else { high = middle }
-            middle = (low + high) / 2
         }
         return low < 20 ? nil : ByteCount(1 << UInt64(low))
     }

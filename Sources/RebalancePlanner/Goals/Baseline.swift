@@ -42,7 +42,7 @@ struct Baseline {
     /// The number of things that are worse in `later` by more than a remark; counting ends at `limit`.
     func harmCount(in later: TwinSummary, asked: [Demand], atMost limit: Int = .max) -> Int {
         var count = 0
-        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+        for i in candidates(in: later) where summary.isKnown[i] && !summary.isVirtual[i] {
             guard count < limit else { return count }
             guard later.isKnown[i] else {
                 if !isOnItsWay(i, later) { count += 8 }
@@ -70,6 +70,15 @@ struct Baseline {
         return range.count > context.subtree[i].count { context.isBridge($0) } + 1
     }
 
+    /// The functions that may be worse in `later`, ascending: those that a manoeuvre touched, and all where it gave out other
+    /// bus numbers, which are judged by their neighbours'.
+    private func candidates(in later: TwinSummary) -> [Int] {
+        guard let touched = later.touched, !touched.contains(where: { later.buses[$0] != summary.buses[$0] }) else {
+            return Array(0..<context.count)
+        }
+        return touched
+    }
+
     /// Whether a bridge's bus range leaves the range above it, or meets a neighbour's; above and beside by the wires, since
     /// a function that answered behind another bridge than its own comes back behind its own.
     private func isMisnumbered(_ i: Int, _ summary: TwinSummary) -> Bool {
@@ -85,7 +94,7 @@ struct Baseline {
     /// What is worse in `later` by more than a remark, as demands to put it right.
     func repairs(in later: TwinSummary, asked: [Demand]) -> [Demand] {
         var result: [Demand] = []
-        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+        for i in candidates(in: later) where summary.isKnown[i] && !summary.isVirtual[i] {
             if !later.isKnown[i], isOnItsWay(i, later) { continue }
             if summary.buses[i] != nil, !later.isKnown[i] || later.buses[i] == nil { result.append(.bus(i)) }
             if isMisnumbered(i, later), !isMisnumbered(i, summary) {
@@ -173,7 +182,7 @@ struct Baseline {
     /// The number of optional things that are worse in `later`: the tie-breaker among plans that cost the same.
     func remarkCount(in later: TwinSummary) -> Int {
         var count = 0
-        for i in 0..<context.count where summary.isKnown[i] && !summary.isVirtual[i] {
+        for i in candidates(in: later) where summary.isKnown[i] && !summary.isVirtual[i] {
             for index in 6..<TwinSummary.width {
                 let at = i * TwinSummary.width + index
                 guard later.sizes[at] < summary.sizes[at], let name = ResourceIndex(index), counts(i, name) else {

@@ -88,7 +88,9 @@ struct Acceptance {
 
     /// Whether every BAR has the size of its hardware; the text in `resource_alignment` grows them for a while.
     private func isTrue(_ summary: TwinSummary) -> Bool {
-        (0..<original.context.count).allSatisfy { summary.inflated[$0] & ~original.summary.inflated[$0] == 0 }
+        summary.candidates.allSatisfy {
+            $0 >= original.context.count || summary.inflated[$0] & ~original.summary.inflated[$0] == 0
+        }
     }
 
     private func isLowEnough(_ summary: TwinSummary) -> Bool {
@@ -110,7 +112,8 @@ struct Acceptance {
     /// Functions that a step changed although it did not stop them: those whose addresses are others than before.
     func moved(from before: TwinSummary, to after: TwinSummary, stopped: FunctionSet) -> FunctionSet {
         var result = FunctionSet()
-        for i in 0..<original.context.count where after.isKnown[i] && before.isKnown[i] && !stopped.contains(i) {
+        for i in after.candidates
+        where i < original.context.count && after.isKnown[i] && before.isKnown[i] && !stopped.contains(i) {
             for index in 0..<13 {
                 let at = i * TwinSummary.width + index
                 guard before.sizes[at] > 0, after.sizes[at] > 0 else { continue }

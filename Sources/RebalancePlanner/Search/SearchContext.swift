@@ -54,6 +54,8 @@ final class SearchContext: Sendable {
         static let hotPlugBridge = Traits(rawValue: 2)
         static let virtual = Traits(rawValue: 4)
         static let driven = Traits(rawValue: 8)
+        static let ioWindow = Traits(rawValue: 16)
+        static let prefetchableWindow = Traits(rawValue: 32)
     }
 
     /// The number of functions.
@@ -140,6 +142,8 @@ final class SearchContext: Sendable {
             if function.isHotPlugBridge { traits.insert(.hotPlugBridge) }
             if function.isVirtual { traits.insert(.virtual) }
             if function.use.driver != nil { traits.insert(.driven) }
+            if function.resource(.ioWindow) != nil { traits.insert(.ioWindow) }
+            if function.resource(.prefetchableWindow) != nil { traits.insert(.prefetchableWindow) }
             return traits
         }
         self.kinds = kinds
@@ -248,6 +252,15 @@ final class SearchContext: Sendable {
 
     /// Whether function `i` is a bridge behind which cards come and go.
     func isHotPlugBridge(_ i: Int) -> Bool { traits[i].contains(.hotPlugBridge) }
+
+    /// Whether function `i` implements a bridge window of a kind; every bridge has one for memory.
+    func hasWindow(_ i: Int, _ kind: ResourceKind) -> Bool {
+        switch kind {
+        case .io: traits[i].contains(.ioWindow)
+        case .memory: isBridge(i)
+        case .prefetchable: traits[i].contains(.prefetchableWindow)
+        }
+    }
 
     /// Whether function `i` is a VF.
     func isVirtual(_ i: Int) -> Bool { traits[i].contains(.virtual) }

@@ -97,13 +97,13 @@ extension SearchState {
 
     /// Whether the registers of bridge `i` forward anything of a kind.
     func isOpen(_ i: Int, _ kind: ResourceKind) -> Bool {
-        guard let address = address(i) else { return false }
+        guard address(i) != nil else { return false }
         func register(_ offset: Int, _ width: Int) -> UInt32 {
-            simulation.twin.register(of: address, at: offset, width: width) ?? 0
+            simulation.twin.register(ofNumber: i, at: offset, width: width) ?? 0
         }
         switch kind {
         case .io:
-            guard context.function(i).resource(.ioWindow) != nil else { return false }
+            guard context.hasWindow(i, .io) else { return false }
             let value = register(0x1c, 2)
             guard value != 0 else { return false }
             return value & 0xf0 <= value >> 8 & 0xf0
@@ -111,7 +111,7 @@ extension SearchState {
             let value = register(0x20, 4)
             return value & 0xfff0 <= value >> 16 & 0xfff0
         case .prefetchable:
-            guard context.function(i).resource(.prefetchableWindow) != nil else { return false }
+            guard context.hasWindow(i, .prefetchable) else { return false }
             let value = register(0x24, 4)
             let low = UInt64(register(0x28, 4)) << 16 | UInt64(value & 0xfff0)
             let high = UInt64(register(0x2c, 4)) << 16 | UInt64(value >> 16 & 0xfff0)

@@ -14,10 +14,21 @@ struct SearchState {
     /// which functions may appear in the same rescan.
     private(set) var hasGuessedWindows = false
 
-    init(_ context: SearchContext, _ simulation: TwinSimulation) {
+    /// - Parameters:
+    ///   - context: what no stage changes.
+    ///   - simulation: the machine.
+    ///   - isStart: whether later states are held against this one.
+    init(_ context: SearchContext, _ simulation: TwinSimulation, isStart: Bool = false) {
         self.context = context
         self.simulation = simulation
-        summary = simulation.twin.summary()
+        summary = self.simulation.beginSummary(countsTouched: isStart)
+    }
+
+    /// The same moment in another context of the same tree.
+    init(_ context: SearchContext, at other: SearchState) {
+        self.context = context
+        simulation = other.simulation
+        summary = other.summary
     }
 
     /// One part of a stage: writes that belong together.
@@ -54,7 +65,7 @@ struct SearchState {
             guard done, !part.writes.isEmpty else { return }
             done = searchState.simulation.perform(part.writes)
             guard done else { return }
-            searchState.summary = searchState.simulation.twin.summary()
+            searchState.simulation.update(&searchState.summary)
             report?(part, searchState)
         }
         let stopping = Part(purpose: .stop, writes: stopWrites(stage))
@@ -75,7 +86,7 @@ struct SearchState {
             // Registers that the rescan leaves behind are put right before anybody looks.
             done = simulation.perform(writes)
             guard done else { return false }
-            summary = simulation.twin.summary()
+            simulation.update(&summary)
             let healing = windowRepairWrites(stage, before)
             if !healing.isEmpty {
                 let healed = Set(
@@ -87,7 +98,7 @@ struct SearchState {
                         context.isUnseenBelow[i] && address(i).map { healed.contains($0) } ?? false
                     }
                 done = simulation.perform(healing)
-                summary = simulation.twin.summary()
+                simulation.update(&summary)
             }
             if done { report?(Part(purpose: .find(rescan), writes: writes + healing), self) }
         }

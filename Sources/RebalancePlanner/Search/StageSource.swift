@@ -208,9 +208,10 @@ struct StageSource {
             numberings += BusNumbering(searchState, for: wanted).numberings(removing: Set(roots), below: bridge)
         }
         let resizes = resizes.filter { removed.contains($0.function) }
+        let writes = windowWrites(bridges)
         for rescan in rescans {
             for numbering in numberings {
-                for windows in windowWrites(bridges) {
+                for windows in writes {
                     offer(
                         Stage(
                             roots: all,

@@ -33,6 +33,12 @@ struct TwinSimulation {
     /// Starts a kernel over what the registers hold now; false when the twin cannot.
     mutating func restart(_ platform: Platform) -> Bool { (try? twin.perform(.boot(platform))) != nil }
 
+    /// What the machine holds, to begin with.
+    mutating func beginSummary(countsTouched: Bool) -> TwinSummary { twin.beginSummary(countsTouched: countsTouched) }
+
+    /// Brings the summary of an earlier moment up to date.
+    mutating func update(_ summary: inout TwinSummary) { twin.update(&summary) }
+
     /// The machine as it is now.
     func topology() throws -> Topology { try twin.topology() }
 

@@ -301,6 +301,14 @@ public struct KernelUpgrade: Sendable {
 }
 
 extension KernelUpgrade.Occasion {
+    /// The bridge that is found anew, or nil for a boot.
+    var root: FunctionAddress? {
+        switch self {
+        case .boot: nil
+        case .rediscovery(let root), .largestBARs(let root): root
+        }
+    }
+
     /// The occasion in words: `found anew below 0000:00:02.0`.
     public var words: String {
         switch self {
@@ -316,7 +324,12 @@ struct UpgradeRuns {
     /// What an occasion ends in.
     struct End {
         var missing: Set<Shortfall>
+    }
+
+    /// Host bridges that share nothing with the others, as a tree of their own.
+    private struct Part {
         var topology: Topology
+        var places: [TopologyPath: Int]
     }
 
     private let topology: Topology
@@ -325,14 +338,33 @@ struct UpgradeRuns {
     private let demand: ResourceDemand
     private let places: [TopologyPath: Int]
     private var known: [KernelUpgrade.Occasion: [(behaviour: KernelBehaviour, end: End)]] = [:]
+    /// The parts of a machine that has several, and the part of each host bridge.
+    private let parts: [Part]
+    private let partOfHost: [Int: Int]
+    /// What is missing by behaviour before anything is done.
+    private var present: [(behaviour: KernelBehaviour, missing: Set<Shortfall>)] = []
 
     init(_ topology: Topology, platform: Platform, firmware: FirmwareState?) {
         self.topology = topology
         self.platform = platform
         self.firmware = firmware
         demand = ResourceDemand(topology)
-        places = Dictionary(topology.functions.indices.map { (topology.path(of: $0), $0) }) { first, _ in first }
+        places = Self.places(of: topology)
+        let groups = topology.hostBridges.count > 1 ? topology.independentHosts : []
+        let apart = groups.count > 1 ? groups.compactMap { topology.part(ofHosts: $0) } : []
+        parts = apart.count == groups.count ? apart.map { Part(topology: $0, places: Self.places(of: $0)) } : []
+        partOfHost = Dictionary(
+            groups.enumerated().flatMap { n, hosts in hosts.map { ($0, n) } },
+            uniquingKeysWith: { first, _ in first }
+        )
     }
+
+    private static func places(of topology: Topology) -> [TopologyPath: Int] {
+        Dictionary(topology.functions.indices.map { (topology.path(of: $0), $0) }) { first, _ in first }
+    }
+
+    /// The part that a function is in, where there are parts.
+    private func part(of i: Int) -> Int? { parts.isEmpty ? nil : partOfHost[topology.host(of: i)] }
 
     /// What may be tried: the boot, and every bridge on a root bus with a function behind it, where the apertures are known.
     func occasions() -> [KernelUpgrade.Occasion] {
@@ -345,14 +377,16 @@ struct UpgradeRuns {
                 guard !topology.children(of: root).isEmpty else { continue }
                 let address = topology.functions[root].address
                 result.append(.rediscovery(address))
-                if !largest(below: root).isEmpty { result.append(.largestBARs(address)) }
+                if !Self.largest(below: root, topology).isEmpty { result.append(.largestBARs(address)) }
             }
         }
         return result
     }
 
     /// The resizable BARs at and below function `i` that could be larger, with the exponent of the largest size.
-    private func largest(below i: Int) -> [(address: FunctionAddress, bar: Int, exponent: Int)] {
+    private static func largest(below i: Int, _ topology: Topology) -> [(
+        address: FunctionAddress, bar: Int, exponent: Int
+    )] {
         var result: [(address: FunctionAddress, bar: Int, exponent: Int)] = []
         for j in topology.subtree(of: i) {
             let function = topology.functions[j]
@@ -369,23 +403,59 @@ struct UpgradeRuns {
         if let end = known[occasion]?.first(where: { $0.behaviour.switches(differingFrom: behaviour).isEmpty })?.end {
             return end
         }
-        let after = try liveThrough(occasion, behaviour)
-        var missing = Set(after.problemShortfalls)
-        // What is not found at all has no place either.
-        let found = Set(after.functions.indices.map { after.path(of: $0) })
-        for (path, i) in places where !found.contains(path) && !topology.functions[i].isVirtual {
-            for resource in topology.functions[i].resources where resource.index.isBAR && resource.range != nil {
-                missing.insert(Shortfall(path: path, kind: .resource(resource.index)))
+        var missing: Set<Shortfall>
+        if let root = occasion.root, let n = topology.position(of: root).flatMap({ part(of: $0) }) {
+            // What is below other host bridges stays as it is.
+            let near = parts[n]
+            missing = Self.missing(
+                after: try liveThrough(occasion, behaviour, near.topology),
+                near.topology,
+                near.places
+            )
+            for shortfall in try missingNow(behaviour) where near.places[shortfall.path] == nil {
+                missing.insert(shortfall)
             }
+        } else {
+            missing = Self.missing(after: try liveThrough(occasion, behaviour, topology), topology, places)
         }
-        let end = End(missing: missing, topology: after)
+        let end = End(missing: missing)
         known[occasion, default: []].append((behaviour, end))
         return end
     }
 
+    /// What is missing under a behaviour before anything is done.
+    private mutating func missingNow(_ behaviour: KernelBehaviour) throws(TwinError) -> Set<Shortfall> {
+        if let known = present.first(where: { $0.behaviour.switches(differingFrom: behaviour).isEmpty }) {
+            return known.missing
+        }
+        let twin = try LinuxTwin(topology, behaviour: behaviour, platform: platform)
+        let missing = Self.missing(after: try twin.topology(), topology, places)
+        present.append((behaviour, missing))
+        return missing
+    }
+
+    /// What has no place in `after`, of a tree that was `before`.
+    private static func missing(
+        after: Topology,
+        _ before: Topology,
+        _ places: [TopologyPath: Int]
+    ) -> Set<Shortfall> {
+        var missing = Set(after.problemShortfalls)
+        // What is not found at all has no place either.
+        let found = Set(after.functions.indices.map { after.path(of: $0) })
+        for (path, i) in places where !found.contains(path) && !before.functions[i].isVirtual {
+            for resource in before.functions[i].resources where resource.index.isBAR && resource.range != nil {
+                missing.insert(Shortfall(path: path, kind: .resource(resource.index)))
+            }
+        }
+        return missing
+    }
+
+    /// The tree after an occasion; what is below other host bridges is left out where `topology` leaves it out.
     private func liveThrough(
         _ occasion: KernelUpgrade.Occasion,
-        _ behaviour: KernelBehaviour
+        _ behaviour: KernelBehaviour,
+        _ topology: Topology
     ) throws(TwinError) -> Topology {
         if case .boot = occasion {
             var twin = try BootTrial(
@@ -408,7 +478,7 @@ struct UpgradeRuns {
                 try twin.perform(.setVFs(topology.functions[j].address, 0))
             }
             if case .largestBARs = occasion {
-                for one in largest(below: i) {
+                for one in Self.largest(below: i, topology) {
                     try twin.perform(.setResizableBAR(one.address, bar: one.bar, exponent: one.exponent))
                 }
             }
@@ -452,17 +522,19 @@ struct UpgradeRuns {
     }
 
     /// The first decision in which two behaviours part on an occasion, on the way to one of the shortfalls.
-    mutating func parting(
+    func parting(
         _ occasion: KernelUpgrade.Occasion,
         _ first: KernelBehaviour,
         _ second: KernelBehaviour,
         about shortfalls: Set<Shortfall>
     ) throws(TwinError) -> PolicyParting? {
-        func side(_ behaviour: KernelBehaviour, _ end: End) -> (policy: any AllocationPolicy, outcome: PolicyOutcome) {
+        func side(_ behaviour: KernelBehaviour, _ end: Topology) -> (
+            policy: any AllocationPolicy, outcome: PolicyOutcome
+        ) {
             let policy = LinuxBootPolicy(topology, behaviour: behaviour, platform: platform, platformName: "")
-            return (policy, PolicyOutcome(asIn: end.topology, policy: behaviour.name, sizes: demand))
+            return (policy, PolicyOutcome(asIn: end, policy: behaviour.name, sizes: demand))
         }
-        let (a, b) = (try run(occasion, first), try run(occasion, second))
+        let (a, b) = (try liveThrough(occasion, first, topology), try liveThrough(occasion, second, topology))
         func isOnTheWay(_ difference: PolicyDifference) -> Bool {
             shortfalls.contains { shortfall in
                 difference.path.isAncestorOrSelf(of: shortfall.path)

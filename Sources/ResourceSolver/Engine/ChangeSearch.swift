@@ -2,7 +2,8 @@
 
 /// The search for the cheapest set of devices whose leaving lets everything selected fit on one host bridge.
 ///
-/// First as if everything stayed; then by deduction with every request in the window that forwards it now (or the
+/// First as if everything stayed; then, of a large tree, with nothing but what is below the same bridges of the root bus;
+/// then by deduction with every request in the window that forwards it now (or the
 /// prefetchable one); and where that costs anything and there are other windows to lie in, by deduction over both.
 struct ChangeSearch {
     let problem: Problem
@@ -45,10 +46,14 @@ struct ChangeSearch {
         var placer = Placer(forest)
         placer.setEvicted(forest.mustGo)
         let least = placer.cost
-        if !forest.isTorn, forest.misfits == forest.mustGo, case .fits = placer.place(budget: 500) {
-            return .found(
-                Found(placer: placer, selection: selection, evicted: forest.mustGo, cost: least, bound: least)
-            )
+        if !forest.isTorn, forest.misfits == forest.mustGo {
+            if case .fits = placer.place(budget: 500) {
+                return .found(
+                    Found(placer: placer, selection: selection, evicted: forest.mustGo, cost: least, bound: least)
+                )
+            }
+            placer.setEvicted(forest.mustGo)
+            if let result = cheapestNearby(placer, selection) { return result }
         }
         let once = deduce(&placer, selection, below: nil, triesBothWindows: false)
         guard hasChoice(forest) else { return once }
@@ -66,6 +71,67 @@ struct ChangeSearch {
         case .impossible, .unknown:
             return deduce(&placer, selection, below: nil, triesBothWindows: true)
         }
+    }
+
+    /// The nodes from which on what is far from everything without a place is looked at only where it matters.
+    static let leastForNearby = 128
+
+    /// The answer where what is below other bridges of the root bus decides nothing: as if it were not there nobody could
+    /// leave for less, and with all of it staying the same is enough.
+    ///
+    /// - Parameters:
+    ///   - placer: a placer of `selection`, those who must go evicted.
+    ///   - selection: what is to be placed.
+    /// - Returns: the cheapest placement; that nothing fits; or nil, where the rest decides or too little is left out.
+    private func cheapestNearby(_ placer: Placer, _ selection: Selection) -> Result? {
+        let forest = placer.forest
+        guard problem.rule == .stock, forest.count >= Self.leastForNearby, forest.adrift.isEmpty,
+            selection.keepsPresent, selection.isHeld == nil, selection.takesBridge == nil
+        else { return nil }
+        var isNear = [Bool](repeating: false, count: problem.bridges.count)
+        /// The bridge on the root bus above a node, nil for what is on the root bus itself.
+        func top(_ node: Int) -> Int? {
+            var bridge = forest.bridge[node] >= 0 ? forest.bridge[node] : -1
+            if forest.request[node] >= 0 { bridge = problem.requests[forest.request[node]].bridge ?? -1 }
+            while bridge >= 0, let above = problem.bridges[bridge].parent { bridge = above }
+            return bridge >= 0 ? bridge : nil
+        }
+        let nodes = Forest.rootCount..<forest.count
+        for node in nodes where forest.request[node] >= 0 && !placer.isPinned(node) {
+            if let top = top(node) { isNear[top] = true }
+        }
+        var near = selection
+        var mayLeave = [Bool](repeating: false, count: forest.deviceOf.count)
+        var isIncluded = [Bool](repeating: false, count: selection.isIncluded.count)
+        var count = 0
+        for node in nodes {
+            let isTaken = top(node).map { isNear[$0] } ?? !placer.isPinned(node)
+            guard isTaken else { continue }
+            count += 1
+            if forest.request[node] >= 0 { isIncluded[forest.request[node]] = true }
+            for d in forest.holders[node] { mayLeave[d] = true }
+        }
+        guard count * 2 <= forest.count else { return nil }
+        near.isIncluded = isIncluded
+        near.takesBridge = problem.bridges.indices.map { b in
+            var bridge = b
+            while let above = problem.bridges[bridge].parent { bridge = above }
+            return isNear[bridge]
+        }
+        let least: Int
+        switch cheapest(near) {
+        case .impossible: return .impossible
+        case .unknown: return nil
+        case .found(let found): least = found.bound
+        }
+        var held = selection
+        var isHeld = [Bool](repeating: true, count: problem.devices.count)
+        for (d, device) in forest.deviceOf.enumerated() where mayLeave[d] && device >= 0 { isHeld[device] = false }
+        held.isHeld = isHeld
+        guard case .found(var found) = cheapest(held), found.cost <= least else { return nil }
+        found.bound = found.cost
+        found.selection.isHeld = nil
+        return .found(found)
     }
 
     /// Whether somewhere both a prefetchable and a memory window would do.

@@ -115,6 +115,10 @@ struct Selection {
     var keepsPresent = true
     /// Per device: whether it counts as free to move although its weight forbids it.
     var isLifted: [Bool]?
+    /// Per device: whether it stays where it is although its weight lets it leave.
+    var isHeld: [Bool]?
+    /// Per bridge: whether it takes part; nil: all do. Without a bridge nothing below it may take part.
+    var takesBridge: [Bool]?
 
     init(_ problem: Problem) {
         isIncluded = Array(repeating: true, count: problem.requests.count)
@@ -143,15 +147,16 @@ extension Forest {
             deviceOf.append(d)
             let device = problem.devices[d]
             let lifted = selection.isLifted?[d] ?? false
+            let mayLeave = selection.isHeld?[d] != true
             weight.append(
-                device.weight.map { min(max($0, 1), 1 << 32) } ?? (lifted ? 1 << 32 : -1)
+                mayLeave ? device.weight.map { min(max($0, 1), 1 << 32) } ?? (lifted ? 1 << 32 : -1) : -1
             )
             pinsOf.append([])
         }
 
         // Windows, parents first.
         var windowNode: [Int: [Int]] = [:]
-        for b in index.bridges[host] {
+        for b in index.bridges[host] where selection.takesBridge?[b] ?? true {
             let bridge = problem.bridges[b]
             var nodes = [-1, -1, -1, -1]
             for (w, window) in bridge.windows.enumerated() where nodes[Int(window.kind.rawValue)] < 0 {

@@ -52,6 +52,7 @@ struct ConflictFinder {
             }
         }
         if core.isEmpty { core = refute(holders + requests.map(\.holds)) ?? [] }
+        let isDecided = !core.isEmpty
         if core.isEmpty { core = holders + requests.map(\.holds) }
         var isIrreducible = true
         var needed: Set<Literal> = []
@@ -71,7 +72,7 @@ struct ConflictFinder {
             }
         }
         let members = solver.elements.filter { core.contains($0.holds) }.map(\.element)
-        return describe(sorted(members), isIrreducible: isIrreducible)
+        return describe(sorted(members), isIrreducible: isIrreducible, isDecided: isDecided)
     }
 
     private func isRequest(_ element: Element) -> Bool {
@@ -119,7 +120,9 @@ struct ConflictFinder {
         space == .bus ? (size == 1 ? "1 bus number" : "\(size) bus numbers") : ByteCount(size).description
     }
 
-    private func describe(_ core: [Element], isIrreducible: Bool) -> Conflict {
+    /// The conflict between the members of `core`; that they are in conflict was proved by the search, and `isDecided` says
+    /// whether it is known between which: what is short is told only then.
+    private func describe(_ core: [Element], isIrreducible: Bool, isDecided: Bool) -> Conflict {
         var members: [Conflict.Member] = []
         var derivation: [String] = []
         var wanted: [Int] = []
@@ -157,14 +160,16 @@ struct ConflictFinder {
         say(roomText(space, room))
         let need = wanted.reduce(UInt64(0)) { $0.addingReportingOverflow(selection.size[$1]).partialValue }
         let total = room.reduce(UInt64(0)) { $0.addingReportingOverflow($1.clampedSize).partialValue }
-        let shortage = missing(wanted, room, space, need: need, total: total)
+        let shortage = isDecided ? missing(wanted, room, space, need: need, total: total) : 0
         let names = members.filter { if case .request = $0.role { true } else { false } }.map(\.label)
         let holders = members.filter { if case .request = $0.role { false } else { true } }.map(\.label)
-        var summary = "\(list(names)) \(names.count > 1 ? "do" : "does") not fit: "
-        if shortage > 0 {
-            summary += "\(amount(shortage, space)) short"
+        var summary = "\(list(names)) \(names.count > 1 ? "do" : "does") not fit"
+        if !isDecided {
+            summary += " beside each other"
+        } else if shortage > 0 {
+            summary += ": \(amount(shortage, space)) short"
         } else {
-            summary += "\(amount(total, space)) are free, not in the shape that is needed"
+            summary += ": \(amount(total, space)) are free, not in the shape that is needed"
         }
         if !holders.isEmpty { summary += "; in the way: \(list(holders))" }
         if !isIrreducible { say("this set was not proved to be minimal") }

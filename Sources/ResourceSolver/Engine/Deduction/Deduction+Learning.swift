@@ -5,7 +5,10 @@ extension Deduction {
     @inline(__always)
     private func origin(_ l: Literal) -> Int32 {
         var t = last[l.view]
-        while t >= 0, trail[Int(t)].old >= l.bound { t = trail[Int(t)].previous }
+        while t >= 0, trail[Int(t)].old >= l.bound {
+            let jump = trail[Int(t)].jump
+            t = jump != t && trail[Int(jump)].old >= l.bound ? jump : trail[Int(t)].previous
+        }
         return t
     }
 

@@ -16,6 +16,10 @@ struct Deduction {
         var reason: Int32
         /// The number of reasons in `arena`, or one of the marks below.
         var count: Int32
+        /// How many entries of the same view are before it, and one of them: following the latter where it is not too far
+        /// finds any in a logarithmic number of steps. The first names itself.
+        var depth: Int32
+        var jump: Int32
         var old: Int
 
         /// `reason` is a clause.
@@ -170,16 +174,29 @@ struct Deduction {
     /// Enters a raise. `view` must be below `bound`, and `bound` a value that it can have.
     @inline(__always)
     mutating func record(_ view: Int, _ bound: Int, reason: Int, count: Int32) {
+        let previous = last[view]
+        let this = Int32(truncatingIfNeeded: trail.count)
+        var depth: Int32 = 0
+        var jump = this
+        if previous >= 0 {
+            let near = trail[Int(previous)].jump
+            let far = trail[Int(near)].jump
+            depth = trail[Int(previous)].depth + 1
+            let isSkipped = depth - 1 - trail[Int(near)].depth == trail[Int(near)].depth - trail[Int(far)].depth
+            jump = isSkipped ? far : previous
+        }
         trail.append(
             Entry(
                 view: Int32(truncatingIfNeeded: view),
-                previous: last[view],
+                previous: previous,
                 reason: Int32(truncatingIfNeeded: reason),
                 count: count,
+                depth: depth,
+                jump: jump,
                 old: lower[view]
             )
         )
-        last[view] = Int32(truncatingIfNeeded: trail.count - 1)
+        last[view] = this
         lower[view] = bound
     }
 

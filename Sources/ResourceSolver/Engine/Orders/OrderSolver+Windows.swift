@@ -15,7 +15,7 @@ extension OrderSolver {
             guard count > 1, count <= Self.most else { continue }
             guard pushesTogether(w, side) else { return false }
         }
-        return count < 2 || count > Self.most || hasRoom(w)
+        return count < 2 || hasRoom(w)
     }
 
     /// A window that nothing forces to be longer begins with the first of its children.
@@ -166,21 +166,25 @@ extension OrderSolver {
         }
     }
 
-    /// Children that must lie in an interval have room in it together.
+    /// Children that must lie in an interval have room in it together; of many only the intervals are looked at that begin
+    /// with the first of them, and what lies between apertures counts as well.
     private mutating func hasRoom(_ w: Int) -> Bool {
+        let isLarge = children(w).count > Self.most
         group.removeAll(keepingCapacity: true)
+        var first = Int.max
         for i in children(w) {
             let c = Int(childrenOf[i].node)
-            guard length[c] > 0, holds(childrenOf[i].guardView) else { continue }
+            guard length[c] > 0 || isLarge && isGap(c), holds(childrenOf[i].guardView) else { continue }
             group.append((latestEnd(c), c, Int(childrenOf[i].guardView)))
+            first = min(first, earliestStart(c))
         }
         group.sort { $0.at != $1.at ? $0.at < $1.at : $0.node < $1.node }
-        core.steps += group.count * group.count >> 5
-        for i in group.indices {
-            let begin = earliestStart(group[i].node)
+        core.steps += isLarge ? group.count >> 2 : group.count * group.count >> 5
+        for i in isLarge ? group.indices.prefix(1) : group.indices[...] {
+            let begin = isLarge ? first : earliestStart(group[i].node)
             var sum = 0
             for (end, c, _) in group where earliestStart(c) >= begin {
-                sum += length[c]
+                sum += isGap(c) ? latestEnd(c) - earliestStart(c) : length[c]
                 guard sum > end - begin else { continue }
                 core.conflict.removeAll(keepingCapacity: true)
                 for (other, d, guardView) in group where other <= end && earliestStart(d) >= begin {
@@ -195,6 +199,10 @@ extension OrderSolver {
         }
         return true
     }
+
+    /// Whether `c` is the space between two regions, where nobody may lie.
+    @inline(__always)
+    private func isGap(_ c: Int) -> Bool { forestNode[c] < 0 && !sparing.contains(c) }
 
     @inline(__always)
     private func earliestStart(_ c: Int) -> Int { core.lower[ends[0][c].startView] + ends[0][c].startOffset }
