@@ -120,6 +120,34 @@ struct FixtureTests {
         #expect(nobody.status == 64)
     }
 
+    @Test("a slot that holds a card which the kernel does not know is not called empty")
+    func unscanned() throws {
+        let directory = try TemporaryDirectory()
+        let untouched = try SnapshotFile(path: Self.fixture("first-light-6.12/boot.snapshot.json")).read()
+        let port = try #require(untouched.functions.firstIndex { $0.address.short == "02:01.0" })
+        let express = try #require(Capabilities(untouched.functions[port].config).standard.first { $0.id == 0x10 })
+        let status = Int(express.offset) + 0x1a
+        let control = Int(express.offset) + 0x18
+        func say(present: Bool, off: Bool) throws -> (tree: String, check: String, status: Int32) {
+            var record = untouched
+            let before = try #require(record.functions[port].config.word(status))
+            record.functions[port].config.write(UInt32(before & ~0x40) | (present ? 0x40 : 0), at: status, width: 2)
+            let power = try #require(record.functions[port].config.word(control))
+            record.functions[port].config.write(UInt32(power & ~0x400) | (off ? 0x400 : 0), at: control, width: 2)
+            let path = directory.path("\(present)-\(off).json")
+            try SnapshotFile(path: path).write(record)
+            let check = try Command.run("check", "--json", "--from", path)
+            return (try Command.run("tree", "--from", path).output, check.output, check.status)
+        }
+        let empty = try say(present: false, off: false)
+        #expect(empty.tree.contains("empty") && !empty.check.contains("not-scanned"))
+        let held = try say(present: true, off: false)
+        #expect(held.tree.contains("card, not scanned") && !held.tree.contains("empty"))
+        #expect(held.check.contains("not-scanned") && held.status == 0)
+        let off = try say(present: true, off: true)
+        #expect(off.tree.contains("switched off") && off.check.contains("powered-off") && off.status == 0)
+    }
+
     @Test("the script's checksum is that of the shell over the same files")
     func checksum() throws {
         let tree = try SysfsTree()

@@ -14,7 +14,10 @@ struct ReproductionTests {
         .deletingLastPathComponent().appendingPathComponent("Fixtures").path
 
     static func reproduce(_ files: String...) throws -> Reproduction {
-        let record = try RecordedInput(paths: files.map { "\(fixtures)/\($0)" }).record
+        try reproduce(RecordedInput(paths: files.map { "\(fixtures)/\($0)" }).record)
+    }
+
+    private static func reproduce(_ record: MachineRecord) throws -> Reproduction {
         let topology = try TopologyAssembler(record).topology()
         let assessment = Assessment(record, topology)
         return Reproduction(
@@ -150,16 +153,7 @@ struct ReproductionTests {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("report-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: path) }
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-        let record = try RecordedInput(paths: [path]).record
-        let topology = try TopologyAssembler(record).topology()
-        let assessment = Assessment(record, topology)
-        return Reproduction(
-            topology,
-            findings: assessment.findings,
-            unknowns: assessment.unknowns,
-            log: record.kernelLog ?? [],
-            behaviour: KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
-        )
+        return try reproduce(RecordedInput(paths: [path]).record)
     }
 
     static let root = """

@@ -46,33 +46,49 @@ struct Directory: ~Copyable {
     /// The names inside, without those that begin with a dot, sorted.
     func names() -> [String] {
         if let member { return member.archive.names(in: member.path) }
-        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard copy >= 0 else { return [] }
-        guard let stream = fdopendir(copy) else {
-            close(copy)
-            return []
-        }
-        defer { closedir(stream) }
         var result: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
+        forEachEntry { name in
+            let name = String(cString: name)
             if !name.hasPrefix(".") { result.append(name) }
         }
         return result.sorted()
     }
 
+    /// Tells every name inside, in no order.
+    private func forEachEntry(_ body: (UnsafePointer<CChar>) -> Void) {
+        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard copy >= 0 else { return }
+        guard let stream = fdopendir(copy) else {
+            close(copy)
+            return
+        }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256, body)
+            }
+        }
+    }
+
     /// Where the symbolic link `name` points to, or nil when it is none.
     func link(_ name: String) -> String? {
         if let member { return member.archive.link(name, in: member.path) }
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1024) { buffer in
-            let count = buffer.withMemoryRebound(to: CChar.self) { text in
-                text.baseAddress.map { readlinkat(descriptor, name, $0, 1024) } ?? -1
-            }
-            guard count > 0, count < 1024 else { return nil }
-            return String(decoding: buffer[..<count], as: UTF8.self)
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.longestLink) { buffer in
+            target(of: name, buffer).map { String(decoding: $0, as: UTF8.self) }
         }
+    }
+
+    private static let longestLink = 1024
+
+    /// The bytes of where a symbolic link points to, in `buffer`; nil for what is none, or a longer one.
+    private func target(
+        of name: UnsafePointer<CChar>,
+        _ buffer: UnsafeMutableBufferPointer<UInt8>
+    ) -> UnsafeBufferPointer<UInt8>? {
+        let count = buffer.withMemoryRebound(to: CChar.self) { text in
+            text.baseAddress.map { readlinkat(descriptor, name, $0, text.count) } ?? -1
+        }
+        return count > 0 && count < buffer.count ? UnsafeBufferPointer(rebasing: buffer[..<count]) : nil
     }
 
     /// Where the symbolic links inside point to, in no order, as far as `matters` holds for the bytes: of a directory of many
@@ -82,26 +98,11 @@ struct Directory: ~Copyable {
             let all = member.archive.names(in: member.path).compactMap { member.archive.link($0, in: member.path) }
             return all.filter { Array($0.utf8).withUnsafeBufferPointer(matters) }
         }
-        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard copy >= 0 else { return [] }
-        guard let stream = fdopendir(copy) else {
-            close(copy)
-            return []
-        }
-        defer { closedir(stream) }
         var result: [String] = []
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1024) { buffer in
-            while let entry = readdir(stream) {
-                let count = withUnsafePointer(to: &entry.pointee.d_name) { name in
-                    name.withMemoryRebound(to: CChar.self, capacity: 256) { name in
-                        buffer.withMemoryRebound(to: CChar.self) { text in
-                            text.baseAddress.map { readlinkat(descriptor, name, $0, 1024) } ?? -1
-                        }
-                    }
-                }
-                guard count > 0, count < 1024 else { continue }
-                let target = UnsafeBufferPointer(rebasing: buffer[..<count])
-                if matters(target) { result.append(String(decoding: target, as: UTF8.self)) }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.longestLink) { buffer in
+            forEachEntry { name in
+                guard let target = target(of: name, buffer), matters(target) else { return }
+                result.append(String(decoding: target, as: UTF8.self))
             }
         }
         return result

@@ -10,6 +10,10 @@ public enum UnseenReason: String, Hashable, Sendable, CaseIterable {
     case claimedTwice = "claimed-twice"
     /// The bridge, or one above, does not answer.
     case notAnswering = "not-answering"
+    /// The slot says that a card is in it, and the kernel knows no function of one.
+    case notScanned = "not-scanned"
+    /// The same, and the slot's power is off.
+    case poweredOff = "powered-off"
 }
 
 extension UnseenReason: CustomStringConvertible {
@@ -20,6 +24,8 @@ extension UnseenReason: CustomStringConvertible {
         case .hiddenRange: "its bus is hidden behind a bridge above"
         case .claimedTwice: "another bridge claims its bus"
         case .notAnswering: "it does not answer"
+        case .notScanned: "its slot holds a card of which the kernel knows nothing"
+        case .poweredOff: "its slot holds a card and is switched off"
         }
     }
 }
@@ -64,6 +70,23 @@ extension Topology {
         return function.knowledge.registers != .unseen && function.config.hasHeader && function.config.word(0) == 0xffff
     }
 
-    /// The indexes of the bridges behind which functions may be that nobody could see, ascending.
-    public var unseenBridges: [Int] { functions.indices.filter { unseenReason(behind: $0) != nil } }
+    /// Why a card is in the slot of the port at index `i` of which the kernel knows no function: it was removed by hand, its
+    /// link is down, its slot is off, or nobody looked; nil for other functions. Bus numbers do not hide it, and it has no
+    /// room.
+    ///
+    /// Presence Detect State (PCIe 6.0 §7.5.3.11) says so of ports with a slot; a listing may leave out what is below.
+    public func unscannedReason(behind i: Int) -> UnseenReason? {
+        guard let express = functions[i].capabilities.express, express.isSlotImplemented,
+            let status = express.slotStatus, status & 0x40 != 0, status != 0xffff,
+            children(of: i).isEmpty, unseenReason(behind: i) == nil, !isPutTogetherFromText
+        else { return nil }
+        return express.isSlotPowerOff ? .poweredOff : .notScanned
+    }
+
+    /// The bridges behind which functions may be that nobody could see, with the reason, ascending.
+    public var unseenBridges: [(index: Int, reason: UnseenReason)] {
+        functions.indices.compactMap { i in
+            (unseenReason(behind: i) ?? unscannedReason(behind: i)).map { (i, $0) }
+        }
+    }
 }

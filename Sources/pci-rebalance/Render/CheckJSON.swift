@@ -52,12 +52,13 @@ func checkJSON(_ topology: Topology, _ assessment: Assessment, evidence: Behavio
             }
         }
         write(unknowns: assessment.unknowns, to: &json)
-        if !topology.unseenBridges.isEmpty {
+        let unseen = topology.unseenBridges
+        if !unseen.isEmpty {
             json.array("unseen") { json in
-                for i in topology.unseenBridges {
+                for (i, reason) in unseen {
                     json.object { json in
                         json.field("address", topology.functions[i].address.description)
-                        json.field("reason", topology.unseenReason(behind: i)?.rawValue)
+                        json.field("reason", reason.rawValue)
                     }
                 }
             }

@@ -28,8 +28,7 @@ struct CheckText {
         for finding in notes where verbosity > 0 || finding.code == .resizeRefused || finding.code == .kernelReport {
             write(finding, to: &page)
         }
-        for i in topology.unseenBridges {
-            guard let reason = topology.unseenReason(behind: i) else { continue }
+        for (i, reason) in topology.unseenBridges {
             page.line(
                 [
                     Piece("not seen:", style: style.faint),

@@ -234,7 +234,14 @@ struct TreeText {
             topology.children(of: i).isEmpty
         {
             // Empty is what was seen to be empty.
-            words.append(topology.unseenReason(behind: i) == nil ? "empty" : "unseen inside")
+            let inside =
+                switch topology.unseenReason(behind: i) ?? topology.unscannedReason(behind: i) {
+                case nil: "empty"
+                case .notScanned: "holds a card, not scanned"
+                case .poweredOff: "holds a card, switched off"
+                case .noBus, .hiddenRange, .claimedTwice, .notAnswering: "unseen inside"
+                }
+            words.append(inside)
         } else if topology.children(of: i).isEmpty, topology.unseenReason(behind: i) != nil {
             words.append("unseen inside")
         }
