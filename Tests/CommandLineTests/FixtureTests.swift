@@ -120,6 +120,23 @@ struct FixtureTests {
         #expect(nobody.status == 64)
     }
 
+    @Test("a kernel is named by a release or as its behaviour is; what is neither is not taken for the usual one")
+    func kernelNames() throws {
+        let file = Self.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let plain = try Command.run("plan", "--json", "--kernel", "7.2.13", "--from", file)
+        #expect(plain.output.contains("\"behaviour\": \"linux-7.2\""))
+        let named = try Command.run("plan", "--json", "--kernel", "linux-7.2.13", "--from", file)
+        #expect(named.output == plain.output && named.status == plain.status)
+        for word in ["foo", "7", "linux-", "linux-9", "-1.2", "v6.12"] {
+            for arguments in [
+                ["plan", "--kernel=\(word)", "--from", file], ["upgrade", "--to=\(word)", "--from", file],
+            ] {
+                let result = try Command.run(arguments)
+                #expect(result.status == 64 && result.errors.contains("expected a release such as"), "\(arguments)")
+            }
+        }
+    }
+
     @Test("a slot that holds a card which the kernel does not know is not called empty")
     func unscanned() throws {
         let directory = try TemporaryDirectory()

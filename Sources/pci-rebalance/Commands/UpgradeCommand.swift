@@ -22,7 +22,8 @@ struct UpgradeCommand: ParsableCommand {
     )
 
     @Option(
-        help: ArgumentHelp("A release to look at: 7.2, 6.12.118. May be given several times.", valueName: "release")
+        help: ArgumentHelp("A release to look at: 7.2, 6.12.118. May be given several times.", valueName: "release"),
+        transform: releaseWord
     )
     var to: [String] = []
 
@@ -38,9 +39,6 @@ struct UpgradeCommand: ParsableCommand {
     func validate() throws {
         guard records.isEmpty || reading.from.isEmpty else {
             throw ValidationError("expected --from for one machine or records of many, found both")
-        }
-        for release in to where !release.contains(".") || release.first?.isNumber != true {
-            throw ValidationError("expected a release such as 7.2, found \(release)")
         }
     }
 

@@ -1,9 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+import AllocationPolicies
 import ArgumentParser
 import LibPCIBridge
 import PCITopology
 import PlanExecutor
+
+/// A kernel release that was given as an argument: `6.12`, `7.2.13`, `6.8.0-45-generic`; also as behaviours are named,
+/// `linux-6.12`.
+///
+/// - Throws: `ValidationError` for a text that begins with no release, of which nothing could be predicted.
+@Sendable
+func releaseWord(_ text: String) throws -> String {
+    let prefix = "linux-"
+    let release = text.hasPrefix(prefix) ? String(text.dropFirst(prefix.count)) : text
+    guard KernelRelease(release) != nil else {
+        throw ValidationError("expected a release such as 6.12 or 7.2.13, found '\(text.printable)'")
+    }
+    return release
+}
 
 /// Where the tree is read from.
 struct ReadingOptions: ParsableArguments {
@@ -23,7 +38,8 @@ struct ReadingOptions: ParsableArguments {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Take this for the kernel's release instead of what was read.", valueName: "release")
+        help: ArgumentHelp("Take this for the kernel's release instead of what was read.", valueName: "release"),
+        transform: releaseWord
     )
     var kernel: String?
 
