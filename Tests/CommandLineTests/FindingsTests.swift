@@ -53,6 +53,81 @@ struct FindingsTests {
         #expect(lost.causes.first == "the kernel was making room for 0000:04:00.0")
     }
 
+    @Test("what is free in a window: nothing, too little, just enough at the alignment that is asked for")
+    func room() throws {
+        let window = AddressRange(0xfe60_0000, 0xfeaf_ffff)
+        func occupancy(_ taken: (start: UInt64, size: UInt64)...) throws -> Occupancy {
+            var tree = TestTree().port("00:02.0", buses: 1...4, .assigned(.memoryWindow, window.first, size: 0x50_0000))
+            for (n, one) in taken.enumerated() {
+                tree = tree.endpoint("01:0\(n).0", below: "00:02.0", .assigned(.bar0, one.start, size: one.size))
+            }
+            let topology = try tree.topology()
+            let port = try #require(topology.position(of: FunctionAddress(bus: BusNumber(0), devfn: 0x10)))
+            return topology.occupancy(of: window, isIO: false, belowBridge: port)
+        }
+        let full = try occupancy((0xfe60_0000, 0x20_0000), (0xfe80_0000, 0x20_0000), (0xfea0_0000, 0x10_0000))
+        #expect(full.largestFreeBlock == .zero && full.freeBytes == .zero)
+        #expect(full.fits(size: 0, alignment: 1 << 20) && !full.fits(size: 1, alignment: 1))
+        // 0xfe90_0000 to the end: 2 MiB, and a multiple of 2 MiB only in the middle of them.
+        let part = try occupancy((0xfe60_0000, 0x20_0000), (0xfe80_0000, 0x10_0000))
+        #expect(part.freeBytes == ByteCount(0x20_0000) && part.largestFreeBlock == ByteCount(0x10_0000))
+        #expect(part.fits(size: 0x20_0000, alignment: 0x10_0000))
+        #expect(!part.fits(size: 0x20_0001, alignment: 0x10_0000))
+        #expect(part.fits(size: 0x10_0000, alignment: 0x20_0000))
+        #expect(!part.fits(size: 0x10_0001, alignment: 0x20_0000))
+        #expect(!part.fits(size: 0x20_0000, alignment: 0x20_0000))
+    }
+
+    @Test("room is judged by size and alignment, which differ for VFs")
+    func roomForVFs() throws {
+        let block = Resource(
+            index: try #require(.vfBAR(0)),
+            flags: [.memory],
+            size: ByteCount(0x20_0000),
+            alignment: ByteCount(0x10_0000),
+            assignment: .unassigned
+        )
+        func cause(_ taken: (start: UInt64, size: UInt64)...) throws -> String? {
+            var tree = TestTree().port("00:02.0", buses: 1...4, .assigned(.memoryWindow, 0xfe60_0000, size: 0x40_0000))
+            for (n, one) in taken.enumerated() {
+                tree = tree.endpoint("01:0\(n).0", below: "00:02.0", .assigned(.bar0, one.start, size: one.size))
+            }
+            let findings = try tree.endpoint("01:1f.0", below: "00:02.0", block).topology().findings()
+            return findings.first { $0.resource == block.index }?.causes.first
+        }
+        let room = try cause((0xfe60_0000, 0x10_0000), (0xfe90_0000, 0x10_0000))
+        #expect(room?.contains("has room") == true, "2 MiB from a multiple of 1 MiB on: \(room ?? "no cause")")
+        // 1 MiB at a multiple of 2 MiB is no 2 MiB at a multiple of 1 MiB.
+        let none = try cause((0xfe60_0000, 0x20_0000), (0xfe90_0000, 0x10_0000))
+        #expect(none?.contains("largest free block 1M") == true, "\(none ?? "no cause")")
+    }
+
+    @Test("of a dump of registers alone a function that sleeps may have its addresses elsewhere", arguments: 0...3)
+    func asleep(state: UInt32) throws {
+        var config = ConfigSpace(Array(repeating: 0, count: 256))
+        config.write(0x0005_1b36, at: 0, width: 4)
+        config.write(0x10, at: 6, width: 2)
+        config.write(0x40, at: 0x34, width: 1)
+        config.write(1, at: 0x40, width: 1)
+        config.write(state | 0x8008, at: 0x44, width: 2)
+        let tree = try TestTree().endpoint("00:04.0", config: config, .unassigned(.bar0, size: 0x1000)).topology()
+        func severity(_ tree: Topology) -> Finding.Severity? {
+            tree.findings().first { $0.resource == .bar0 }?.severity
+        }
+        #expect(severity(tree) == .problem, "the kernel's own lines say that it has none")
+        var function = tree.functions[0]
+        function.lines = []
+        let dump = try Topology(kernel: tree.kernel, hostBridges: tree.hostBridges, functions: [function], blockers: [])
+        #expect(severity(dump) == (state == 0 ? .problem : .note))
+    }
+
+    @Test("a function on a bus of its own below a host bridge has its place below the root bus")
+    func place() throws {
+        let tree = try TestTree().endpoint("7f:08.0", .assigned(.bar0, 0xfe60_0000, size: 0x1000)).topology()
+        #expect(tree.path(of: 0).rootBus == BusNumber(0))
+        #expect(tree.path(of: 0).hops == [0x40])
+    }
+
     @Test("an I/O BAR beside memory BARs is a note, alone it is a problem")
     func io() throws {
         let both = try TestTree().endpoint(

@@ -197,6 +197,19 @@ struct DerivationTests {
         #expect(derive(lines(7, [0: (0x1000, 0x10ff, 0x40101)]), config([0x10: 0x1001])).map(\.index) == [index(0)])
     }
 
+    @Test("the alignment of a window is that of its line where it has no place, the granularity where it has one")
+    func windowAlignment() throws {
+        let unplaced = derive(lines(17, [14: (0x40_0000, 0x6f_ffff, 0x8_0200)]), config(layout: 1))
+        let window = try #require(unplaced.first { $0.index == .memoryWindow })
+        #expect(window.assignment == .unassigned && window.size == ByteCount(0x30_0000))
+        #expect(window.alignment == ByteCount(0x40_0000))
+        // A start that is no power of two is a place.
+        let kept = derive(lines(17, [14: (0xfe60_0000, 0xfe8f_ffff, 0x8_0200)]), config(layout: 1))
+        let placed = try #require(kept.first { $0.index == .memoryWindow })
+        #expect(placed.range == range(0xfe60_0000, 0xfe8f_ffff))
+        #expect(placed.alignment == ByteCount(0x10_0000))
+    }
+
     @Test("windows that are not implemented and windows that are closed")
     func windows() {
         // Base registers that read zero are not there; a closed 16-bit I/O window reads 0xf0 0x00.
