@@ -13,6 +13,14 @@ import Testing
         return (result.status, result.output)
     }
 
+    @Test("why a kernel's behaviour is not known is said once, and every behaviour that it may have")
+    func behaviours() throws {
+        let listing = "00:02.0 Ethernet controller: Some card\n\tRegion 0: Memory at 90000000 (32-bit) [size=16M]\n"
+        let words = try run("check", listing, "-v").output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        #expect(words.components(separatedBy: "the release cannot be read").count == 2)
+        for name in ["linux-5.10", "linux-6.1,", "linux-6.12", "linux-7.3"] { #expect(words.contains(name)) }
+    }
+
     private static let host = """
         Linux version 6.12.9-amd64 (build) #1
         Command line: quiet

@@ -105,7 +105,9 @@ struct CheckText {
         let judged = set.isJudged ? set.explanation : "not judged (\(set.explanation))"
         var text = "kernel: \(release) was \(judged)"
         if evidence.isOfSeveral {
-            let names = set.candidates.map { "\($0.behaviour.name) (\($0.reason))" }
+            let names = set.candidates.map {
+                $0.reason == set.explanation ? $0.behaviour.name : "\($0.behaviour.name) (\($0.reason))"
+            }
             text += "; it may do as \(names.joined(separator: ", "))"
         }
         page.paragraph(text, indent: 0, hanging: 4)
