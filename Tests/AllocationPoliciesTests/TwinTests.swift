@@ -28,7 +28,53 @@ import Testing
                 }
             }
             #expect(try again.topology().functions.map(\.config) == topology.functions.map(\.config))
+            // Only a BAR or ROM decodes less than the kernel holds for it, after a resize or where an alignment rounds it up.
+            for resource in topology.functions.flatMap(\.resources) {
+                guard let decoded = resource.hardwareSize else { continue }
+                #expect(resource.index.isBAR || resource.index.isROM)
+                #expect(try decoded > .zero && decoded < #require(resource.size))
+            }
         }
+    }
+
+    @Test("a bridge whose registers nobody read is taken to forward what the kernel holds, and nothing else")
+    func unreadBridge() throws {
+        let read = try OracleTests.topologyA().twin.topology()
+        var windows: [FunctionAddress: [ResourceIndex: AddressRange]] = [:]
+        let functions = read.functions.map { function in
+            guard function.isBridge else { return function }
+            var function = function
+            // The second port has no prefetchable window.
+            if function.address.devfn == 0x10 { function.resources.removeAll { $0.index == .prefetchableWindow } }
+            for resource in function.resources where resource.index.isWindow {
+                windows[function.address, default: [:]][resource.index] = resource.range
+            }
+            function.config = ConfigSpace()
+            function.capabilities = Capabilities(function.config)
+            function.bridge?.registers = nil
+            return function
+        }
+        let unread = try Topology(
+            kernel: read.kernel,
+            hostBridges: read.hostBridges,
+            functions: functions,
+            blockers: read.blockers
+        )
+        let twin = try LinuxTwin(unread, behaviour: .linux6_1)
+        for (address, expected) in windows {
+            var config = ConfigSpace(Array(repeating: 0, count: 64))
+            config.write(1, at: 0x0e, width: 1)
+            for offset in stride(from: 0x18, through: 0x30, by: 4) {
+                config.write(twin.register(of: address, at: offset, width: 4) ?? 0, at: offset, width: 4)
+            }
+            let registers = try #require(BridgeRegisters(config))
+            #expect(registers.io.range == expected[.ioWindow], "\(address)")
+            #expect(registers.memory.range == expected[.memoryWindow], "\(address)")
+            #expect(registers.prefetchable.range == expected[.prefetchableWindow], "\(address)")
+            #expect(registers.secondary == unread[address]?.bridge?.busRange?.first)
+            #expect(registers.subordinate == unread[address]?.bridge?.busRange?.last)
+        }
+        #expect(windows.count == 2 && windows.values.contains { $0[.prefetchableWindow] == nil })
     }
 
     @Test("operations on what is not there are errors and change nothing")
