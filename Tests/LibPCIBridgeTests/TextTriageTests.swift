@@ -70,6 +70,48 @@ import Testing
         #expect(sorted > 3000)
     }
 
+    /// One line alone, what the message means by the kernel's source, and how bad that is.
+    @Test(
+        arguments: [
+            ("pci 0000:02:00.0: BAR 0: failed to assign [mem size 0x00100000]", "bar-unassigned", .fatal),
+            ("pci 0000:02:00.0: BAR 0 [mem size 0x10000000 64bit pref]: failed to assign", "bar-unassigned", .fatal),
+            ("pci 0000:02:00.0: BAR 7: failed to assign [mem size 0x00080000 64bit]", "vf-bar-unassigned", .degraded),
+            (
+                "pci 0000:02:00.0: VF BAR 0 [mem size 0x00080000 64bit]: failed to assign", "vf-bar-unassigned",
+                .degraded
+            ),
+            ("pci 0000:02:00.0: BAR 6: failed to assign [mem size 0x00080000 pref]", "rom", .harmless),
+            ("pci 0000:02:00.0: ROM [mem size 0x00080000 pref]: failed to assign", "rom", .harmless),
+            ("pci 0000:00:1c.0: BAR 13: failed to assign [io  size 0x1000]", "io-window-untold", .harmless),
+            ("pci 0000:00:1c.0: bridge window [mem size 0x00200000]: failed to assign", "window-unassigned", .degraded),
+            (
+                "pcieport 0000:02:04.0: pciehp: Hotplug bridge without secondary bus, ignoring", "slot-without-bus",
+                .fatal
+            ),
+            ("pci_bus 0000:3f: busn_res: can not insert [bus 3f-ff] under [bus 00-3e]", "bus-refused", .degraded),
+            ("pci 0000:02:00.0: No bus number available for hot-added bridge", "buses-exhausted", .fatal),
+            ("pci 0000:02:00.0: not enough MMIO resources for SR-IOV", "vf-memory", .degraded),
+            (
+                "pci 0000:02:00.0: can't enable device: BAR 0 [mem 0xfe000000-0xfe0fffff] not claimed", "cannot-enable",
+                .fatal
+            ),
+            ("vfio-pci 0000:02:00.0: BAR 0: can't reserve [mem 0xfe000000-0xfe0fffff]", "bar-in-use", .degraded),
+            (
+                "pci 0000:02:00.0: devices behind bridge are unusable because [bus 03] cannot be assigned for them",
+                "buses-outside", .fatal
+            ),
+            (
+                "pci 0000:02:00.0: bridge configuration invalid ([bus 00-00]), reconfiguring", "buses-renumbered",
+                .harmless
+            ),
+        ] as [(String, String, Triage.Severity)]
+    )
+    func aMessageAlone(line: String, code: String, severity: Triage.Severity) {
+        let groups = Triage(line + "\n").groups
+        #expect(groups.map(\.code) == [code])
+        #expect(groups.map(\.severity) == [severity])
+    }
+
     @Test func worstComesFirst() {
         let triage = Triage(
             """
