@@ -145,26 +145,18 @@ public struct PlanningCase: Sendable {
     // MARK: - Hardware
 
     private static func host(_ draw: inout SplitMix64) -> HostBridge {
-        func aperture(_ first: UInt64, _ last: UInt64, _ flags: ResourceFlags) -> Aperture? {
-            AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
-        }
-        var apertures = [aperture(0x1000, [0x3fff, 0x7fff, 0xffff][draw.below(3)], .io)]
-        switch draw.below(4) {
-        case 0: apertures.append(aperture(0x8000_0000, 0x9fff_ffff, .memory))
-        case 1:
-            apertures.append(aperture(0xc000_0000, 0xc5ff_ffff, .memory))
-            apertures.append(aperture(0x1_0000_0000, 0x2_ffff_ffff, .memory))
-        default:
-            apertures.append(aperture(0xc000_0000, 0xdfff_ffff, .memory))
-            apertures.append(aperture(0x1_0000_0000, draw.below(2) == 0 ? 0x1_3fff_ffff : 0x8_ffff_ffff, .memory))
-        }
-        return HostBridge(
-            segment: 0,
-            busRange: BusRange(first: BusNumber(0), last: BusNumber([15, 31, 255][draw.below(3)]))
-                ?? BusRange(BusNumber(0)),
-            apertures: apertures.compactMap { $0 },
-            source: .kernelLog
-        )
+        let io: UInt64 = [0x3fff, 0x7fff, 0xffff][draw.below(3)]
+        let memory: [ClosedRange<UInt64>] =
+            switch draw.below(4) {
+            case 0: [0x8000_0000...0x9fff_ffff]
+            case 1: [0xc000_0000...0xc5ff_ffff, 0x1_0000_0000...0x2_ffff_ffff]
+            default:
+                [
+                    0xc000_0000...0xdfff_ffff,
+                    0x1_0000_0000...(draw.below(2) == 0 ? 0x1_3fff_ffff : 0x8_ffff_ffff),
+                ]
+            }
+        return HostBridge(io: io, memory: memory, lastBus: [15, 31, 255][draw.below(3)])
     }
 
     private static func port(_ draw: inout SplitMix64, devfn: UInt8, isRoot: Bool) -> CardFunction {

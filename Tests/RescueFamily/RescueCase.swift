@@ -69,27 +69,18 @@ public struct RescueCase: Sendable {
     // MARK: - Hardware
 
     private static func host(_ draw: inout SplitMix64) -> HostBridge {
-        func aperture(_ first: UInt64, _ last: UInt64, _ flags: ResourceFlags) -> Aperture? {
-            AddressRange(first: first, last: last).map { Aperture(range: $0, flags: flags) }
-        }
-        var apertures = [aperture(0x1000, draw.below(3) == 0 ? 0x5fff : 0xffff, .io)]
-        switch draw.below(4) {
-        case 0: apertures.append(aperture(0x8000_0000, 0xfebf_ffff, .memory))
-        case 1:
-            apertures.append(aperture(0xc000_0000, 0xc7ff_ffff, .memory))
-            apertures.append(aperture(0x1_0000_0000, 0x8_ffff_ffff, .memory))
-        default:
-            apertures.append(aperture(0x4000_0000, 0xafff_ffff, .memory))
-            apertures.append(aperture(0xc000_0000, 0xfebf_ffff, .memory))
-            apertures.append(aperture(0x1_0000_0000, draw.below(3) == 0 ? 0x1_ffff_ffff : 0x8_ffff_ffff, .memory))
-        }
-        return HostBridge(
-            segment: 0,
-            busRange: BusRange(first: BusNumber(0), last: BusNumber(draw.below(4) == 0 ? 15 : 255))
-                ?? BusRange(BusNumber(0)),
-            apertures: apertures.compactMap { $0 },
-            source: .kernelLog
-        )
+        let io: UInt64 = draw.below(3) == 0 ? 0x5fff : 0xffff
+        let memory: [ClosedRange<UInt64>] =
+            switch draw.below(4) {
+            case 0: [0x8000_0000...0xfebf_ffff]
+            case 1: [0xc000_0000...0xc7ff_ffff, 0x1_0000_0000...0x8_ffff_ffff]
+            default:
+                [
+                    0x4000_0000...0xafff_ffff, 0xc000_0000...0xfebf_ffff,
+                    0x1_0000_0000...(draw.below(3) == 0 ? 0x1_ffff_ffff : 0x8_ffff_ffff),
+                ]
+            }
+        return HostBridge(io: io, memory: memory, lastBus: draw.below(4) == 0 ? 15 : 255)
     }
 
     private static func port(_ draw: inout SplitMix64, devfn: UInt8, type: ExpressPortType, depth: Int) -> CardFunction

@@ -8,6 +8,16 @@ struct HostBridgeAssembly {
     let log: KernelLogFacts
     let memory: IomemText?
     let io: IomemText?
+    /// The root buses that the kernel made up for functions to which no range of bus numbers that it knows leads.
+    private let madeUp: Set<TreePlacement.Root>
+
+    init(tree: TreePlacement, log: KernelLogFacts, memory: IomemText?, io: IomemText?) {
+        self.tree = tree
+        self.log = log
+        self.memory = memory
+        self.io = io
+        madeUp = Set(tree.roots.filter { Self.isMadeUp($0, tree, log) })
+    }
 
     /// The host bridges in ascending order.
     func hostBridges(of record: MachineRecord) -> [HostBridge] {
@@ -29,13 +39,13 @@ struct HostBridgeAssembly {
                 host.apertures = whole
                 host.source = .unknown
             }
-            if isMadeUp(root) {
+            if madeUp.contains(root) {
                 // Whatever the log says of it, no cycle to an address goes there.
                 host.apertures = []
                 host.source = .kernelLog
             }
             host.isTold = isTold(root, record)
-            host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil || isMadeUp(root)
+            host.isBusRangeTold = told?.busRange != nil || configurationSpaceBuses(root) != nil || madeUp.contains(root)
             return host
         }
     }
@@ -65,9 +75,9 @@ struct HostBridgeAssembly {
         return ApertureNodes(tree).find(root, in: text).map { Aperture(range: text.nodes[$0].range, flags: flags) }
     }
 
-    /// Whether the kernel made a root bus up for functions to which no range of bus numbers that it knows leads: its log
-    /// found no numbers of firmware's for it and another host bridge has its number, or a bridge claims it by its registers.
-    private func isMadeUp(_ root: TreePlacement.Root) -> Bool {
+    /// Whether the kernel made a root bus up: its log found no numbers of firmware's for it and another host bridge has its
+    /// number, or a bridge claims it by its registers.
+    private static func isMadeUp(_ root: TreePlacement.Root, _ tree: TreePlacement, _ log: KernelLogFacts) -> Bool {
         let others = log.hosts.filter { $0.segment == root.segment && $0.rootBus < root.bus }
         let own = log.hosts.first { $0.segment == root.segment && $0.rootBus == root.bus }
         if own?.lacksNumbers == true, others.contains(where: { $0.busRange?.contains(root.bus) == true }) {
@@ -84,7 +94,7 @@ struct HostBridgeAssembly {
     }
 
     private func busRange(_ root: TreePlacement.Root, _ told: KernelLogFacts.Host?) -> BusRange {
-        let real = tree.roots.filter { $0 == root || !isMadeUp($0) }
+        let real = tree.roots.filter { $0 == root || !madeUp.contains($0) }
         let inUse = tree.lastBusInUse(below: root, among: real)
         let next = real.first { $0.segment == root.segment && $0.bus > root.bus }?.bus
         // Next root bus > this one, so it is at least 1.
@@ -102,8 +112,8 @@ struct HostBridgeAssembly {
     ///
     /// It tells a host bridge's range only where the segment has no other: several share one mapping.
     private func configurationSpaceBuses(_ root: TreePlacement.Root) -> BusRange? {
-        guard tree.roots.count(where: { $0.segment == root.segment && ($0 == root || !isMadeUp($0)) }) == 1,
-            !isMadeUp(root)
+        guard !madeUp.contains(root),
+            tree.roots.count(where: { $0.segment == root.segment && !madeUp.contains($0) }) == 1
         else { return nil }
         for node in memory?.nodes ?? [] {
             var text = Array(node.name.utf8)[...]
@@ -191,7 +201,7 @@ struct HostBridgeAssembly {
         if let names = names({ $0.source == .unknown && $0.apertures.isEmpty }) {
             gaps.append(ReadingGap(code: "no-apertures", detail: "nothing tells the apertures of \(names)"))
         }
-        func isMadeUp(_ host: HostBridge) -> Bool { self.isMadeUp(.init(segment: host.segment, bus: host.rootBus)) }
+        func isMadeUp(_ host: HostBridge) -> Bool { madeUp.contains(.init(segment: host.segment, bus: host.rootBus)) }
         if let names = names(isMadeUp) {
             gaps.append(
                 ReadingGap(

@@ -225,9 +225,7 @@ struct SysfsTree: ~Copyable {
         var gaps: [ReadingGap] = []
         func say(_ code: String, _ addresses: [FunctionAddress], _ what: String) {
             guard !addresses.isEmpty else { return }
-            let named = addresses.prefix(8).map(\.description).joined(separator: ", ")
-            let rest = addresses.count > 8 ? " and \(addresses.count - 8) more" : ""
-            gaps.append(ReadingGap(code: code, detail: "\(named)\(rest): \(what)"))
+            gaps.append(ReadingGap(code: code, detail: "\(addresses.listed(8)): \(what)"))
         }
         say(
             "damaged-resource",

@@ -30,9 +30,7 @@ extension IomemText {
             let place = "\(bareHex(UInt64(bus.segment), width: 4)):\(bus.bus)"
             let room = FreeRoom(in: node.range, taken: below.map { nodes[$0].range })
             let holders = below.map { "\(nodes[$0].name) (\(ByteCount(nodes[$0].range.clampedSize)))" }
-            let shown = holders.prefix(3).joined(separator: ", ")
-            let more = holders.count > 3 ? " and \(holders.count - 3) more" : ""
-            let contents = holders.isEmpty ? "nothing lies in it" : "in it \(shown)\(more)"
+            let contents = holders.isEmpty ? "nothing lies in it" : "in it \(holders.listed(3))"
             let free = holders.isEmpty ? "" : ", largest free block \(ByteCount(room.largestBlock))"
             let blanks = String(repeating: "  ", count: depth)
             result.append("\(blanks)\(node.range) is \(what) \(place), \(size): \(contents)\(free)")

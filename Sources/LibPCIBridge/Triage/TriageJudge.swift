@@ -768,8 +768,7 @@ struct TriageJudge {
             if other.bridge?[kind]?.range != nil { holders.append("\(other.address) \(kind.word) window") }
         }
         guard !holders.isEmpty else { return nil }
-        let shown = holders.prefix(3).joined(separator: ", ")
-        return "held by \(shown)\(holders.count > 3 ? " and \(holders.count - 3) more" : "")"
+        return "held by \(holders.listed(3))"
     }
 
     // MARK: Buses, VFs, devices, host

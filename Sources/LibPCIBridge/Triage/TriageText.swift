@@ -59,13 +59,10 @@ extension Triage {
         for key in order {
             guard let list = alike[key], let first = list.first else { continue }
             let lines = list.reduce(0) { $0 + $1.lineCount }
-            let names = list.prefix(6).map { "\($0.address.map { "\($0) " } ?? "")\($0.resource)" }.joined(
-                separator: ", "
-            )
-            let more = list.count > 6 ? " and \(list.count - 6) more" : ""
+            let names = list.map { "\($0.address.map { "\($0) " } ?? "")\($0.resource)" }.listed(6)
             let label = first.severity.rawValue.uppercased()
             let pad = String(repeating: " ", count: max(9 - label.count, 1))
-            result.append("\(label)\(pad)\(list.count) more like it (\(first.code), \(lines) lines): \(names)\(more)")
+            result.append("\(label)\(pad)\(list.count) more like it (\(first.code), \(lines) lines): \(names)")
         }
         if !windows.isEmpty {
             let lines = windows.reduce(0) { $0 + $1.lineCount }

@@ -96,8 +96,8 @@ extension Topology {
         }
         var causes = ["\(outer.name) has \(outer.range), \(count(outer.range.count, "bus", "buses")), and none is left"]
         if !taken.isEmpty {
-            let list = taken.prefix(4).map { "\(functions[$0.0].address) \($0.1)" }.joined(separator: ", ")
-            causes.append("they are held by \(list)\(taken.count > 4 ? " and \(taken.count - 4) more" : "")")
+            let holders = taken.map { "\(functions[$0.0].address) \($0.1)" }
+            causes.append("they are held by \(holders.listed(4))")
         }
         if let b = outer.bridge, let next = nextBusTaken(after: outer.range, beside: b) {
             causes.append("\(outer.name) cannot grow: bus \(next.bus) belongs to \(functions[next.owner].address)")

@@ -102,7 +102,7 @@ extension Topology {
             let takers = explains ? newcomersWithoutAddress(besides: i) : []
             var causes = room.causes
             if !takers.isEmpty {
-                causes.insert("the kernel was making room for \(list(takers.map(\.description)))", at: 0)
+                causes.insert("the kernel was making room for \(takers.listed(4))", at: 0)
             }
             return Finding(
                 .barLost,
@@ -246,7 +246,7 @@ extension Topology {
                     at: bridge.address,
                     resource: index,
                     related: needy,
-                    "\(index) \(state); \(list(needy.map(\.description))) \(needy.count == 1 ? "needs" : "need") it"
+                    "\(index) \(state); \(needy.listed(4)) \(needy.count == 1 ? "needs" : "need") it"
                 )
             )
         }

@@ -61,7 +61,7 @@ extension Topology {
             let holders = leaves(of: space, isIO: resource.kind == .io, below: p)
             let pins = Array(holders.map(\.address).uniqued())
             if !holders.isEmpty, pins != analysis.pins {
-                sentence += "; pinned by \(list(holders.map(\.text)))"
+                sentence += "; pinned by \(holders.map(\.text).listed(4))"
                 for pin in pins where !analysis.pins.contains(pin) { analysis.pins.append(pin) }
             }
             analysis.causes.append(sentence)
@@ -158,13 +158,7 @@ extension Topology {
 
     /// Who in the end holds a window of the bridge at index `p`, up to four of them; empty when nobody does.
     public func pins(of space: Occupancy, isIO: Bool, below p: Int) -> String {
-        list(leaves(of: space, isIO: isIO, below: p).map(\.text))
-    }
-
-    /// Up to four names, then how many more there are.
-    func list(_ names: [String]) -> String {
-        let shown = names.prefix(4).joined(separator: ", ")
-        return names.count > 4 ? "\(shown) and \(names.count - 4) more" : shown
+        leaves(of: space, isIO: isIO, below: p).map(\.text).listed(4)
     }
 }
 

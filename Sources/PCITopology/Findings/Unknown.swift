@@ -114,7 +114,7 @@ extension Topology {
                 Unknown(
                     .bridgesNotTold,
                     placeless,
-                    "what lies above \(list(placeless.map(\.description))) is not told: bridges and their windows",
+                    "what lies above \(placeless.listed(4)) is not told: bridges and their windows",
                     [.listing, .log]
                 )
             )
@@ -155,7 +155,7 @@ extension Topology {
                 Unknown(
                     .functionsNotRead,
                     unread,
-                    "\(list(unread.map(\.description))): BARs and windows are not told, or only in part",
+                    "\(unread.listed(4)): BARs and windows are not told, or only in part",
                     [.listing]
                 )
             )
@@ -165,7 +165,7 @@ extension Topology {
                 Unknown(
                     .sizesNotTold,
                     unsized,
-                    "\(list(unsized.map(\.description))): BARs have addresses, and their sizes are not told",
+                    "\(unsized.listed(4)): BARs have addresses, and their sizes are not told",
                     [.listing, .log]
                 )
             )
@@ -234,7 +234,7 @@ extension Topology {
                 Unknown(
                     .windowsNotTold,
                     names,
-                    "\(list(names.map(\.description))): the windows, or how wide they are, are not told",
+                    "\(names.listed(4)): the windows, or how wide they are, are not told",
                     [.listing, .log]
                 )
             )

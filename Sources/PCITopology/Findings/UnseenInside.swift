@@ -75,18 +75,20 @@ extension Topology {
     /// room.
     ///
     /// Presence Detect State (PCIe 6.0 §7.5.3.11) says so of ports with a slot; a listing may leave out what is below.
-    public func unscannedReason(behind i: Int) -> UnseenReason? {
+    private func unscannedReason(behind i: Int) -> UnseenReason? {
         guard let express = functions[i].capabilities.express, express.isSlotImplemented,
             let status = express.slotStatus, status & 0x40 != 0, status != 0xffff,
-            children(of: i).isEmpty, unseenReason(behind: i) == nil, !isPutTogetherFromText
+            children(of: i).isEmpty, !isPutTogetherFromText
         else { return nil }
         return express.isSlotPowerOff ? .poweredOff : .notScanned
     }
 
+    /// Why functions may be behind the bridge at index `i` that no reading could see, or that the kernel has not scanned; nil
+    /// where there are none.
+    public func unknownReason(behind i: Int) -> UnseenReason? { unseenReason(behind: i) ?? unscannedReason(behind: i) }
+
     /// The bridges behind which functions may be that nobody could see, with the reason, ascending.
     public var unseenBridges: [(index: Int, reason: UnseenReason)] {
-        functions.indices.compactMap { i in
-            (unseenReason(behind: i) ?? unscannedReason(behind: i)).map { (i, $0) }
-        }
+        functions.indices.compactMap { i in unknownReason(behind: i).map { (i, $0) } }
     }
 }

@@ -157,9 +157,7 @@ struct PlanExecution {
             found = appeared
             run.remark("found: \(appeared.map(\.name).joined(separator: ", "))")
             // What comes next was predicted without them.
-            let hasText = plan.steps[...i].flatMap(\.writes).contains {
-                if case .resourceAlignment = $0 { true } else { false }
-            }
+            let hasText = plan.steps[...i].flatMap(\.writes).contains(where: \.isAlignmentText)
             let open =
                 before.losses(in: tree, ignoringSizes: true).map(\.description)
                 + (hasText ? plan.after.enlargements(in: tree).map(\.description) : [])

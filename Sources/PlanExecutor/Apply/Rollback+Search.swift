@@ -104,7 +104,7 @@ extension Rollback {
             return loss.needsRescan
         }
         let goals = Set(lost.map(\.wayBackGoal)).sorted {
-            ($0.address?.description ?? "") < ($1.address?.description ?? "")
+            ($0.subject?.description ?? "") < ($1.subject?.description ?? "")
         }
         guard !goals.isEmpty, let plan = predictor.planBack(from: tree, for: goals),
             plan.verdict.answer == .act, plan.before == tree, PlanSafety.fault(in: plan) == nil

@@ -16,7 +16,7 @@ extension Rollback {
     }
 
     func restoreAlignment() throws {
-        let texts = journaledWrites.filter { if case .resourceAlignment = $0.write { true } else { false } }
+        let texts = journaledWrites.filter(\.write.isAlignmentText)
         guard let first = texts.first, case .text(let old) = first.saved else { return }
         let write = SystemWrite.resourceAlignment(old)
         do {

@@ -126,8 +126,7 @@ struct Rollback {
     /// What the kernel takes to need more than before, or than at the end of the plan, where sizes are those of the
     /// hardware, by an alignment text of the steps. A register that says how large its BAR is outweighs both.
     func enlarged(_ tree: TreeState) throws -> [Enlargement] {
-        let hasText = journaledWrites.contains { if case .resourceAlignment = $0.write { true } else { false } }
-        guard hasText, !hasRebooted else { return [] }
+        guard journaledWrites.contains(where: \.write.isAlignmentText), !hasRebooted else { return [] }
         let places = Set(disturbed(in: tree).map(\.path))
         var candidates = before.enlargements(in: tree)
         candidates += plan.after.enlargements(in: tree).filter { found in

@@ -141,7 +141,7 @@ public final class TwinPredictor: Predictor {
     /// Asks the planner; where no behaviour explains what was seen, each of them in turn.
     public func planBack(from now: TreeState, for goals: [Goal]) -> Plan? {
         guard plansBack, let topology = try? readTopology(), TreeState(topology) == now else { return nil }
-        let goals = goals.filter { $0.address.map { topology[$0] != nil } ?? true }
+        let goals = goals.filter { $0.subject.map { topology[$0] != nil } ?? true }
         guard !goals.isEmpty else { return nil }
         for candidate in state == nil ? candidates : [behaviour] {
             let planner = Planner(topology: topology, behaviour: candidate)
@@ -158,7 +158,7 @@ public final class TwinPredictor: Predictor {
         var addresses = wish.constraints.keep.union(wish.constraints.allowDisturb)
         if let port = wish.constraints.onlyBelow { addresses.insert(port) }
         addresses.formUnion(wish.constraints.conditions.flatMap(\.addresses))
-        for goal in wish.goals { goal.address.map { _ = addresses.insert($0) } }
+        addresses.formUnion(wish.goals.compactMap(\.subject))
         func place(_ address: FunctionAddress, _ topology: Topology) -> TopologyPath? {
             topology.position(of: address).map { topology.path(of: $0) }
         }
@@ -206,16 +206,6 @@ extension Goal {
         case .reserve(let address, let room): .reserve(now(address), room)
         case .virtualFunctions(let address, let count): .virtualFunctions(now(address), count: count)
         case .restore(let layout): layout.places.isEmpty ? nil : self
-        }
-    }
-
-    /// The function that the goal names, or nil.
-    var address: FunctionAddress? {
-        switch self {
-        case .everythingRequired, .compact, .restore: nil
-        case .place(let address), .resize(let address, _, _), .located(let address, _, _), .reserve(let address, _),
-            .virtualFunctions(let address, _):
-            address
         }
     }
 }

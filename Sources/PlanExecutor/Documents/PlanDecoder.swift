@@ -174,17 +174,7 @@ enum PlanDecoder {
                 address: try fields.hex("start")
             )
         case "reserve":
-            let address = try fields.address("address")
-            let buses = try fields.integer("buses", in: 0...255)
-            return .reserve(
-                address,
-                Headroom(
-                    io: ByteCount(try fields.hex("io")),
-                    memory: ByteCount(try fields.hex("memory")),
-                    prefetchable: ByteCount(try fields.hex("prefetchable")),
-                    buses: buses
-                )
-            )
+            return .reserve(try fields.address("address"), try fields.headroom())
         case "virtual-functions":
             let address = try fields.address("address")
             return .virtualFunctions(address, count: try fields.integer("count", in: 0...65_535))
@@ -410,5 +400,17 @@ enum PlanDecoder {
             return nil
         }
         return BusNumber(number)
+    }
+}
+
+extension JSONFields {
+    /// The room below a port that `buses`, `io`, `memory` and `prefetchable` say.
+    mutating func headroom() throws(JSONError) -> Headroom {
+        Headroom(
+            io: ByteCount(try hex("io")),
+            memory: ByteCount(try hex("memory")),
+            prefetchable: ByteCount(try hex("prefetchable")),
+            buses: try integer("buses", in: 0...255)
+        )
     }
 }

@@ -122,12 +122,7 @@ public struct EventLedger: Hashable, Sendable {
             }
             for (i, tree) in list.enumerated() {
                 var one = try JSONFields(tree, at: "held[\(i)]")
-                let room = Headroom(
-                    io: ByteCount(try one.hex("io")),
-                    memory: ByteCount(try one.hex("memory")),
-                    prefetchable: ByteCount(try one.hex("prefetchable")),
-                    buses: try one.integer("buses", in: 0...255)
-                )
+                let room = try one.headroom()
                 let port = try one.string("port")
                 let time = try one.integer("time", in: 0...Int64.max)
                 ledger.held.append(HeldRoom(port: port, room: room, time: Int64(time)))

@@ -201,11 +201,13 @@ public struct EventRun {
     /// Notes what ports hold whose plans are carried out; what an untrusted device asks for is nobody's measure.
     private func remember(_ judgement: EventJudgement) throws {
         let topology = judgement.topology
-        var ledger = try EventLedger.read(applier.disk)
-        let grew = ledger.noteHeld(topology, at: applier.clock.wallClock()) { i in
-            judgement.mode(at: topology.path(of: i)) == .apply
+        let ports = topology.functions.indices.filter { i in
+            topology.functions[i].isHotPlugBridge && judgement.mode(at: topology.path(of: i)) == .apply
                 && topology.subtree(of: i).allSatisfy { judgement.boundary(of: $0) == nil }
         }
+        guard !ports.isEmpty else { return }
+        var ledger = try EventLedger.read(applier.disk)
+        let grew = ledger.noteHeld(topology, at: applier.clock.wallClock(), where: Set(ports).contains)
         if grew { try ledger.write(applier.disk) }
     }
 

@@ -100,6 +100,9 @@ public struct FunctionHealth: Hashable, Sendable {
 }
 
 extension SystemWrite {
+    /// Whether the write replaces the alignments that are asked for.
+    var isAlignmentText: Bool { if case .resourceAlignment = self { true } else { false } }
+
     /// The function that the write goes to, or nil when it goes to a bus, a slot or the whole machine.
     public var address: FunctionAddress? {
         switch self {

@@ -15,11 +15,8 @@ public enum BootGoal: Hashable, Sendable {
     /// The function that the goal is about; nil for the whole tree.
     public var address: FunctionAddress? {
         switch self {
-        case .plan(.everythingRequired), .plan(.compact), .plan(.restore): nil
-        case .plan(.place(let address)), .plan(.located(let address, _, _)), .plan(.resize(let address, _, _)),
-            .plan(.reserve(let address, _)),
-            .plan(.virtualFunctions(let address, _)), .card(let address, _):
-            address
+        case .plan(let goal): goal.subject
+        case .card(let port, _): port
         }
     }
 }

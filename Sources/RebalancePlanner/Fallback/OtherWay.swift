@@ -250,7 +250,7 @@ extension Planner {
 
 extension Goal {
     /// The function that the goal is about, or nil for all of them.
-    var subject: FunctionAddress? {
+    package var subject: FunctionAddress? {
         switch self {
         case .everythingRequired, .compact, .restore: nil
         case .place(let address), .resize(let address, _, _), .located(let address, _, _), .reserve(let address, _),

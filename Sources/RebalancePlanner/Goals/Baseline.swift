@@ -31,10 +31,10 @@ struct Baseline {
 
     /// Whether anything in `later` is worse than in this baseline by more than a remark.
     ///
-    /// Harm: a function is gone and not on its way home; a BAR or VF BAR block that had an address has none, or a smaller one, or one that no bridge
-    /// forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost its address; an empty
-    /// hot-plug port lost room, a hot-plug port bus numbers. Other windows matter for what they hold, which is judged by
-    /// itself.
+    /// Harm: a function is gone and not on its way home; a BAR or VF BAR block that had an address has none, or a smaller
+    /// one, or one that no bridge forwards; a bridge that had a bus has none; VFs are no longer enabled. Remarks: a ROM lost
+    /// its address; an empty hot-plug port lost room, a hot-plug port bus numbers. Other windows matter for what they hold,
+    /// which is judged by itself.
     ///
     /// A resource whose size the user asked to change is no loss when it has that size.
     func isHarmed(in later: TwinSummary, asked: [Demand]) -> Bool { harmCount(in: later, asked: asked, atMost: 1) > 0 }

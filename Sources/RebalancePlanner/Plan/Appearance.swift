@@ -25,9 +25,7 @@ extension PlanAssembly {
     /// What a step adds to its purpose: where functions may appear.
     static func appearanceText(_ ports: [FunctionAddress]) -> String {
         guard !ports.isEmpty else { return "" }
-        let names = ports.prefix(4).map(\.description).joined(separator: ", ")
-        let more = ports.count > 4 ? " and \(ports.count - 4) more" : ""
-        return "; devices may appear below \(names)\(more)"
+        return "; devices may appear below \(ports.listed(4))"
     }
 
     /// What whoever agrees to a plan with such steps agrees to.

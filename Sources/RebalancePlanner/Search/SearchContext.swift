@@ -95,14 +95,15 @@ final class SearchContext: Sendable {
         self.subtree = subtree
         self.subtreeWeight = subtreeWeight
         self.isProtected = isProtected
-        let wired = Self.wired(topology, children)
+        let states = TreeState(topology).functions
+        let wired = Self.wired(topology, states, children)
         self.wired = wired
         var wiredParent = parent
         for (bridge, below) in wired.enumerated() { for i in below { wiredParent[i] = bridge } }
         self.wiredParent = wiredParent
         let named = Set(topology.kernel.addressWords.map(\.address))
         isNamedByWords = named.isEmpty ? [] : Set((0..<count).filter { named.contains(topology.functions[$0].address) })
-        strays = Self.strays(topology)
+        strays = Self.strays(topology, states)
         var homeOfAdrift = [Int?](repeating: nil, count: count)
         for stray in strays where wiredParent[stray.function] != stray.home {
             for i in subtree[stray.function] { homeOfAdrift[i] = stray.home }
@@ -150,20 +151,20 @@ final class SearchContext: Sendable {
         virtualBuses = children.map { below in below.reduce(0) { max($0, lastBuses[$1]) } }
     }
 
-    private static func strays(_ topology: Topology) -> [(function: Int, home: Int)] {
+    private static func strays(_ topology: Topology, _ states: [FunctionState]) -> [(function: Int, home: Int)] {
         let madeUp = topology.hostBridges.indices.filter { topology.isMadeUp(host: $0) }
         guard !madeUp.isEmpty else { return [] }
         var numbers: [TopologyPath: Int] = [:]
-        var states: [FunctionAddress: TopologyPath] = [:]
-        for state in TreeState(topology).functions {
-            states[state.address] = state.place
+        var places: [FunctionAddress: TopologyPath] = [:]
+        for state in states {
+            places[state.address] = state.place
             if state.place == state.path { numbers[state.place] = topology.position(of: state.address) }
         }
-        for state in TreeState(topology).functions where numbers[state.place] == nil {
+        for state in states where numbers[state.place] == nil {
             numbers[state.place] = topology.position(of: state.address)
         }
         return madeUp.flatMap { topology.roots(of: $0) }.compactMap { i in
-            guard let place = states[topology.functions[i].address] else { return nil }
+            guard let place = places[topology.functions[i].address] else { return nil }
             var hops = place.hops.dropLast()
             while !hops.isEmpty {
                 let above = TopologyPath(segment: place.segment, rootBus: place.rootBus, hops: Array(hops))
@@ -175,8 +176,7 @@ final class SearchContext: Sendable {
     }
 
     /// The functions below each bridge by their places; VFs stay where the kernel lists them.
-    private static func wired(_ topology: Topology, _ children: [[Int]]) -> [[Int]] {
-        let states = TreeState(topology).functions
+    private static func wired(_ topology: Topology, _ states: [FunctionState], _ children: [[Int]]) -> [[Int]] {
         guard states.contains(where: { $0.place != $0.path }) else { return children }
         let numbers = Dictionary(topology.functions.indices.map { (topology.functions[$0].address, $0) }) { a, _ in a }
         var places: [TopologyPath: Int] = [:]

@@ -164,7 +164,7 @@ public struct KernelUpgrade: Sendable {
         var tried: [Occasion] = []
         for occasion in all {
             do {
-                _ = try runs.run(occasion, present.behaviours[0])
+                _ = try runs.missing(after: occasion, present.behaviours[0])
                 tried.append(occasion)
             } catch {
                 untried.append("\(occasion.words): \(error.description)")
@@ -196,17 +196,17 @@ public struct KernelUpgrade: Sendable {
         _ present: Release,
         _ runs: inout UpgradeRuns
     ) throws(TwinError) -> Change? {
-        let now = try runs.run(occasion, present.behaviours[0])
+        let now = try runs.missing(after: occasion, present.behaviours[0])
         var always: Set<Shortfall>?
         var ever: Set<Shortfall> = []
         for behaviour in release.behaviours {
-            let missing = try runs.run(occasion, behaviour).missing
+            let missing = try runs.missing(after: occasion, behaviour)
             always = always.map { $0.intersection(missing) } ?? missing
             ever.formUnion(missing)
         }
-        let loses = (always ?? []).subtracting(now.missing)
-        let mayLose = ever.subtracting(now.missing).subtracting(loses)
-        let gains = now.missing.subtracting(ever)
+        let loses = (always ?? []).subtracting(now)
+        let mayLose = ever.subtracting(now).subtracting(loses)
+        let gains = now.subtracting(ever)
         guard !loses.isEmpty || !mayLose.isEmpty || !gains.isEmpty else { return nil }
         let concerned = loses.union(mayLose).union(gains)
         return Change(
@@ -240,12 +240,12 @@ public struct KernelUpgrade: Sendable {
             var placed: [String] = []
             var others: [String] = []
             var traded: [String] = []
-            let accepted = all.union(try runs.run(occasion, present.behaviours[0]).missing)
+            let accepted = all.union(try runs.missing(after: occasion, present.behaviours[0]))
             for release in releases {
                 var isMissing = false
                 var isTraded = false
                 for behaviour in release.behaviours where !isMissing {
-                    let missing = try runs.run(occasion, behaviour).missing
+                    let missing = try runs.missing(after: occasion, behaviour)
                     isMissing = missing.contains(shortfall)
                     isTraded = isTraded || !missing.isSubset(of: accepted)
                 }
@@ -321,11 +321,6 @@ extension KernelUpgrade.Occasion {
 
 /// The occasions of one machine, each lived through once by each behaviour.
 struct UpgradeRuns {
-    /// What an occasion ends in.
-    struct End {
-        var missing: Set<Shortfall>
-    }
-
     /// Host bridges that share nothing with the others, as a tree of their own.
     private struct Part {
         var topology: Topology
@@ -337,7 +332,7 @@ struct UpgradeRuns {
     private let firmware: FirmwareState?
     private let demand: ResourceDemand
     private let places: [TopologyPath: Int]
-    private var known: [KernelUpgrade.Occasion: [(behaviour: KernelBehaviour, end: End)]] = [:]
+    private var known: [KernelUpgrade.Occasion: [(behaviour: KernelBehaviour, missing: Set<Shortfall>)]] = [:]
     /// The parts of a machine that has several, and the part of each host bridge.
     private let parts: [Part]
     private let partOfHost: [Int: Int]
@@ -398,10 +393,14 @@ struct UpgradeRuns {
         return result
     }
 
-    /// What an occasion ends in under a behaviour.
-    mutating func run(_ occasion: KernelUpgrade.Occasion, _ behaviour: KernelBehaviour) throws(TwinError) -> End {
-        if let end = known[occasion]?.first(where: { $0.behaviour.switches(differingFrom: behaviour).isEmpty })?.end {
-            return end
+    /// What is missing after an occasion under a behaviour.
+    mutating func missing(
+        after occasion: KernelUpgrade.Occasion,
+        _ behaviour: KernelBehaviour
+    ) throws(TwinError) -> Set<Shortfall> {
+        let runs = known[occasion] ?? []
+        if let run = runs.first(where: { $0.behaviour.switches(differingFrom: behaviour).isEmpty }) {
+            return run.missing
         }
         var missing: Set<Shortfall>
         if let root = occasion.root, let n = topology.position(of: root).flatMap({ part(of: $0) }) {
@@ -418,9 +417,8 @@ struct UpgradeRuns {
         } else {
             missing = Self.missing(after: try liveThrough(occasion, behaviour, topology), topology, places)
         }
-        let end = End(missing: missing)
-        known[occasion, default: []].append((behaviour, end))
-        return end
+        known[occasion, default: []].append((behaviour, missing))
+        return missing
     }
 
     /// What is missing under a behaviour before anything is done.

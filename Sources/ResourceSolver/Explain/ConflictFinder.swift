@@ -283,13 +283,12 @@ struct ConflictFinder {
 
     private func roomText(_ space: Problem.Space, _ room: [AddressRange]) -> String {
         guard !room.isEmpty else { return "nothing is free" }
-        let pieces = room.prefix(4).map { range in
+        let pieces = room.lazy.map { range in
             space == .bus
                 ? "\(range.first)-\(range.last)"
                 : "\(range) (\(ByteCount(range.clampedSize)), largest aligned block \(ByteCount(range.largestAlignedBlock)))"
         }
-        let more = room.count > 4 ? " and \(room.count - 4) more" : ""
-        return "free between them: \(pieces.joined(separator: ", "))\(more)"
+        return "free between them: \(pieces.listed(4))"
     }
 
     /// Bytes that are missing: in sum, or in slots of the size at which counting fails.

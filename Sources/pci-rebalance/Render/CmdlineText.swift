@@ -156,9 +156,7 @@ struct CmdlineText {
         }
         text += "; \(advice.attempts) were simulated."
         if !advice.latecomers.isEmpty {
-            let names = advice.latecomers.prefix(4).map(\.description).joined(separator: ", ")
-            let more = advice.latecomers.count > 4 ? " and \(advice.latecomers.count - 4) more" : ""
-            text += " Plugged in later, and taken to be there, untouched by firmware: \(names)\(more)."
+            text += " Plugged in later, and taken to be there, untouched by firmware: \(advice.latecomers.listed(4))."
         }
         page.paragraph(text, indent: 2)
     }

@@ -19,13 +19,7 @@ struct IsolationText {
 
     private func name(_ i: Int) -> String { topology.functions[i].address.description }
 
-    private func list(_ indices: [Int]) -> String { Self.list(indices.map { topology.functions[$0].address }) }
-
-    /// The first four, and how many more there are.
-    static func list(_ addresses: [FunctionAddress]) -> String {
-        addresses.prefix(4).map(\.description).joined(separator: ", ")
-            + (addresses.count > 4 ? " and \(addresses.count - 4) more" : "")
-    }
+    private func list(_ indices: [Int]) -> String { indices.map { topology.functions[$0].address }.listed(4) }
 
     /// Who shares the group of the function at index `i`, and why; nil where nobody does, or where nothing tells.
     func group(of i: Int) -> String? {

@@ -259,9 +259,9 @@ extension IsolationChange {
         var result = regroupings.map { one in
             var text = hasGroups ? "IOMMU group of " : "the IOMMU group that there would be of "
             text += name(one.address, one.newAddress) + ":"
-            if !one.joined.isEmpty { text += " \(IsolationText.list(one.joined)) will be in it" }
+            if !one.joined.isEmpty { text += " \(one.joined.listed(4)) will be in it" }
             if !one.left.isEmpty {
-                text += "\(one.joined.isEmpty ? "" : ";") \(IsolationText.list(one.left)) will not be in it any more"
+                text += "\(one.joined.isEmpty ? "" : ";") \(one.left.listed(4)) will not be in it any more"
             }
             if one.isAssigned, !one.joined.isEmpty {
                 text += "; it is bound to VFIO, and whoever has it must be given those as well"

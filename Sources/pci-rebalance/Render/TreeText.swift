@@ -235,7 +235,7 @@ struct TreeText {
         {
             // Empty is what was seen to be empty.
             let inside =
-                switch topology.unseenReason(behind: i) ?? topology.unscannedReason(behind: i) {
+                switch topology.unknownReason(behind: i) {
                 case nil: "empty"
                 case .notScanned: "holds a card, not scanned"
                 case .poweredOff: "holds a card, switched off"

@@ -52,10 +52,8 @@ struct UpgradeText {
     private func tell(_ change: KernelUpgrade.Change, _ page: inout TextPage) {
         for (verb, places) in [("loses", change.loses), ("may lose", change.mayLose), ("gains", change.gains)]
         where !places.isEmpty {
-            let shown = verbosity > 0 ? places.count : 4
-            let names = places.prefix(shown).map(\.text).joined(separator: ", ")
-            let rest = places.count > shown ? " and \(places.count - shown) more" : ""
-            page.paragraph("\(verb) \(names)\(rest): \(change.occasion.words)", indent: 2, hanging: 6)
+            let names = places.map(\.text).listed(verbosity > 0 ? places.count : 4)
+            page.paragraph("\(verb) \(names): \(change.occasion.words)", indent: 2, hanging: 6)
         }
         guard let parting = change.parting else { return }
         let one = parting.difference
