@@ -106,7 +106,9 @@ struct ReadingOptions: ParsableArguments {
             // Which of several boots, machines or sides counts changes the meaning of every line that follows.
             let choices = gaps.filter { $0.code == "severalBoots" || $0.code == "difference" }
             for gap in choices { Diagnostics.warning(gap.detail) }
-            Diagnostics.warning("\(gaps.count - choices.count) things could not be read (-v lists them)")
+            let rest = gaps.count - choices.count
+            let things = rest == 1 ? "1 thing" : "\(rest) things"
+            if rest > 0 { Diagnostics.warning("\(things) could not be read (-v lists them)") }
         }
     }
 }
