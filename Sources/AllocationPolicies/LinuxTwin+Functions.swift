@@ -88,7 +88,8 @@ extension LinuxTwin {
 
     private func readBARs(_ function: Function, _ facts: inout FunctionFacts, _ held: inout FunctionRegisters) {
         for resource in function.resources {
-            let size = (resource.hardwareSize ?? resource.size)?.rawValue ?? 0
+            // A hardware size: the power of two that the kernel's (perhaps odd) figure fills.
+            let size = ((resource.hardwareSize ?? resource.size)?.rawValue ?? 0).roundedUpToPowerOfTwo
             let offset = apertureOffset(resource.shownRange, function)
             if resource.index.isROM, resource.isFixed, resource.shownRange?.first == 0xc0000 {
                 facts.hasShadowedROM = true
@@ -96,7 +97,7 @@ extension LinuxTwin {
             }
             if resource.index.isROM {
                 facts.hasROM = size > 0
-                held.romSize = Self.powerOfTwo(size)
+                held.romSize = size
                 let register = function.config.long(function.isBridge ? 0x38 : 0x30)
                 held.rom = UInt64((register ?? 0) & 0xffff_f800)
                 held.romEnabled = (register ?? 0) & 1 != 0
@@ -112,7 +113,7 @@ extension LinuxTwin {
             }
             describe(&facts.bars[bar], resource.flags)
             if facts.bars[bar].kind == .memory64, bar < 5 { facts.bars[bar + 1].kind = .upperHalf }
-            held.sizes[bar] = Self.powerOfTwo(size)
+            held.sizes[bar] = size
             if let low = function.config.long(0x10 + 4 * bar) {
                 let isIO = resource.flags.contains(.io)
                 var value = UInt64(isIO ? low & ~3 : low & ~0xf)
@@ -129,13 +130,6 @@ extension LinuxTwin {
             facts.bars[entry.bar].resizeControl = entry.controlOffset
             if let size = entry.currentSize { held.sizes[entry.bar] = size.rawValue }
         }
-    }
-
-    /// A hardware size: the power of two that the kernel's (perhaps odd) figure fills.
-    private static func powerOfTwo(_ size: UInt64) -> UInt64 {
-        guard size > 1, size & (size - 1) != 0 else { return size }
-        let bits = UInt64(64 - size.leadingZeroBitCount)
-        return bits < 64 ? 1 << bits : 1 << 63
     }
 
     private func describe(_ bar: inout BARFacts, _ flags: ResourceFlags) {

@@ -62,7 +62,7 @@ public struct HostMap: Hashable, Sendable {
 
     init(_ topology: Topology, host: Int) {
         let bridge = topology.hostBridges[host]
-        name = "\(bareHex(UInt64(bridge.segment), width: 4)):\(bridge.rootBus)"
+        name = bridge.name
         buses = BusMap(topology, host: host)
         var claims = Self.claims(topology, topology.roots(of: host))
         apertures = []

@@ -33,7 +33,7 @@ struct MachineFacts {
 
     private mutating func checkHost() {
         host = topology.hostBridges.first {
-            "\(bareHex(UInt64($0.segment), width: 4)):\($0.rootBus)" == certificate.host
+            $0.name == certificate.host
         }
         guard let host else { return differences.append("there is no host bridge \(certificate.host)") }
         if host.source == .unknown { differences.append("what \(certificate.host) decodes is not known") }

@@ -93,9 +93,7 @@ extension PlanningRun {
             }
             if !holders.isEmpty {
                 assembly.remarks.append(
-                    "0x\(bareHex(range.first))-0x\(bareHex(range.last)) is held by "
-                        + holders.prefix(4).joined(separator: ", ")
-                        + (holders.count > 4 ? " and \(holders.count - 4) more" : "")
+                    "0x\(bareHex(range.first))-0x\(bareHex(range.last)) is held by \(holders.listed(4))"
                 )
             }
         }

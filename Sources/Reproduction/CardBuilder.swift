@@ -291,7 +291,7 @@ struct CardBuilder {
                 }
             } else {
                 let isPlain = resource.isPlainMemory
-                let built = min(max(size.nextPowerOfTwo, isPlain ? 1 << 24 : 4096), isPlain ? 1 << 30 : 1 << 38)
+                let built = min(max(size.roundedUpToPowerOfTwo, isPlain ? 1 << 24 : 4096), isPlain ? 1 << 30 : 1 << 38)
                 guard let device = isPlain ? EmulatedDevice.frameBuffer(built) : .sharedMemory(built) else { continue }
                 node = EmulatedNode(device)
                 bar = isPlain ? 0 : 2
@@ -346,11 +346,4 @@ extension Resource {
 
     /// A memory BAR that is not prefetchable.
     fileprivate var isPlainMemory: Bool { kind == .memory }
-}
-
-extension UInt64 {
-    /// The smallest power of two that is no less, at most 2^63.
-    fileprivate var nextPowerOfTwo: UInt64 {
-        self <= 1 ? 1 : self > 1 << 63 ? 1 << 63 : 1 << UInt64(64 - (self - 1).leadingZeroBitCount)
-    }
 }

@@ -91,6 +91,7 @@ public struct Reproduction: Sendable {
     ///   - topology: the tree.
     ///   - findings: what is wrong with it.
     ///   - unknowns: what was not told.
+    ///   - refusals: sizes that BARs were refused, which count where nothing else fails.
     ///   - log: the kernel's log; empty without one. It tells whether something was plugged in.
     ///   - behaviour: the kernel that predicts; that of the report.
     ///   - given: what is to be said of the tree beforehand, a sentence each.
@@ -99,6 +100,7 @@ public struct Reproduction: Sendable {
         _ topology: Topology,
         findings: [Finding],
         unknowns: [Unknown],
+        refusals: [RefusedSize] = [],
         log: [String],
         behaviour: KernelBehaviour,
         remarks given: [String] = []
@@ -106,6 +108,14 @@ public struct Reproduction: Sendable {
         self.behaviour = behaviour.name
         var search = ReproductionSearch(topology, findings: findings, behaviour: behaviour)
         leftOut = search.leftOut
+        var topology = topology
+        var isResize = false
+        if search.isEmpty, !refusals.isEmpty, !findings.contains(where: { $0.severity == .problem }) {
+            let (tree, wanting) = topology.wanting(refusals)
+            topology = tree
+            search = ReproductionSearch(tree, findings: wanting, behaviour: behaviour)
+            isResize = !search.isEmpty
+        }
         guard !search.isEmpty else {
             if findings.contains(where: { $0.severity == .problem }) {
                 (verdict, reason) = search.lacksSizes ? (.cannotTell, "sizes-not-told") : (.impossible, "not-emulated")
@@ -116,7 +126,8 @@ public struct Reproduction: Sendable {
             }
             return
         }
-        let told = Circumstances(log: log, commandLine: topology.kernel.commandLine, failing: search.functions)
+        var told = Circumstances(log: log, commandLine: topology.kernel.commandLine, failing: search.functions)
+        if isResize { told.event = .plug }
         var best: (search: ReproductionSearch, found: ReproductionSearch.Found)?
         attempts: for words in told.words.isEmpty ? [[]] : [told.words, []] {
             for event in told.events {
@@ -154,7 +165,7 @@ public struct Reproduction: Sendable {
         remarks = given + smaller.remarks
         if search.isHarmless { remarks.append("what fails in the report keeps no device from working") }
         remarks += lines.compactMap { line in line.difference.map { "\(line.report) \(line.reportKeyName): \($0)" } }
-        remarks += Self.differences(topology, told, event: search.event, words: search.words)
+        remarks += Self.differences(topology, told, isResize, event: search.event, words: search.words)
         remarks = remarks.uniqued()
         if !isPredicted {
             (verdict, reason) = (.part, "not-predicted")
@@ -175,6 +186,7 @@ extension Reproduction {
     private static func differences(
         _ topology: Topology,
         _ told: Circumstances,
+        _ isResize: Bool,
         event: EmulatedMachine.Event,
         words: [String]
     ) -> [String] {
@@ -193,7 +205,12 @@ extension Reproduction {
             result.append("the report does not tell when it failed: \(event.words(of: nil)) stands for what happened")
         case let other?: result.append("\(event.words(of: other)) stands for \(other.words(of: nil))")
         }
-        if told.resizes {
+        if isResize {
+            result.append(
+                "no emulated device has a resizable BAR: a card with the size that was asked for, put in while the machine "
+                    + "runs, stands for the resizing"
+            )
+        } else if told.resizes {
             result.append(
                 "no emulated device has a resizable BAR: a card with the sizes that the BARs had in the end stands for the "
                     + "resizing"

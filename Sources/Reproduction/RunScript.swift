@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import PCITopology
+
 extension EmulatedMachine {
     /// A shell script (POSIX sh) that starts the machine, does what failed, and compares what fails with `expected`.
     ///
@@ -14,9 +16,9 @@ extension EmulatedMachine {
     public func script(commands: [String], parameters: [String], expected: [String], besides: [String]) -> String {
         var text = Self.head
         let words = Self.fixedParameters + ["reproduction=\(event.rawValue)"] + parameters
-        text += "\nappend=" + Self.quoted(words.joined(separator: " ")) + "\n"
+        text += "\nappend=" + shellWord(words.joined(separator: " ")) + "\n"
         text += "\nmachine() {\n    \"$qemu\" -accel \"$accel\""
-        for word in arguments { text += " \\\n        " + Self.quoted(word) }
+        for word in arguments { text += " \\\n        " + shellWord(word) }
         text += " \\\n        \"$@\"\n}\n"
         text +=
             "\n# When what fails comes into its slot: plug, while the kernel runs; boot, between firmware and kernel;\n"
@@ -29,11 +31,6 @@ extension EmulatedMachine {
             "\n# What fails besides: devices that take up room, and what harms nobody.\nbesides() {\n    cat <<'END'\n"
         text += besides.map { $0 + "\n" }.joined() + "END\n}\n"
         return text + Self.tail
-    }
-
-    /// A word that the shell takes as it is.
-    public static func quoted(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
     }
 
     /// Words without which a guest prints nothing here, or stops for reasons that are none of the report's.

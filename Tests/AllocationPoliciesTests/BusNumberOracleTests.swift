@@ -147,4 +147,45 @@ import Testing
         #expect(try m.buses("00:02.0") == "10-20")
         #expect(try m.buses("10:00.0").hasPrefix("11-"))
     }
+
+    /// A port with buses 01 to 11 and a switch with `ports` hot-plug ports, found by a rescan.
+    private func switchFound(_ behaviour: KernelBehaviour, ports: UInt8) throws -> Q35 {
+        var m = try Q35(behaviour, cards: [.rootPort(1)])
+        m.program([0x08], buses: (0, 1, 0x11), mem: 0xfd80_0000...0xfe7f_ffff)
+        try m.boot()
+        let card = CardProfile(name: "switch", functions: [.upstream((0..<ports).map { .downstream($0) })])
+        try m.run(.hotAdd(port: try m.at("00:01.0"), card: card, method: .unnoticed), .rescan)
+        return m
+    }
+
+    @Test(
+        "what is left of a configured port's sixteen numbers is shared among the ports below, before 6.1 it is not",
+        arguments: [
+            (KernelBehaviour.linux5_10, ["02-04", "03-03", "04-04"]), (.linux6_1, ["02-10", "03-09", "0a-10"]),
+            (.linux6_12, ["02-10", "03-09", "0a-10"]),
+        ]
+    )
+    func configuredPortShares(behaviour: KernelBehaviour, expected: [String]) throws {
+        let m = try switchFound(behaviour, ports: 2)
+        #expect(try ["01:00.0", "02:00.0", "02:01.0"].map { try m.buses($0) } == expected)
+    }
+
+    @Test("numbers of a configured port count as used; taken the wrong way round, the next port takes too many")
+    func configuredNumbersAreUsed() throws {
+        for isRight in [true, false] {
+            var m = try switchFound(.linux6_1.changed("test") { $0.configuredBusesAreUsed = isRight }, ports: 3)
+            try m.run(
+                try numbers(m, "02:00.0", 2, 3, 0x0d),
+                try numbers(m, "02:01.0", 0, 0, 0),
+                try numbers(m, "02:02.0", 0, 0, 0),
+                try numbers(m, "01:00.0", 0, 0, 0),
+                .remove(try m.at("01:00.0")),
+                .rescan
+            )
+            #expect(try m.buses("02:00.0") == "03-0d")
+            // Fifteen numbers behind the switch's own: eleven are taken, three are the rest beside one for the last port.
+            #expect(try m.buses("02:01.0") == (isRight ? "0e-10" : "0e-11"))
+            if isRight { #expect(try m.buses("02:02.0") == "11-11") }
+        }
+    }
 }

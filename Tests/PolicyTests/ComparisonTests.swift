@@ -216,7 +216,7 @@ struct ComparisonTests {
     @Test("two kernels whose rules read the same part by the switches in which they differ")
     func switches() throws {
         let words = Mirror(reflecting: KernelBehaviour.linux6_1).children.compactMap(\.label).filter { $0 != "name" }
-        #expect(KernelBehaviour.switchesByName.map(\.name) == words)
+        #expect(KernelBehaviour.switchNames.sorted() == words.sorted())
         #expect(KernelBehaviour.linux6_1.switches(differingFrom: .linux6_1).isEmpty)
         let tree = SmallTree(memory: [0xc000_0000...0xdfff_ffff]) {
             let port = $0.port("00:02.0", isHotPlug: true)

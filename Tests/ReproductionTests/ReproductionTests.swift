@@ -24,6 +24,7 @@ struct ReproductionTests {
             topology,
             findings: assessment.findings,
             unknowns: assessment.unknowns,
+            refusals: assessment.refusals,
             log: record.kernelLog ?? [],
             behaviour: KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
         )
@@ -308,6 +309,29 @@ struct ReproductionTests {
 
     private func hexText(_ value: Int) -> String { (value < 16 ? "0" : "") + String(value, radix: 16) }
 
+    @Test(
+        "a size that was refused is that of a card for which the room is too small",
+        arguments: [
+            "amdgpu 0000:03:00.0: BAR 0: releasing [mem 0x90000000-0x9fffffff 64bit pref]\n"
+                + "amdgpu 0000:03:00.0: BAR 0: no space for [mem size 0x400000000 64bit pref]\n"
+                + "amdgpu 0000:03:00.0: BAR 0: failed to assign [mem size 0x400000000 64bit pref]\n"
+                + "amdgpu 0000:03:00.0: BAR 0: assigned [mem 0x90000000-0x9fffffff 64bit pref]",
+            "xe 0000:03:00.0: BAR 0 [mem 0x90000000-0x9fffffff 64bit pref]: releasing\n"
+                + "xe 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: can't assign; no space\n"
+                + "xe 0000:03:00.0: BAR 0 [mem size 0x400000000 64bit pref]: failed to assign\n"
+                + "xe 0000:03:00.0: BAR 0 [mem 0x90000000-0x9fffffff 64bit pref]: assigned",
+        ]
+    )
+    func refusedResize(text: String) throws {
+        let lines = text.split(separator: "\n").enumerated().map { "[   12.00000\($0.offset)] \($0.element)" }
+        let result = try Self.reproduce(TextEvidence(lines.joined(separator: "\n")).record)
+        #expect(result.lines.map(\.reportKey) == ["0000:03:00.0 BAR 0 [mem size 0x400000000 64bit pref]"])
+        #expect(result.lines.map(\.guestText) == ["[mem size 0x400000000 64bit pref]"])
+        #expect(result.isPredicted, "\(result.reason)")
+        #expect(result.remarks.contains { $0.contains("the size that was asked for") }, "\(result.remarks)")
+        #expect(result.machine?.event == .plug)
+    }
+
     @Test("a BAR that was to be resized is built with the size that it had in the end, and that is said")
     func resizing() throws {
         let words = "no emulated device has a resizable BAR"
@@ -358,7 +382,7 @@ struct ReproductionTests {
 
     @Test("no word of the script is open to the shell")
     func quoting() {
-        #expect(EmulatedMachine.quoted("a'b$(c)") == #"'a'\''b$(c)'"#)
+        #expect(shellWord("a'b$(c)") == #"'a'\''b$(c)'"#)
         let script = EmulatedMachine([EmulatedNode(.rootPort(PortReserve(buses: 3)))])
             .script(commands: [], parameters: ["reserve=0x1,0x2"], expected: [], besides: [])
         #expect(script.contains("'pcie-root-port,id=d0,bus=pcie.0,addr=2.0,chassis=1,slot=1,bus-reserve=3'"))

@@ -99,7 +99,7 @@ public struct HostDemand: Hashable, Sendable {
     public var roots: [Int] = []
 
     /// Segment and root bus: `0000:00`.
-    public var name: String { "\(bareHex(UInt64(segment), width: 4)):\(busRange.first)" }
+    public var name: String { busName(segment: segment, busRange.first) }
 
     /// A range of bus addresses that is taken.
     public struct Obstacle: Hashable, Sendable {

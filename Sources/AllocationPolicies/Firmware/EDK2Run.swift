@@ -77,24 +77,19 @@ struct EDK2Run {
         var hasPrefetchable = false
         if let hint = ability.reserveHint {
             result.buses = Int(min(hint.buses ?? 0, 255))
-            if let io = hint.io { result.io = powerOfTwo(io) }
-            if let memory = hint.memory { result.memory = powerOfTwo(memory) }
+            if let io = hint.io { result.io = io.roundedUpToPowerOfTwo }
+            if let memory = hint.memory { result.memory = memory.roundedUpToPowerOfTwo }
             if let low = hint.prefetchable32, low > 0 {
-                result.prefetchable32 = powerOfTwo(low)
+                result.prefetchable32 = low.roundedUpToPowerOfTwo
                 hasPrefetchable = true
             } else if let high = hint.prefetchable64, high > 0 {
-                result.prefetchable64 = powerOfTwo(high)
+                result.prefetchable64 = high.roundedUpToPowerOfTwo
                 hasPrefetchable = true
             }
         }
         let window = memory64(demand.functions[place].host)?.clampedSize ?? 0
-        if !hasPrefetchable, window > 32 << 30 { result.prefetchable64 = powerOfTwo(window >> 8) }
+        if !hasPrefetchable, window > 32 << 30 { result.prefetchable64 = (window >> 8).roundedUpToPowerOfTwo }
         return result
-    }
-
-    private func powerOfTwo(_ value: UInt64) -> UInt64 {
-        guard value > 1, value <= 1 << 63 else { return value }
-        return 1 << UInt64(64 - (value - 1).leadingZeroBitCount)
     }
 
     // MARK: Resource tree

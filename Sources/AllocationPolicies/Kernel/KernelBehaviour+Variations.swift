@@ -3,24 +3,25 @@
 // Behaviours that differ in a single switch.
 extension KernelBehaviour {
     /// The switches that are on or off.
-    private static let flags: [(name: String, path: any WritableKeyPath<KernelBehaviour, Bool> & Sendable)] = [
+    static let flags: [(name: String, path: any WritableKeyPath<KernelBehaviour, Bool> & Sendable)] = [
         ("oldWindowSizeIsLowerBound", \.oldWindowSizeIsLowerBound), ("relaxedTail", \.relaxedTail),
-        ("relaxedTailForExtras", \.relaxedTailForExtras), ("relaxedTailNeverRaises", \.relaxedTailNeverRaises),
-        ("headAlignment", \.headAlignment), ("largeMembersAlign", \.largeMembersAlign),
-        ("tailBelowAlignedStart", \.tailBelowAlignedStart), ("optionalSplit", \.optionalSplit),
-        ("alignmentAloneIsExtra", \.alignmentAloneIsExtra), ("emptyWindowsAreOptional", \.emptyWindowsAreOptional),
-        ("optionalEntriesCarryAlignment", \.optionalEntriesCarryAlignment),
-        ("dropsExtrasOfUnplaced", \.dropsExtrasOfUnplaced),
-        ("childExtrasCountAgainstLeast", \.childExtrasCountAgainstLeast),
-        ("windowSelectedByType", \.windowSelectedByType), ("closedWindowsKeepFlags", \.closedWindowsKeepFlags),
-        ("readsAbsentWindows", \.readsAbsentWindows), ("skipsTooSmallWindows", \.skipsTooSmallWindows),
+        ("headAlignment", \.headAlignment), ("tailBelowAlignedStart", \.tailBelowAlignedStart),
+        ("optionalSplit", \.optionalSplit), ("windowSelectedByType", \.windowSelectedByType),
+        ("closedWindowsKeepFlags", \.closedWindowsKeepFlags), ("skipsTooSmallWindows", \.skipsTooSmallWindows),
         ("distributionMayShrink", \.distributionMayShrink), ("distributesAtBoot", \.distributesAtBoot),
-        ("resizeRefusedWithVFs", \.resizeRefusedWithVFs), ("rootBusResizeIsChecked", \.rootBusResizeIsChecked),
+        ("configuredBridgesShareBuses", \.configuredBridgesShareBuses),
+        ("configuredBusesAreUsed", \.configuredBusesAreUsed), ("resizeRefusedWithVFs", \.resizeRefusedWithVFs),
         ("vfRoomIsCounted", \.vfRoomIsCounted), ("addIgnoresAutoprobe", \.addIgnoresAutoprobe),
         ("ioExtraCountsRequired", \.ioExtraCountsRequired), ("everyPortReportsErrors", \.everyPortReportsErrors),
         ("bandwidthNeedsSpeeds", \.bandwidthNeedsSpeeds), ("unclaimableWindowIsClosed", \.unclaimableWindowIsClosed),
         ("enableOverlooksWindows", \.enableOverlooksWindows), ("acpiSparesUpstreamPorts", \.acpiSparesUpstreamPorts),
         ("hostProbeAssignsOnce", \.hostProbeAssignsOnce), ("loongArchAssignsOnce", \.loongArchAssignsOnce),
+        ("relaxedTailForExtras", \.relaxedTailForExtras), ("relaxedTailNeverRaises", \.relaxedTailNeverRaises),
+        ("largeMembersAlign", \.largeMembersAlign), ("childExtrasCountAgainstLeast", \.childExtrasCountAgainstLeast),
+        ("alignmentAloneIsExtra", \.alignmentAloneIsExtra), ("emptyWindowsAreOptional", \.emptyWindowsAreOptional),
+        ("optionalEntriesCarryAlignment", \.optionalEntriesCarryAlignment),
+        ("dropsExtrasOfUnplaced", \.dropsExtrasOfUnplaced), ("readsAbsentWindows", \.readsAbsentWindows),
+        ("rootBusResizeIsChecked", \.rootBusResizeIsChecked),
     ]
 
     /// Every behaviour that differs from this one in one switch, with the change in words, in the order of the switches.

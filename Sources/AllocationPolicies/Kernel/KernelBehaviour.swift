@@ -39,6 +39,12 @@ public struct KernelBehaviour: Sendable, Hashable {
     public var distributionMayShrink = true
     /// Left-over space is also handed out at boot (`pci_root_bus_distribute_available_resources`).
     public var distributesAtBoot = true
+    /// A bridge whose numbers were sane when it was found hands the rest of them out among the hot-plug bridges behind it
+    /// (`pci_scan_bridge_extend`).
+    public var configuredBridgesShareBuses = true
+    /// The numbers that configured bridges take on a bus count towards what its hot-plug bridges cannot have; otherwise the
+    /// difference is taken the wrong way round and they count as free (`pci_scan_child_bus_extend`).
+    public var configuredBusesAreUsed = true
     /// What a write to resourceN_resize releases before it sizes again.
     public var resizeRelease: ResizeRelease = .sameParent
     /// resourceN_resize is refused while VFs are enabled (`__resource_resize_store`).
@@ -122,6 +128,8 @@ extension KernelBehaviour {
     /// Debian 11: 5.10.262, by what it lacks beside 6.1.
     public static let linux5_10 = linux6_1.changed("linux-5.10") {
         $0.distributesAtBoot = false
+        $0.configuredBridgesShareBuses = false
+        $0.configuredBusesAreUsed = false
         $0.alignmentOrders = 18
         $0.resizeRelease = .noFile
     }
@@ -243,49 +251,18 @@ extension KernelBehaviour {
         return result
     }
 
-    /// Every switch by its name.
-    static let switchesByName: [(name: String, value: @Sendable (KernelBehaviour) -> AnyHashable)] = [
-        ("oldWindowSizeIsLowerBound", { AnyHashable($0.oldWindowSizeIsLowerBound) }),
-        ("relaxedTail", { AnyHashable($0.relaxedTail) }),
-        ("headAlignment", { AnyHashable($0.headAlignment) }),
-        ("tailBelowAlignedStart", { AnyHashable($0.tailBelowAlignedStart) }),
-        ("optionalSplit", { AnyHashable($0.optionalSplit) }),
-        ("windowSelectedByType", { AnyHashable($0.windowSelectedByType) }),
-        ("closedWindowsKeepFlags", { AnyHashable($0.closedWindowsKeepFlags) }),
-        ("skipsTooSmallWindows", { AnyHashable($0.skipsTooSmallWindows) }),
-        ("distributionMayShrink", { AnyHashable($0.distributionMayShrink) }),
-        ("distributesAtBoot", { AnyHashable($0.distributesAtBoot) }),
-        ("resizeRelease", { AnyHashable($0.resizeRelease) }),
-        ("resizeRefusedWithVFs", { AnyHashable($0.resizeRefusedWithVFs) }),
-        ("vfRoomIsCounted", { AnyHashable($0.vfRoomIsCounted) }),
-        ("addIgnoresAutoprobe", { AnyHashable($0.addIgnoresAutoprobe) }),
-        ("ioExtraCountsRequired", { AnyHashable($0.ioExtraCountsRequired) }),
-        ("everyPortReportsErrors", { AnyHashable($0.everyPortReportsErrors) }),
-        ("bandwidthNeedsSpeeds", { AnyHashable($0.bandwidthNeedsSpeeds) }),
-        ("unclaimableWindowIsClosed", { AnyHashable($0.unclaimableWindowIsClosed) }),
-        ("enableOverlooksWindows", { AnyHashable($0.enableOverlooksWindows) }),
-        ("acpiSparesUpstreamPorts", { AnyHashable($0.acpiSparesUpstreamPorts) }),
-        ("hostProbeAssignsOnce", { AnyHashable($0.hostProbeAssignsOnce) }),
-        ("loongArchAssignsOnce", { AnyHashable($0.loongArchAssignsOnce) }),
-        ("alignmentOrders", { AnyHashable($0.alignmentOrders) }),
-        ("relaxedTailForExtras", { AnyHashable($0.relaxedTailForExtras) }),
-        ("relaxedTailNeverRaises", { AnyHashable($0.relaxedTailNeverRaises) }),
-        ("largeMembersAlign", { AnyHashable($0.largeMembersAlign) }),
-        ("childExtrasCountAgainstLeast", { AnyHashable($0.childExtrasCountAgainstLeast) }),
-        ("alignmentAloneIsExtra", { AnyHashable($0.alignmentAloneIsExtra) }),
-        ("emptyWindowsAreOptional", { AnyHashable($0.emptyWindowsAreOptional) }),
-        ("optionalEntriesCarryAlignment", { AnyHashable($0.optionalEntriesCarryAlignment) }),
-        ("dropsExtrasOfUnplaced", { AnyHashable($0.dropsExtrasOfUnplaced) }),
-        ("readsAbsentWindows", { AnyHashable($0.readsAbsentWindows) }),
-        ("rootBusResizeIsChecked", { AnyHashable($0.rootBusResizeIsChecked) }),
-    ]
+    /// What every switch is set to, by its name.
+    private var valuesByName: [(name: String, value: AnyHashable)] {
+        Self.flags.map { ($0.name, AnyHashable(self[keyPath: $0.path])) }
+            + [("resizeRelease", AnyHashable(resizeRelease)), ("alignmentOrders", AnyHashable(alignmentOrders))]
+    }
 
-    /// The names of all switches, in the order of their declaration.
-    public static var switchNames: [String] { switchesByName.map(\.name) }
+    /// The names of all switches.
+    public static var switchNames: [String] { KernelBehaviour.linux6_1.valuesByName.map(\.name) }
 
-    /// The names of the switches in which two behaviours differ, in the order of their declaration.
+    /// The names of the switches in which two behaviours differ.
     public func switches(differingFrom other: KernelBehaviour) -> [String] {
-        Self.switchesByName.filter { $0.value(self) != $0.value(other) }.map(\.name)
+        zip(valuesByName, other.valuesByName).filter { $0.value != $1.value }.map(\.0.name)
     }
 
     /// The behaviour without its name, to compare by what it does.

@@ -140,6 +140,13 @@ extension KernelCatalogue {
     /// and 6.12, the sources named in the entries, and the announcements of stable updates.
     public static let changes: [Change] = [
         Change(
+            switches: ["configuredBridgesShareBuses", "configuredBusesAreUsed"],
+            release: "6.1",
+            title: "PCI: Pass available buses even if the bridge is already configured; "
+                + "PCI: Fix used_buses calculation in pci_scan_child_bus_extend()",
+            carriedBy: "6.1.192; not 5.10.262"
+        ),
+        Change(
             switches: ["distributesAtBoot"],
             release: "6.3",
             title: "PCI: Distribute available resources for root buses, too",

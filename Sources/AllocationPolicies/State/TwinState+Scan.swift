@@ -41,7 +41,11 @@ extension TwinState {
                 let before = highest
                 highest = scanBridge(device, on: bus, highest: highest, available: 0, isSecondPass: false)
                 used += 1
-                if highest - before > 1 { used += highest - before - 1 }
+                if !behaviour.configuredBusesAreUsed {
+                    used -= highest - before
+                } else if highest - before > 1 {
+                    used += highest - before - 1
+                }
             }
             device = devices[device].next
         }
@@ -204,7 +208,10 @@ extension TwinState {
                 insertNumbers(child, first: UInt64(secondary), last: UInt64(subordinate))
                 buses[child].bridgeControl = control
             }
-            scanChildBus(child, available: Int(subordinate) - Int(secondary))
+            scanChildBus(
+                child,
+                available: behaviour.configuredBridgesShareBuses ? Int(subordinate) - Int(secondary) : 0
+            )
             highest = max(highest, Int(subordinate))
         } else {
             if !isSecondPass {

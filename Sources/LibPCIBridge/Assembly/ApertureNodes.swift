@@ -24,10 +24,10 @@ struct ApertureNodes {
         for node in text.nodes {
             guard let parent = node.parent else { continue }
             let above = text.nodes[parent].name
-            guard functionName(above) == nil, IomemText.busName(above) == nil else { continue }
+            guard functionName(above) == nil, IomemText.bus(named: above) == nil else { continue }
             if let function = functionName(node.name), function.segment == root.segment, isBelow(function.bus) {
                 found.insert(parent)
-            } else if let bus = IomemText.busName(node.name), bus.segment == root.segment, isBelow(bus.bus) {
+            } else if let bus = IomemText.bus(named: node.name), bus.segment == root.segment, isBelow(bus.bus) {
                 found.insert(parent)
             }
         }

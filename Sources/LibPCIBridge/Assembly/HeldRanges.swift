@@ -27,7 +27,7 @@ struct HeldRanges {
             if let address = functionName(node.name) {
                 nodes.insert(Key(owner: .function(address), range: node.range))
                 isKnown = true
-            } else if let bus = IomemText.busName(node.name) {
+            } else if let bus = IomemText.bus(named: node.name) {
                 nodes.insert(Key(owner: .bus(bus.segment, bus.bus), range: node.range))
                 isKnown = true
             }

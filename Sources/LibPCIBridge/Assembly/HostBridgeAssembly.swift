@@ -174,7 +174,7 @@ struct HostBridgeAssembly {
             )
         }
         func names(_ wanted: (HostBridge) -> Bool) -> String? {
-            let found = hosts.filter(wanted).map { "\(bareHex(UInt64($0.segment), width: 4)):\($0.rootBus)" }
+            let found = hosts.filter(wanted).map { $0.name }
             if found.isEmpty { return nil }
             return (found.count == 1 ? "root bus " : "root buses ") + found.joined(separator: ", ")
         }

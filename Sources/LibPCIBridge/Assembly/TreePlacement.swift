@@ -117,7 +117,7 @@ struct TreePlacement {
             gaps.append(
                 ReadingGap(
                     code: "bridge-inferred",
-                    detail: "that \(bridge) leads to bus \(bareHex(UInt64(segment), width: 4)):\(bus) is inferred: no "
+                    detail: "that \(bridge) leads to bus \(busName(segment: segment, bus)) is inferred: no "
                         + "other bridge of the segment can"
                 )
             )

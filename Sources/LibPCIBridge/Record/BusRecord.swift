@@ -43,7 +43,7 @@ extension BusRecord: Codable {
     /// Writes a bus.
     public func encode(to encoder: any Encoder) throws {
         var c = encoder.container(keyedBy: Key.self)
-        try c.encode("\(bareHex(UInt64(segment), width: 4)):\(bus)", forKey: .bus)
+        try c.encode(busName(segment: segment, bus), forKey: .bus)
         try c.encodeIfPresent(bridge?.description, forKey: .bridge)
         if isRoot { try c.encode(true, forKey: .root) }
     }

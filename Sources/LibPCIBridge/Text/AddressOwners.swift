@@ -41,7 +41,7 @@ public struct AddressOwners: Sendable {
         var children: [Int: [Int]] = [:]
         for (i, node) in text.nodes.enumerated() {
             if let parent = node.parent { children[parent, default: []].append(i) }
-            guard IomemText.busName(node.name) != nil || functionName(node.name) != nil else { continue }
+            guard IomemText.bus(named: node.name) != nil || functionName(node.name) != nil else { continue }
             var above: Int? = i
             while let j = above, !isShown[j] {
                 isShown[j] = true
@@ -51,7 +51,7 @@ public struct AddressOwners: Sendable {
         var depth = Array(repeating: 0, count: text.nodes.count)
         for (i, node) in text.nodes.enumerated() where isShown[i] {
             if let parent = node.parent { depth[i] = depth[parent] + 1 }
-            let bus = IomemText.busName(node.name)
+            let bus = IomemText.bus(named: node.name)
             let below = children[i] ?? []
             var free: String?
             if bus != nil, !text.isZeroed {
@@ -61,7 +61,7 @@ public struct AddressOwners: Sendable {
             entries.append(
                 Entry(
                     depth: depth[i],
-                    owner: bus.map { "bus \(bareHex(UInt64($0.segment), width: 4)):\($0.bus)" } ?? node.name,
+                    owner: bus.map { "bus \(busName(segment: $0.segment, $0.bus))" } ?? node.name,
                     range:
                         "[\(word) 0x\(bareHex(node.range.first, width: width))-0x\(bareHex(node.range.last, width: width))]",
                     size: ByteCount(node.range.clampedSize).description,

@@ -116,8 +116,8 @@ extension TextEvidence {
             else { continue }
             return finding(
                 .severalBootsJoined,
-                "the texts are of two boots or two machines: root bus \(bareHex(UInt64(root.segment), width: 4)):"
-                    + "\(root.bus) has no aperture in common"
+                "the texts are of two boots or two machines: root bus \(busName(segment: root.segment, root.bus)) has no "
+                    + "aperture in common"
             )
         }
         return nil

@@ -22,12 +22,12 @@ extension IomemText {
             var depth = 0
             var p = node.parent
             while let q = p {
-                if Self.busName(nodes[q].name) != nil { depth += 1 }
+                if Self.bus(named: nodes[q].name) != nil { depth += 1 }
                 p = nodes[q].parent
             }
             let what = depth == 0 ? "an aperture of root bus" : "a window to bus"
             let size = ByteCount(node.range.clampedSize)
-            let place = "\(bareHex(UInt64(bus.segment), width: 4)):\(bus.bus)"
+            let place = busName(segment: bus.segment, bus.bus)
             let room = FreeRoom(in: node.range, taken: below.map { nodes[$0].range })
             let holders = below.map { "\(nodes[$0].name) (\(ByteCount(nodes[$0].range.clampedSize)))" }
             let contents = holders.isEmpty ? "nothing lies in it" : "in it \(holders.listed(3))"

@@ -139,14 +139,14 @@ extension IomemText {
     public var busNodes: [BusNode] {
         var result: [BusNode] = []
         for (i, node) in nodes.enumerated() {
-            guard let name = Self.busName(node.name) else { continue }
+            guard let name = Self.bus(named: node.name) else { continue }
             result.append(BusNode(node: i, segment: name.segment, bus: name.bus))
         }
         return result
     }
 
     /// Reads `PCI Bus DDDD:BB`, segments of four or more digits; nil for another name.
-    public static func busName(_ name: String) -> (segment: UInt32, bus: BusNumber)? {
+    public static func bus(named name: String) -> (segment: UInt32, bus: BusNumber)? {
         var rest = Array(name.utf8)[...]
         guard rest.take("PCI Bus "), let segment = rest.takeHex(), segment <= UInt64(UInt32.max), rest.take(":"),
             let bus = rest.hexValue, bus <= 0xff
@@ -158,7 +158,7 @@ extension IomemText {
     public func isBelowBus(_ i: Int) -> Bool {
         var p = nodes[i].parent
         while let q = p {
-            if Self.busName(nodes[q].name) != nil { return true }
+            if Self.bus(named: nodes[q].name) != nil { return true }
             p = nodes[q].parent
         }
         return false

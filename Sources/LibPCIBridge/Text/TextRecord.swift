@@ -65,7 +65,7 @@ extension TextEvidence {
             record.functions.append(f)
             if let slot = facts.slot {
                 let a = facts.address
-                let place = "\(bareHex(UInt64(a.segment), width: 4)):\(a.bus):\(bareHex(UInt64(a.device), width: 2))"
+                let place = "\(busName(segment: a.segment, a.bus)):\(bareHex(UInt64(a.device), width: 2))"
                 if slotNames.insert(slot).inserted {
                     record.slots.append(SlotRecord(name: slot, address: place))
                 }

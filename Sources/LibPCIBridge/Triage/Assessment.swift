@@ -22,6 +22,9 @@ public struct Assessment: Sendable {
     /// What triage says of the failing lines of a log joined from texts, where none of them matters; else empty.
     public let harmless: [Triage.Group]
 
+    /// The sizes that BARs were refused and that nothing else has to do with.
+    public let refusals: [RefusedSize]
+
     /// What /proc/iomem says of buses and their windows, where nothing tells of functions; else empty.
     public private(set) var ranges: [String] = []
 
@@ -47,6 +50,7 @@ public struct Assessment: Sendable {
         verdict = topology.verdict(of: findings)
         let troubled = Set(findings.filter { $0.severity == .problem }.map(\.address))
         let groups = triage?.groups ?? []
+        refusals = groups.compactMap(\.refused).filter { !troubled.contains($0.address) }
         harmless = groups.contains { $0.severity != .harmless } ? [] : groups
         signs =
             groups.filter { $0.code == "claimed-later" }

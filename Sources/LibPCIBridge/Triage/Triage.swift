@@ -55,6 +55,8 @@ public struct Triage: Hashable, Sendable {
         public var claim: String?
         /// For a window: the function behind it that goes without, whose own group tells the rest; else nil.
         public var consequenceFor: FunctionAddress?
+        /// For a resize that was refused: the size that the kernel found no room for, where the log tells.
+        public var refused: RefusedSize?
     }
 
     /// The groups, worst first, then in the order of the log.

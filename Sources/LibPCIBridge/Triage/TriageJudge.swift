@@ -149,7 +149,8 @@ struct TriageJudge {
             firstTime: entry.firstTime,
             sample: entry.sample,
             claim: nil,
-            consequenceFor: nil
+            consequenceFor: nil,
+            refused: nil
         )
     }
 
@@ -225,6 +226,9 @@ struct TriageJudge {
             let room = entry.wanted == nil ? "no room" : "no room for \(amount(entry.wanted))"
             group.summary = "its driver wanted it resized, and the kernel found \(room); it keeps the size that it had"
             group.cause = pins(entry) ?? resizeCause(entry)
+            if let address = entry.key.address, index.isBAR, let wanted = entry.wanted, let size = wanted.size {
+                group.refused = RefusedSize(address, index, flags: wanted.flags, size: size)
+            }
             group.nextStep = step("plan --resize \(name):\(index.rawValue)=max", for: entry.key.address)
             return group
         }
@@ -256,7 +260,7 @@ struct TriageJudge {
         guard let range, range.first != 0, !evidence.iomem.isZeroed else { return nil }
         let node = evidence.iomem.nodes.last { node in
             node.range.overlaps(range) && node.parent != nil && FunctionAddress(parsing: node.name) == nil
-                && IomemText.busName(node.name) == nil
+                && IomemText.bus(named: node.name) == nil
         }
         return node.map { "by /proc/iomem \($0.name) holds \($0.range)" }
     }
@@ -774,7 +778,7 @@ struct TriageJudge {
     // MARK: Buses, VFs, devices, host
 
     private func buses(_ entry: TriageCourse.Entry) -> Triage.Group {
-        let bus = entry.key.bus.map { "bus \(bareHex(UInt64(entry.key.segment), width: 4)):\($0)" }
+        let bus = entry.key.bus.map { "bus \(busName(segment: entry.key.segment, $0))" }
         var group = group(entry, bus ?? "bus numbers")
         let name = entry.key.address.map { "\($0)" } ?? "all"
         if entry.has(.noBus), Array(entry.sample.utf8)[...].has("without secondary bus") {

@@ -78,7 +78,7 @@ extension Topology {
         }
         let h = host(of: i)
         guard h >= 0, hostBridges[h].isTold, hostBridges[h].isBusRangeTold else { return nil }
-        let name = "host bridge \(bareHex(UInt64(hostBridges[h].segment), width: 4)):\(hostBridges[h].rootBus)"
+        let name = "host bridge \(hostBridges[h].name)"
         return (hostBridges[h].busRange, nil, name)
     }
 

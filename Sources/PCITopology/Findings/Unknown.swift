@@ -248,8 +248,7 @@ extension Topology {
                 Unknown(
                     .aperturesNotTold,
                     [functions[top].address],
-                    "the apertures of root bus \(bareHex(UInt64(hostBridges[h].segment), width: 4)):"
-                        + "\(hostBridges[h].rootBus) are not told",
+                    "the apertures of root bus \(hostBridges[h].name) are not told",
                     [.log, .iomem]
                 )
             )

@@ -160,6 +160,12 @@ public func alignUpClamped(_ value: UInt64, _ alignment: UInt64) -> UInt64 {
 }
 
 extension UInt64 {
+    /// The smallest power of two that is no less, at most 2^63; 0 for 0.
+    package var roundedUpToPowerOfTwo: UInt64 {
+        guard self > 1 else { return self }
+        return self > 1 << 63 ? 1 << 63 : 1 << UInt64(64 - (self - 1).leadingZeroBitCount)
+    }
+
     /// The sum, or 2^64-1 where it is beyond 64 bits.
     @inlinable
     public func saturatingAdd(_ other: UInt64) -> UInt64 {

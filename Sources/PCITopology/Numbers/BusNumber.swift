@@ -61,3 +61,6 @@ extension BusRange: CustomStringConvertible {
     /// `[bus 02-11]`, or `[bus 02]` for one bus, as the kernel prints it.
     public var description: String { first == last ? "[bus \(first)]" : "[bus \(first)-\(last)]" }
 }
+
+/// The name of a bus, as in sysfs and in the kernel's log: `0000:3a`.
+package func busName(segment: UInt32, _ bus: BusNumber) -> String { "\(bareHex(UInt64(segment), width: 4)):\(bus)" }

@@ -38,6 +38,9 @@ public struct HostBridge: Hashable, Sendable {
 
     /// The number of the root bus.
     public var rootBus: BusNumber { busRange.first }
+
+    /// The name of its root bus: `0000:00`.
+    package var name: String { busName(segment: segment, rootBus) }
 }
 
 /// A range that a host bridge decodes.

@@ -86,10 +86,9 @@ extension Applier {
         guard next.before == tree else { return "the tree has changed since it was planned on" }
         if let (_, sentence) = PlanSafety.fault(in: next) { return "another plan is refused: \(sentence)" }
         let known = StoppingAgreement(plan, tree)
-        let others = next.disturbed.filter { $0.weight > 0 && !known.covers($0.address) }.map(\.address.description)
-        guard let first = others.first else { return nil }
-        let more = others.count > 1 ? " and \(others.count - 1) more" : ""
-        return "left undone (not-agreed): what has appeared can be helped by stopping \(first)\(more): "
+        let others = next.disturbed.filter { $0.weight > 0 && !known.covers($0.address) }.map(\.address)
+        guard !others.isEmpty else { return nil }
+        return "left undone (not-agreed): what has appeared can be helped by stopping \(others.listed(1)): "
             + "`pci-rebalance plan` shows how"
     }
 }

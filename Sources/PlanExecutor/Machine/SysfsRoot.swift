@@ -218,6 +218,3 @@ struct SysfsRoot: ~Copyable {
         return names
     }
 }
-
-/// The name of a bus in sysfs: `0000:3a`.
-func busName(segment: UInt32, _ bus: BusNumber) -> String { "\(bareHex(UInt64(segment), width: 4)):\(bus)" }

@@ -61,8 +61,7 @@ extension PlanAssembly {
     /// That a way leads over protected functions, a sentence.
     func protectionSentence(_ protected: [Int]) -> String {
         let names = protectionNames(protected)
-        let more = names.count > 1 ? " and \(names.count - 1) more" : ""
-        return "the way leads over a function that must not be stopped: \(names.first ?? "one")\(more)"
+        return "the way leads over a function that must not be stopped: \(names.isEmpty ? "one" : names.listed(1))"
     }
 
     /// Says that there is no way, for a reason that needs no search.
@@ -179,10 +178,7 @@ extension PlanAssembly {
                 }
             }
         }
-        let more = names.count > 4 ? " and \(names.count - 4) more" : ""
-        plan.remarks.append(
-            "still without a place: \(names.prefix(4).joined(separator: ", "))\(more); plan --place all looks for one"
-        )
+        plan.remarks.append("still without a place: \(names.listed(4)); plan --place all looks for one")
         return plan
     }
 

@@ -255,7 +255,7 @@ struct PlanAssembly {
         switch rescan {
         case .bus(let behind):
             let bus = begin.bus(behind: behind)
-            let name = bus.map { "\(bareHex(UInt64($0.segment), width: 4)):\($0.bus)" } ?? "?"
+            let name = bus.map { busName(segment: $0.segment, $0.bus) } ?? "?"
             let found = stage.roots.filter { context.busAbove($0) == behind }
                 .compactMap { begin.address($0)?.description }.joined(separator: ", ")
             text =

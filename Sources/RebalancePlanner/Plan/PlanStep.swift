@@ -115,7 +115,7 @@ extension SystemWrite: CustomStringConvertible {
         switch self {
         case .remove(let x): "echo 1 > /sys/bus/pci/devices/\(x)/remove"
         case .rescanBus(let segment, let bus):
-            "echo 1 > /sys/class/pci_bus/\(bareHex(UInt64(segment), width: 4)):\(bus)/rescan"
+            "echo 1 > /sys/class/pci_bus/\(busName(segment: segment, bus))/rescan"
         case .rescanDevice(let x): "echo 1 > /sys/bus/pci/devices/\(x)/rescan"
         case .rescanAll: "echo 1 > /sys/bus/pci/rescan"
         case .config(let x, let offset, let width, let mask, let value):

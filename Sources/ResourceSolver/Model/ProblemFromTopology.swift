@@ -69,7 +69,7 @@ extension Problem {
             last: UInt64(host.busRange.last.rawValue)
         )
         return Host(
-            label: "\(bareHex(UInt64(host.segment), width: 4)):\(host.rootBus)",
+            label: host.name,
             apertures: host.apertures.compactMap { aperture in
                 guard let kind = ResourceKind(aperture.flags), let range = aperture.busRange else { return nil }
                 return Problem.Aperture(kind, range, offset: aperture.offset)

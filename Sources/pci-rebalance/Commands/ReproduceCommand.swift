@@ -53,6 +53,7 @@ struct ReproduceCommand: ParsableCommand {
                 topology,
                 findings: assessment.findings,
                 unknowns: assessment.unknowns,
+                refusals: assessment.refusals,
                 log: record.kernelLog ?? [],
                 behaviour: behaviour,
                 remarks: remarks

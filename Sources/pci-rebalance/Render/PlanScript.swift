@@ -22,7 +22,7 @@ struct PlanScript {
         for way in plan.otherWays { comment("  \(way)", &lines) }
         comment(plan.verdict.line, &lines)
         guard plan.verdict.answer == .act else {
-            lines += ["set -eu", "echo \(quoted(plan.verdict.line))"]
+            lines += ["set -eu", "echo \(shellWord(plan.verdict.line))"]
             if plan.verdict.answer != .none {
                 let status = plan.verdict.answer.exitStatus
                 lines.append("exit \(status.rawValue)")
@@ -32,7 +32,7 @@ struct PlanScript {
         lines += prologue
         if plan.steps.contains(where: { $0.preconditions.contains(where: \.isOfUse) }) { lines += Self.uses }
         lines.append(
-            "expect \(quoted(Self.checksum(plan.before))) 'before the first step' \(ExitStatus.stale.rawValue)"
+            "expect \(shellWord(Self.checksum(plan.before))) 'before the first step' \(ExitStatus.stale.rawValue)"
         )
         if plan.steps.contains(where: { !$0.mayAppearBelow.isEmpty }) { lines += Self.appearances }
         for (number, step) in plan.steps.enumerated() { append(step, number: number + 1, to: &lines) }
@@ -174,13 +174,13 @@ struct PlanScript {
             switch condition {
             case .treeAsPredicted, .present: break
             case .busIsEmpty(let segment, let bus):
-                let name = "\(bareHex(UInt64(segment), width: 4)):\(bus)"
+                let name = busName(segment: segment, bus)
                 lines.append("[ -e /sys/class/pci_bus/\(name) ] || stop 'expected bus \(name), found none'")
                 lines.append("for device in /sys/bus/pci/devices/\(name):*; do")
                 lines.append("    [ ! -e \"$device\" ] || stop \"expected bus \(name) to be empty, found $device\"")
                 lines.append("done")
             case .busIsAbsent(let segment, let bus):
-                let name = "\(bareHex(UInt64(segment), width: 4)):\(bus)"
+                let name = busName(segment: segment, bus)
                 lines.append("[ ! -e /sys/class/pci_bus/\(name) ] || stop 'expected no bus \(name), found one'")
             case .notInUse(let address): lines.append("idle \(address)")
             }
@@ -191,7 +191,7 @@ struct PlanScript {
             lines.append("appeared \(step.after.functions.count) '\(ports)'")
         }
         lines.append(
-            "expect \(quoted(Self.checksum(step.after))) 'after step \(number)' \(ExitStatus.failure.rawValue)"
+            "expect \(shellWord(Self.checksum(step.after))) 'after step \(number)' \(ExitStatus.failure.rawValue)"
         )
         for register in step.registersAfter {
             let width = register.width == 1 ? "b" : register.width == 2 ? "w" : "l"
@@ -212,15 +212,11 @@ struct PlanScript {
         for part in text.split(whereSeparator: \.isNewline) { lines.append("# \(part)") }
     }
 
-    private func quoted(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
-    }
-
     /// The shell line that does `write`; names that come from the machine are quoted.
     private func line(_ write: SystemWrite) -> String {
         switch write {
-        case .resourceAlignment(let text): "echo \(quoted(text)) > /sys/bus/pci/resource_alignment"
-        case .slotPower(let slot, let on): "echo \(on ? 1 : 0) > \(quoted("/sys/bus/pci/slots/\(slot)/power"))"
+        case .resourceAlignment(let text): "echo \(shellWord(text)) > /sys/bus/pci/resource_alignment"
+        case .slotPower(let slot, let on): "echo \(on ? 1 : 0) > \(shellWord("/sys/bus/pci/slots/\(slot)/power"))"
         default: write.description
         }
     }

@@ -21,8 +21,8 @@ extension Precondition {
         case .treeAsPredicted: "the tree is as predicted"
         case .present(let address, let ids):
             "\(address) is \(bareHex(UInt64(ids >> 16), width: 4)):\(bareHex(UInt64(ids & 0xffff), width: 4))"
-        case .busIsEmpty(let segment, let bus): "bus \(bareHex(UInt64(segment), width: 4)):\(bus) exists and is empty"
-        case .busIsAbsent(let segment, let bus): "bus \(bareHex(UInt64(segment), width: 4)):\(bus) does not exist"
+        case .busIsEmpty(let segment, let bus): "bus \(busName(segment: segment, bus)) exists and is empty"
+        case .busIsAbsent(let segment, let bus): "bus \(busName(segment: segment, bus)) does not exist"
         case .notInUse(let address): "\(address) is not in use"
         }
     }

@@ -28,7 +28,7 @@ struct ReproductionText {
             page.raw("written: \(directory)/run.sh, expect.json, README")
             let path = "\(directory)/run.sh"
             let isPlain = path.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-+".contains($0)) }
-            page.raw("run it: sh \(isPlain ? path : EmulatedMachine.quoted(path)) KERNEL")
+            page.raw("run it: sh \(isPlain ? path : shellWord(path)) KERNEL")
         } else {
             page.raw("-o DIRECTORY writes it")
         }

@@ -89,7 +89,7 @@ struct RestartScript {
         lines += [
             "main() {",
             "    [ \"$(id -u)\" -eq 0 ] || stop 'expected root'",
-            "    [ \"$(tree)\" = \(quoted(PlanScript.checksum(plan.before))) ] ||",
+            "    [ \"$(tree)\" = \(shellWord(PlanScript.checksum(plan.before))) ] ||",
             "        stop 'the tree is another one than that of the plan; nothing was written' \(ExitStatus.stale.rawValue)",
             "    [ \"$(cat /sys/kernel/kexec_loaded)\" -eq 1 ] || stop 'expected a kernel loaded by kexec -l, found none'",
             "    [ \"${1-}\" = --now ] || stop 'everything that runs will be lost: stop it, then run this with --now'",
@@ -111,8 +111,4 @@ struct RestartScript {
     }
 
     private func oneLine(_ text: String) -> String { text.split(whereSeparator: \.isNewline).joined(separator: " ") }
-
-    private func quoted(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
-    }
 }

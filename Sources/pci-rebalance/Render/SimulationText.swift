@@ -109,10 +109,10 @@ extension TwinOperation {
         case .remove(let a): "remove \(a)"
         case .rescan: "rescan"
         case .rescanDevice(let a): "rescan \(a)"
-        case .rescanBus(let segment, let bus): "rescan-bus \(bareHex(UInt64(segment), width: 4)):\(bus)"
+        case .rescanBus(let segment, let bus): "rescan-bus \(busName(segment: segment, bus))"
         case .hotAdd(let port, let card, _): "hotadd \(port) \(card.name)"
         case .hotAddOnBus(let segment, let bus, let card, _):
-            "hotadd \(bareHex(UInt64(segment), width: 4)):\(bus):"
+            "hotadd \(busName(segment: segment, bus)):"
                 + "\(bareHex(UInt64(card.functions.map { $0.devfn >> 3 }.min() ?? 0), width: 2)) \(card.name)"
         case .unplug(let port): "unplug \(port)"
         case .writeConfig(let a, let offset, let width, let value):

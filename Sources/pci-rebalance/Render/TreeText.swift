@@ -108,7 +108,7 @@ struct TreeText {
     private mutating func renderHost(_ h: Int) {
         let host = topology.hostBridges[h]
         let taken = topology.roots(of: h).reduce(1) { $0 + (topology.functions[$1].bridge?.busRange?.count ?? 0) }
-        let name = "\(bareHex(UInt64(host.segment), width: 4)):\(host.rootBus)"
+        let name = host.name
         let slots: String? =
             switch host.slotDriver {
             case .pciehp, .acpiphp, .shpchp, .other: "hot-plug by \(host.slotDriver.rawValue)"
