@@ -276,7 +276,7 @@ struct ReproductionSearch {
     ///
     /// With `onlyWhatFails` the functions of a device on a root bus that work are left out: they share no window with those
     /// that fail.
-    /// With `isExact` what is left of the last MiB is filled as well, which takes more functions.
+    /// With `isExact` what is left of the last MiB is filled as well, until nothing that fails fits; that takes more functions.
     private func slot(
         _ cut: Cut,
         room: Room,
@@ -336,7 +336,7 @@ struct ReproductionSearch {
             let built = max((size + (2 << 20) - 1) & ~((2 << 20) - 1), 2 << 20)
             if kinds.contains(kind), built > size {
                 // Firmware gives a port no less than 2 MiB: what is too much is filled.
-                let fillers = Self.fillers(built - size, kind)
+                let fillers = Self.fillers(built - size, kind, leaving: smallestFailing(content, kind))
                 if placed == 0, content.count == 1, content[0].device.portType == .bridgeToPCI {
                     // Behind the bridge, whose window then is too large as a whole.
                     let device = UInt8(truncatingIfNeeded: content[0].children.count + 1)
@@ -405,12 +405,25 @@ struct ReproductionSearch {
         return sum
     }
 
-    /// Devices that take up `size` bytes between them, largest first; less than 4 KiB is left.
-    private static func fillers(_ size: UInt64, _ kind: ResourceKind) -> [EmulatedDevice] {
+    /// The size of the smallest BAR of a kind that fails; 4 KiB at least.
+    private func smallestFailing(_ nodes: [EmulatedNode], _ kind: ResourceKind) -> UInt64 {
+        let sizes = nodes.flatMap(\.all).flatMap { node in
+            node.device.blocks.filter { bar in
+                !bar.isIO && bar.isPrefetchable == (kind == .prefetchable)
+                    && node.standIns.contains {
+                        $0.bar == bar.index && failing.contains(ResourceKey($0.address, $0.index))
+                    }
+            }.map(\.size)
+        }
+        return max(sizes.min() ?? 4096, 4096)
+    }
+
+    /// Devices that take up `size` bytes between them, largest first, until less than `least` is left.
+    private static func fillers(_ size: UInt64, _ kind: ResourceKind, leaving least: UInt64) -> [EmulatedDevice] {
         var result: [EmulatedDevice] = []
         var left = size
         var next: UInt64 = 1 << 20
-        while next >= 4096 {
+        while next >= 4096, left >= least {
             guard left >= next else {
                 next >>= 1
                 continue

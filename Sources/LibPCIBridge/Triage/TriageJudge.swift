@@ -226,7 +226,10 @@ struct TriageJudge {
             let room = entry.wanted == nil ? "no room" : "no room for \(amount(entry.wanted))"
             group.summary = "its driver wanted it resized, and the kernel found \(room); it keeps the size that it had"
             group.cause = pins(entry) ?? resizeCause(entry)
-            if let address = entry.key.address, index.isBAR, let wanted = entry.wanted, let size = wanted.size {
+            // What was released along with it was refused the size that it has again.
+            if let address = entry.key.address, index.isBAR, let wanted = entry.wanted, let size = wanted.size,
+                entry.placed?.size != size
+            {
                 group.refused = RefusedSize(address, index, flags: wanted.flags, size: size)
             }
             group.nextStep = step("plan --resize \(name):\(index.rawValue)=max", for: entry.key.address)
