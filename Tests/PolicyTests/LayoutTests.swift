@@ -297,4 +297,29 @@ struct LayoutTests {
             same.functionsMoved == 0 && same.bridgesChanged == 0 && same.requiredFailed == 0 && same.windowSlack == 0
         )
     }
+
+    @Test("VFs that answer on further buses ask for them: the last one decides")
+    func extraBuses() throws {
+        func extra(initial: UInt32, offset: UInt32, stride: UInt32) throws -> Int? {
+            var config = ConfigSpace(Array(repeating: 0, count: 0x200))
+            config.write(0x10 | 1 << 16, at: 0x100, width: 4)
+            config.write(initial | initial << 16, at: 0x10c, width: 4)
+            config.write(offset | stride << 16, at: 0x114, width: 4)
+            let function = Function(
+                address: FunctionAddress(bus: BusNumber(0), devfn: 0x08),
+                identity: Function.Identity(vendor: 1, device: 1),
+                config: config
+            )
+            let host = try SmallTree(memory: [Self.low]) { _ in }.topology().hostBridges[0]
+            let topology = try Topology(kernel: KernelIdentity(), hostBridges: [host], functions: [function])
+            return ResourceDemand(topology).functions.first?.extraBuses
+        }
+        // The first stands at 8 + 0x78 = 0x80, so 0x80 of them end at 0xff.
+        #expect(try extra(initial: 0x80, offset: 0x78, stride: 1) == 0)
+        #expect(try extra(initial: 0x81, offset: 0x78, stride: 1) == 1)
+        #expect(try extra(initial: 0x41, offset: 0x78, stride: 2) == 1)
+        #expect(try extra(initial: 0x40, offset: 0x78, stride: 2) == 0)
+        #expect(try extra(initial: 1, offset: 0x1f8, stride: 1) == 2)
+        #expect(try extra(initial: 0, offset: 0x1f8, stride: 1) == 0)
+    }
 }
