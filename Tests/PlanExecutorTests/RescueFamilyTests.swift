@@ -49,7 +49,12 @@ struct RescueFamilyTests {
         return entry.map { ($0.first, behaviour) }
     }
 
-    @Test("a kernel that nobody knew: nothing is lost", arguments: series.map(\.1))
+    /// Ways back are tried in thought under ten behaviours: minutes each in a debug build.
+    @Test(
+        "a kernel that nobody knew: nothing is lost",
+        .enabled(if: ProcessInfo.processInfo.environment["PCI_REBALANCE_RESCUE_TREES"] != nil),
+        arguments: series.map(\.1)
+    )
     func leftOut(_ behaviour: KernelBehaviour) throws {
         let series = try #require(Self.series.first { $0.1 == behaviour }?.0)
         let release = "\(series).0-unknown"
