@@ -11,6 +11,10 @@ let swift: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// A build for the laboratory, whose tool can be told to know nothing of a series of kernels (`vm-lab rescue --left-out`).
+let leaveOneOut: [SwiftSetting] =
+    Context.environment["PCI_REBALANCE_LEAVE_ONE_OUT"] == nil ? [] : [.define("LEAVE_ONE_OUT")]
+
 let package = Package(
     name: "pci-rebalance",
     products: [
@@ -32,7 +36,7 @@ let package = Package(
         // The ground floor: values only.
         .target(name: "PCITopology", swiftSettings: swift),
         // What a given kernel or firmware would do. Knows no goal.
-        .target(name: "AllocationPolicies", dependencies: ["PCITopology"], swiftSettings: swift),
+        .target(name: "AllocationPolicies", dependencies: ["PCITopology"], swiftSettings: swift + leaveOneOut),
         // Maps of address space and bus numbers as text: terminal, SVG, HTML.
         .target(name: "PolicyPictures", dependencies: ["PCITopology"], swiftSettings: swift),
         // From a tree that fails to an emulated machine that fails the same way.
@@ -83,7 +87,7 @@ let package = Package(
                 "CPlanExecutor", "PolicyPictures", "Reproduction", "ProofChecker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: swift
+            swiftSettings: swift + leaveOneOut
         ),
 
         // Tests and their laboratory.

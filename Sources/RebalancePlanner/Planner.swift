@@ -153,6 +153,7 @@ public struct Planner: Sendable {
         let findings = topology.findings()
         let catalogue = DemandCatalogue(context, findings: findings, tiers: constraints.tiers)
         let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)
+        let usual = Constraints.usualSeconds(functions: topology.functions.count) * Constraints.workPerSecond
         let run = PlanningRun(
             planner: self,
             goals: goals,
@@ -161,7 +162,7 @@ public struct Planner: Sendable {
             acceptance: Acceptance(original, findings: findings, constraints: constraints),
             start: start,
             rivals: RivalBehaviours(topology, others, recordsRemovals: recordsRemovals),
-            allowance: allowance ?? SearchAllowance(constraints.workLimit)
+            allowance: allowance ?? SearchAllowance(constraints.workLimit ?? usual)
         )
         return (run, catalogue)
     }

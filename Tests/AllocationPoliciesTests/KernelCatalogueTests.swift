@@ -99,6 +99,27 @@ struct KernelCatalogueTests {
         #expect(!KernelBehaviour.preset(forRelease: release).isExact)
     }
 
+    @Test(
+        "a series that is left out is taken for what its neighbours do, and not for itself",
+        arguments: [
+            ("6.18.15+deb13-amd64", ["linux-6.17", "linux-6.19", "linux-6.19.0"], "linux-6.18"),
+            ("7.2.13+deb14-amd64", ["linux-7.1", "linux-7.3"], "linux-7.2"),
+            ("7.3.4+deb13-amd64", ["linux-7.2"], "linux-7.3"),
+            ("6.1.0-56-amd64", ["linux-5.10", "linux-6.12"], "linux-6.1"),
+        ]
+    )
+    func leftOut(release: String, has: [String], hasNot: String) throws {
+        let series = try #require(KernelRelease(release)?.series)
+        let set = try #require(KernelCatalogue.behaviours(forRelease: release, without: series))
+        let names = set.candidates.map(\.behaviour.name)
+        #expect(Set(has).isSubset(of: names), "\(names)")
+        let own = names.filter { $0 == hasNot || $0.hasPrefix("\(hasNot).") || $0.hasPrefix("\(hasNot)+") }
+        #expect(own == [], "\(names)")
+        #expect(!set.isJudged)
+        // Another series is not left out with it.
+        #expect(KernelCatalogue.behaviours(forRelease: "6.6.1", without: series) == nil)
+    }
+
     @Test("the tool predicts the laboratory's kernels as the laboratory does", arguments: Kernel.everyKernel)
     func cachedKernels(kernel: Kernel) throws {
         guard let release = kernel.release else { try Test.cancel("\(kernel) is not in the cache") }
@@ -111,7 +132,7 @@ struct KernelCatalogueTests {
             ("6.1.0-56-amd64", true), ("6.12.118+deb13-amd64", true), ("6.12.43+deb13-amd64", true),
             ("7.2.13+deb14-amd64", true), ("6.18.15+deb13-amd64", true), ("6.18.16", true), ("6.18.17", false),
             ("7.3.4+deb13-amd64", true), ("7.3.5", false), ("7.0.13", true), ("7.0.12", false), ("7.1.13", true),
-            ("6.18.15-arch1-1", false), ("5.10.0-46-amd64", false), ("6.8.0-45-generic", false), ("", false),
+            ("6.18.15-arch1-1", false), ("5.10.0-46-amd64", true), ("6.8.0-45-generic", false), ("", false),
             ("6.16.12+deb13-amd64", true), ("6.16.11", false), ("6.17.0", true), ("6.19.14+deb13-amd64", true),
         ]
     )

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+public import AllocationPolicies
 internal import PCITopology
 internal import RescueFamily
 public import VMLaboratory
@@ -54,6 +55,24 @@ public struct RescueTrial {
         command = { _ in "pci-rebalance apply --yes" + (words.isEmpty ? "" : " \(words)") }
     }
 
+    /// The command of a tool that knows nothing of a series of kernels, and is not allowed what it would not do unasked.
+    ///
+    /// - Parameter series: the series that the guest's kernel is of.
+    /// - Returns: what throws `DifferentialError` where the guest's tool was built without it, so that it knows.
+    public static func leavingOut(_ series: KernelRelease.Series) -> (VirtualMachine) throws -> String {
+        { guest in
+            let head = "PCI_REBALANCE_LEFT_OUT=\(series) pci-rebalance"
+            let told = try guest.run("\(head) check -v", timeout: .seconds(120)).output
+            let words = told.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+            guard words.contains("no kernel of \(series) was judged") else {
+                throw DifferentialError(
+                    "expected a tool built with PCI_REBALANCE_LEAVE_ONE_OUT, found one that knows \(series)"
+                )
+            }
+            return "\(head) apply --yes"
+        }
+    }
+
     /// Boots the guest and plugs the cards; an attempt for each that leaves something without its place.
     ///
     /// - Parameter report: called after each attempt.
@@ -80,13 +99,23 @@ public struct RescueTrial {
         return attempts
     }
 
+    /// The status of a script that ran longer than it may.
+    private static let killed = 137
+
     private func repair(
         _ guest: VirtualMachine,
         _ plug: RescueTree.Plug,
         _ before: Moment,
         _ command: String
     ) throws -> Attempt {
-        let result = try guest.run(command, timeout: .seconds(400))
+        var result = try guest.run(command, timeout: .seconds(900))
+        // A loaded host is slow beyond all patience: the tool was killed, and what it left has to be mended as after a crash.
+        if result.status == Self.killed {
+            let said = result
+            result = try guest.run("pci-rebalance recover", timeout: .seconds(900))
+            result.standardOutput = said.standardOutput + result.standardOutput
+            if result.status == 0 { result.status = 5 }
+        }
         try guest.waitUntilQuiet()
         let after = try Moment(guest)
         let verdict = result.lines.last { $0.hasPrefix("APPLY: ") } ?? ""
@@ -120,7 +149,7 @@ public struct RescueTrial {
     private struct Moment {
         let topology: Topology
         let problems: [String]
-        /// The places of the functions that answer as they should.
+        /// The places, by the wires, of the functions that answer as they should.
         let answering: Set<String>
 
         init(_ guest: VirtualMachine) throws {
@@ -128,12 +157,13 @@ public struct RescueTrial {
             problems = topology.findings().filter { $0.severity == .problem }
                 .map { "\($0.address) \($0.code.rawValue) \($0.resource.map { "\($0)" } ?? "")" }.sorted()
             var places: Set<String> = []
+            let known = Dictionary(TreeState(topology).functions.map { ($0.address, $0.place) }) { a, _ in a }
             for line in try guest.run("bar-check", timeout: .seconds(60)).lines {
                 let words = line.split(separator: " ")
                 guard words.count > 1, words[1] == "ok", let address = FunctionAddress(parsing: words[0]),
-                    let index = topology.position(of: address)
+                    let place = known[address]
                 else { continue }
-                places.insert(topology.path(of: index).description)
+                places.insert(place.description)
             }
             answering = places
         }

@@ -138,7 +138,7 @@ final class Bench {
     }
 
     @Test(arguments: [
-        "5.15.0-91-generic", "6.18.17+deb14-amd64", "7.0.12", "7.3.5", "6.12.118-mine", "5.10.0-46-amd64",
+        "5.15.0-91-generic", "6.18.17+deb14-amd64", "7.0.12", "7.3.5", "6.12.118-mine", "5.10.0-20-amd64",
         "unreadable",
     ])
     func aKernelThatWasNotJudgedIsRefusedUnlessAllowed(release: String) throws {

@@ -17,18 +17,20 @@ public struct RescueJudge: Sendable {
 
     /// What was there before and is missing: functions, and addresses of BARs, by place; a sentence each.
     ///
+    /// The place is that by the wires: a function that answered behind another bridge than its own and came home is there.
+    ///
     /// With `allowsLarger` a BAR may be larger: it looks so from an alignment that was asked for until it is found anew.
     public func losses(in after: Topology, allowsLarger: Bool = false) -> [String] {
         var losses: [String] = []
         var places: [TopologyPath: Function] = [:]
-        for i in after.functions.indices { places[after.path(of: i)] = after.functions[i] }
-        for i in before.functions.indices {
-            let path = before.path(of: i)
-            guard let later = places[path] else {
+        for state in TreeState(after).functions { places[state.place] = after[state.address] }
+        for state in TreeState(before).functions {
+            let path = state.place
+            guard let function = before[state.address], let later = places[path] else {
                 losses.append("\(path) is gone")
                 continue
             }
-            for resource in before.functions[i].resources where resource.index.isBAR {
+            for resource in function.resources where resource.index.isBAR {
                 guard let range = resource.range else { continue }
                 let size = later.resource(resource.index)?.range?.size ?? 0
                 if allowsLarger ? size >= range.size ?? 0 : size == range.size ?? 0 { continue }

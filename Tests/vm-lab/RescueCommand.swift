@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import AllocationPolicies
 internal import ArgumentParser
 internal import DifferentialLaboratory
 internal import Glibc
@@ -41,6 +42,14 @@ struct RescueCommand: ParsableCommand {
     @Flag(help: "Repair only where the tool does so unasked: without --allow-unjudged.")
     var judged = false
 
+    @Flag(
+        help: """
+            Repair as if nobody had read or run a kernel of its series, without --allow-unjudged; the tool must be built \
+            with PCI_REBALANCE_LEAVE_ONE_OUT set.
+            """
+    )
+    var leftOut = false
+
     @Option(help: "Write each tree and its cards as a case into this directory, for replay --record and explain.")
     var keep: String?
 
@@ -64,12 +73,13 @@ struct RescueCommand: ParsableCommand {
                     to: "\(keep)/\(kernel)-\(number)"
                 )
             }
-            let trial = RescueTrial(
+            var trial = RescueTrial(
                 tree.machine,
                 kernel: kernel,
                 plugs: tree.plugs,
                 words: judged ? "" : "--allow-unjudged"
             )
+            if leftOut { trial.command = RescueTrial.leavingOut(try series()) }
             do {
                 _ = try trial.run { attempt in
                     counts[attempt.end, default: 0] += 1
@@ -97,5 +107,12 @@ struct RescueCommand: ParsableCommand {
                 + "\(failures) laboratory failures"
         )
         if (counts[.lost] ?? 0) > 0 { throw ExitCode(1) }
+    }
+
+    private func series() throws -> KernelRelease.Series {
+        guard let series = kernel.release.flatMap({ KernelRelease($0) })?.series else {
+            throw ValidationError("expected a kernel in the cache, found none of \(kernel)")
+        }
+        return series
     }
 }

@@ -109,18 +109,10 @@ struct PlanExecution {
         for (i, step) in plan.steps.enumerated().dropFirst(first) {
             run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
             if let stop = try begin(step, i, state, isCancelled) { return stop }
-            for (k, write) in step.writes.enumerated() {
-                if isCancelled() { return Stop(reason: "interrupted", sentence: "the apply was interrupted") }
-                do {
-                    try run.forward(write, step: i, index: k, &journaledWrites)
-                } catch let error as WriteError {
-                    return Stop(
-                        reason: "write-\(error.code.rawValue)",
-                        sentence: "step \(i + 1): \(error)",
-                        statusIfUntouched: error.code == .notPermitted ? 77 : 5
-                    )
-                }
-            }
+            let count = step.writes.lastIndex(where: \.isRescan).map { $0 + 1 } ?? step.writes.count
+            if let stop = try perform(step.writes[..<count], i, &journaledWrites, isCancelled) { return stop }
+            let closing = try closingWrites(i, planned: step.writes[count...])
+            if let stop = try perform(closing[...], i, from: count, &journaledWrites, isCancelled) { return stop }
             let (tree, time, isQuiet) = try run.settle()
             guard isQuiet else {
                 return Stop(reason: "unsettled", sentence: "step \(i + 1): the tree does not come to rest")
@@ -141,6 +133,10 @@ struct PlanExecution {
                 differences += isolation.differences(from: try run.machine.observer.iommuGroups())
             }
             guard differences.isEmpty else {
+                if let end = try goOnward(from: tree, after: i) {
+                    (state, found) = end
+                    break
+                }
                 run.progress(.differs(differences))
                 return Stop(
                     reason: "prediction-differs",
@@ -162,6 +158,10 @@ struct PlanExecution {
                 before.losses(in: tree, ignoringSizes: true).map(\.description)
                 + (hasText ? plan.after.enlargements(in: tree).map(\.description) : [])
             guard open.isEmpty else {
+                if let end = try goOnward(from: tree, after: i) {
+                    (state, found) = end
+                    break
+                }
                 return Stop(
                     reason: "prediction-differs",
                     sentence: "step \(i + 1): with what has appeared, the steps that come next do not lead to the goal",
@@ -171,6 +171,29 @@ struct PlanExecution {
             break
         }
         return try confirm(state)
+    }
+
+    /// Does writes of step `index`, the first of which has number `first`.
+    private func perform(
+        _ writes: ArraySlice<SystemWrite>,
+        _ index: Int,
+        from first: Int = 0,
+        _ journaledWrites: inout [JournalRecord.JournaledWrite],
+        _ isCancelled: () -> Bool
+    ) throws -> Stop? {
+        for (k, write) in writes.enumerated() {
+            if isCancelled() { return Stop(reason: "interrupted", sentence: "the apply was interrupted") }
+            do {
+                try run.forward(write, step: index, index: first + k, &journaledWrites)
+            } catch let error as WriteError {
+                return Stop(
+                    reason: "write-\(error.code.rawValue)",
+                    sentence: "step \(index + 1): \(error)",
+                    statusIfUntouched: error.code == .notPermitted ? 77 : 5
+                )
+            }
+        }
+        return nil
     }
 
     private func begin(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import PCITopology
+import RebalancePlanner
 
 /// Compares the registers of functions with what the kernel shows of them.
 ///
@@ -24,6 +25,13 @@ struct RegisterCheck {
         let size: UInt64?
         /// Whether the register forwards or decodes nothing.
         let isClosed: Bool
+
+        /// Whether a register that tells a size tells that of a line, whose end it cannot hold more exactly than to the
+        /// granule: some kernels end a window in the middle of one (`pci_bus_distribute_available_resources`).
+        func holdsSize(of line: ResourceLine) -> Bool {
+            guard let size else { return true }
+            return size == (line.end | (isIO ? 0xfff : 0xf_ffff)) &- line.start
+        }
     }
 
     /// Learns from the machine as it is before the first write.
@@ -33,7 +41,7 @@ struct RegisterCheck {
             guard let function = functions[sign.address] else { continue }
             for register in Self.registers(sign.config) where !register.isClosed {
                 guard let line = Self.line(register, function) else { continue }
-                guard register.size == nil || register.size == line.end - line.start else { continue }
+                guard register.holdsSize(of: line) else { continue }
                 // Modulo 2^64: bus addresses may lie above CPU addresses.
                 offsets[Space(segment: sign.address.segment, isIO: register.isIO), default: []]
                     .insert(line.start &- register.base)
@@ -75,13 +83,44 @@ struct RegisterCheck {
                 let expected = "\(hex(line.start))-\(hex(line.end))"
                 if register.isClosed {
                     differs("\(register.index) registers expected to hold \(expected), found closed", register.index)
-                } else if !known.contains(line.start &- register.base)
-                    || register.size.map({ $0 != line.end - line.start }) ?? false
-                {
+                } else if !known.contains(line.start &- register.base) || !register.holdsSize(of: line) {
                     let found = hex(register.base)
                     differs("\(register.index) registers expected to hold \(expected), found \(found)", register.index)
                 }
             }
+        }
+        return result
+    }
+
+    /// The writes that make the window registers of bridges agree with what the kernel holds, in order.
+    ///
+    /// - Parameters:
+    ///   - tree: what the kernel holds.
+    ///   - health: the bridges with their registers; others are passed over, and so are spaces in which it is not known
+    ///     what lies between CPU and bus addresses.
+    /// - Returns: the writes; none where the registers agree.
+    func windowWrites(_ tree: TreeState, _ health: [FunctionHealth]) -> [SystemWrite] {
+        let functions = Dictionary(tree.functions.map { ($0.address, $0) }) { a, _ in a }
+        var result: [SystemWrite] = []
+        for sign in health {
+            guard let function = functions[sign.address], function.busRange != nil,
+                let registers = BridgeRegisters(sign.config)
+            else { continue }
+            var wanted: [WindowRegisterValue] = []
+            for (index, window) in registers.windows {
+                let known = offsets[Space(segment: sign.address.segment, isIO: index == .ioWindow)] ?? []
+                guard let offset = known.first, known.count == 1 else { continue }
+                let range = function.lines[index].range(of: index).flatMap {
+                    AddressRange(first: $0.first &- offset, last: $0.last &- offset)
+                }
+                // Base 0 is how a bridge comes out of reset, and how a window reads that it has not got.
+                if range == nil, window.range == nil || window.base == 0 { continue }
+                wanted += WindowRegisterValue.values(of: index, range, isWide: window.type == 1)
+            }
+            result += WindowRegisterValue.writeOrder(wanted) { register in
+                register.width == 2
+                    ? UInt32(sign.config.word(register.offset) ?? 0) : sign.config.long(register.offset) ?? 0
+            }.map { $0.write(to: sign.address) }
         }
         return result
     }
@@ -147,10 +186,7 @@ struct RegisterCheck {
             bar += is64 ? 2 : 1
         }
         if let bridge = BridgeRegisters(config) {
-            let windows: [(ResourceIndex, WindowRegister)] = [
-                (.ioWindow, bridge.io), (.memoryWindow, bridge.memory), (.prefetchableWindow, bridge.prefetchable),
-            ]
-            for (index, window) in windows {
+            for (index, window) in bridge.windows {
                 let range = window.range
                 result.append(
                     Register(
@@ -164,5 +200,12 @@ struct RegisterCheck {
             }
         }
         return result
+    }
+}
+
+extension BridgeRegisters {
+    /// The windows by the resource that each is.
+    fileprivate var windows: [(ResourceIndex, WindowRegister)] {
+        [(.ioWindow, io), (.memoryWindow, memory), (.prefetchableWindow, prefetchable)]
     }
 }

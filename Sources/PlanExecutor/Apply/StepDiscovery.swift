@@ -12,10 +12,16 @@ import RebalancePlanner
 struct StepDiscovery {
     /// The functions that nobody could see before, in address order.
     let found: [FunctionState]
-    /// What is otherwise than the step may leave it, a sentence each.
+    /// What is otherwise than the step may leave it, whatever has appeared, a sentence each.
     let differences: [String]
+    /// What functions that the plan stopped lack of what the step gives them, a sentence each: the kernel gave the room to
+    /// those that have appeared.
+    let shortages: [String]
     /// The addresses, in the prediction, of the functions that must be exactly as predicted.
     let exact: Set<FunctionAddress>
+
+    /// Whether all that was known is as the step may leave it.
+    var isAsPredicted: Bool { differences.isEmpty && shortages.isEmpty }
 
     /// Compares; nil when nothing has appeared where it may, so that the prediction must hold as it stands.
     ///
@@ -48,7 +54,7 @@ struct StepDiscovery {
             exact.insert(expected.address)
             differences += TreeState([expected]).differences(from: TreeState([now])).map(\.description)
         }
-        differences += step.after.losses(in: tree).filter { loss in
+        shortages = step.after.losses(in: tree).filter { loss in
             // A function that is gone is among the missing ones already.
             if case .function = loss { return false }
             return !exact.contains(loss.function.address)
@@ -68,17 +74,40 @@ extension PlanExecution {
         guard let discovery = discovery(index, tree) else {
             return (try run.differences(after: step, tree, from: state, check), [])
         }
-        guard discovery.differences.isEmpty else { return (discovery.differences, []) }
+        guard discovery.isAsPredicted else { return (discovery.differences + discovery.shortages, []) }
         // Registers must agree with what the kernel holds, which is not what was predicted.
         step.after = tree
         step.registersAfter = step.registersAfter.filter { discovery.exact.contains($0.address) }
         return (try run.differences(after: step, tree, from: state, check), discovery.found)
     }
 
+    /// The writes of step `index` once its last rescan is done.
+    ///
+    /// Where functions have appeared that nobody could see, windows may lie elsewhere than predicted: the registers of the
+    /// bridges above them, and of those that the step writes, get what the kernel holds.
+    func closingWrites(_ index: Int, planned: ArraySlice<SystemWrite>) throws -> [SystemWrite] {
+        guard !plan.steps[index].mayAppearBelow.isEmpty else { return Array(planned) }
+        let tree = try run.settle().tree
+        guard let found = discovery(index, tree)?.found else { return Array(planned) }
+        let bridges = tree.functions.filter { bridge in
+            found.contains { $0 != bridge && bridge.path.isAncestorOrSelf(of: $0.path) }
+                || planned.contains { $0.isWindowRegister && $0.address == bridge.address }
+        }
+        let health = try run.machine.observer.health(of: bridges.map(\.address))
+        return check.windowWrites(tree, health) + planned.filter { !$0.isWindowRegister }
+    }
+
     /// What has appeared after step `index`, nil when nothing has.
     func discovery(_ index: Int, _ tree: TreeState) -> StepDiscovery? {
         let stopped = Set(PlanSafety.removed(by: plan, upTo: index).map(\.place))
         return StepDiscovery(plan.steps[index], stopped: stopped, tree)
+    }
+}
+
+extension SystemWrite {
+    /// Whether the write goes to a register that holds bounds of a bridge's windows.
+    fileprivate var isWindowRegister: Bool {
+        if case .config(_, let offset, _, _, _) = self { (0x1c..<0x34).contains(offset) } else { false }
     }
 }
 

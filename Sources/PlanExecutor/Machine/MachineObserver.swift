@@ -103,6 +103,14 @@ extension SystemWrite {
     /// Whether the write replaces the alignments that are asked for.
     var isAlignmentText: Bool { if case .resourceAlignment = self { true } else { false } }
 
+    /// Whether the write has the kernel look for functions.
+    var isRescan: Bool {
+        switch self {
+        case .rescanBus, .rescanDevice, .rescanAll: true
+        default: false
+        }
+    }
+
     /// The function that the write goes to, or nil when it goes to a bus, a slot or the whole machine.
     public var address: FunctionAddress? {
         switch self {

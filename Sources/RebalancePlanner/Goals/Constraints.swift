@@ -21,12 +21,16 @@ public struct Constraints: Hashable, Sendable {
     public var tiers: OptionalTiers
     /// How many operations the search may simulate, 1 and up.
     public var simulationBudget: Int
-    /// How much work all searches of a plan may do together: simulated stages times the functions of the tree, 0 and up. The
-    /// best that was found is the plan then, and says so.
-    public var workLimit: Int
+    /// How much work all searches of a plan may do together: simulated stages times the functions of the tree, 0 and up;
+    /// nil for `usualSeconds`. The best that was found is the plan then, and says so.
+    public var workLimit: Int?
 
     /// The work that takes about a second on a machine of 2020.
     public static let workPerSecond = 250_000
+
+    /// How many seconds of work a tree of so many functions may take when nobody says otherwise: 2 up to 64 functions, 10
+    /// for larger ones.
+    public static func usualSeconds(functions: Int) -> Int { functions <= 64 ? 2 : 10 }
 
     /// Creates constraints; nothing beyond the default protection.
     public init(
@@ -38,7 +42,7 @@ public struct Constraints: Hashable, Sendable {
         conditions: [Condition] = [],
         tiers: OptionalTiers = OptionalTiers(),
         simulationBudget: Int = 3000,
-        workLimit: Int = 10 * Constraints.workPerSecond
+        workLimit: Int? = nil
     ) {
         self.keep = keep
         self.allowDisturb = allowDisturb

@@ -176,17 +176,7 @@ struct SearchState {
             guard summary.diverging[i] & ~before.diverging[i] != 0 || stage.repairedBridges.contains(i),
                 let address = address(i)
             else { continue }
-            for register in repairOrder(i) {
-                writes.append(
-                    .config(
-                        address,
-                        offset: register.offset,
-                        width: register.width,
-                        mask: register.mask,
-                        value: register.value & register.mask
-                    )
-                )
-            }
+            writes += repairOrder(i).map { $0.write(to: address) }
             // A window that was closed when the bridge was enabled left its decode bit off (`pci_enable_resources`).
             var wanted: UInt32 = 0
             if summary.size(i, .ioWindow) > 0 { wanted |= 1 }
@@ -200,37 +190,14 @@ struct SearchState {
         return writes
     }
 
-    /// The window registers of bridge `i` that differ from what the kernel holds, in an order in which no window forwards
-    /// anything between two writes but what it did before, or will afterwards: where several registers make up one, the base
-    /// goes above every limit first and to its place last (as `pci_setup_bridge_io` has it).
-    private func repairOrder(_ i: Int) -> [(offset: Int, width: Int, mask: UInt32, value: UInt32)] {
-        let registers = simulation.twin.windowRegisters(ofNumber: i).map { register in
-            let mask: UInt32 =
-                switch register.offset {
-                case 0x1c: 0xf0f0
-                case 0x20, 0x24: 0xfff0_fff0
-                default: .max
-                }
-            return (offset: register.offset, width: register.width, mask: mask, value: register.value)
+    /// The window registers of bridge `i` that differ from what the kernel holds, in the order to write them.
+    private func repairOrder(_ i: Int) -> [WindowRegisterValue] {
+        let wanted = simulation.twin.windowRegisters(ofNumber: i).map {
+            WindowRegisterValue(offset: $0.offset, width: $0.width, value: $0.value)
         }
-        func differs(_ register: (offset: Int, width: Int, mask: UInt32, value: UInt32)) -> Bool {
-            let present = simulation.twin.register(ofNumber: i, at: register.offset, width: register.width) ?? 0
-            return (present ^ register.value) & register.mask != 0
+        return WindowRegisterValue.writeOrder(wanted) {
+            simulation.twin.register(ofNumber: i, at: $0.offset, width: $0.width) ?? 0
         }
-        var result: [(offset: Int, width: Int, mask: UInt32, value: UInt32)] = []
-        // The register with the upper half of the base stands last in each, with what closes the window.
-        for (window, closed) in [([0x1c, 0x30], 0x0000_ffff), ([0x20], 0), ([0x2c, 0x24, 0x28], UInt32.max)] {
-            let mine = window.compactMap { offset in registers.first { $0.offset == offset } }
-            let changed = mine.filter(differs)
-            guard changed.count > 1, var upper = mine.last else {
-                result += changed
-                continue
-            }
-            let end = upper
-            upper.value = closed
-            result += [upper] + changed.filter { $0.offset != end.offset } + [end]
-        }
-        return result
     }
 
     /// Writes that enable VFs again where there were some.

@@ -138,14 +138,17 @@ struct PlanningOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Search for about this many seconds of work at most, 10 by default; the best plan so far is the answer.",
+            "Search for about this many seconds of work at most; the best plan so far is the answer. By default 2, and 10 "
+                + "for more than 64 functions.",
             valueName: "seconds"
         )
     )
-    var effort = 10
+    var effort: Int?
 
     func validate() throws {
-        guard 1...3600 ~= effort else { throw ValidationError("expected --effort 1 to 3600, found \(effort)") }
+        if let effort, !(1...3600 ~= effort) {
+            throw ValidationError("expected --effort 1 to 3600, found \(effort)")
+        }
         for word in with where without.contains(word) {
             let tier = word.tier.rawValue
             throw ValidationError("expected --with \(tier) or --without \(tier), found both")
@@ -180,7 +183,7 @@ struct PlanningOptions: ParsableArguments {
             highestAddress: maxAddr?.address,
             conditions: conditions,
             tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier))),
-            workLimit: effort * Constraints.workPerSecond
+            workLimit: effort.map { $0 * Constraints.workPerSecond }
         )
     }
 
