@@ -136,16 +136,9 @@ struct PlanningOptions: ParsableArguments {
     )
     var without: [TierWord] = []
 
-    @Option(
-        help: ArgumentHelp(
-            "Search for about this many seconds of work at most, 10 by default; the best plan so far is the answer.",
-            valueName: "seconds"
-        )
-    )
-    var effort = 10
+    @OptionGroup var effort: EffortOption
 
     func validate() throws {
-        guard 1...3600 ~= effort else { throw ValidationError("expected --effort 1 to 3600, found \(effort)") }
         for word in with where without.contains(word) {
             let tier = word.tier.rawValue
             throw ValidationError("expected --with \(tier) or --without \(tier), found both")
@@ -180,7 +173,7 @@ struct PlanningOptions: ParsableArguments {
             highestAddress: maxAddr?.address,
             conditions: conditions,
             tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier))),
-            workLimit: effort * Constraints.workPerSecond
+            workLimit: effort.workLimit
         )
     }
 
