@@ -150,7 +150,8 @@ public struct Planner: Sendable {
         let recordsRemovals = !constraints.conditions.isEmpty
         simulation.recordsRemovals = recordsRemovals
         let start = SearchState(context, simulation, isStart: true)
-        let findings = topology.findings()
+        // Why something is missing is said once, of the whole tree.
+        let findings = topology.findings(explains: allowance == nil)
         let catalogue = DemandCatalogue(context, findings: findings, tiers: constraints.tiers)
         let original = Baseline(context: context, summary: start.summary, tiers: constraints.tiers)
         let usual = Constraints.usualSeconds(functions: topology.functions.count) * Constraints.workPerSecond

@@ -52,6 +52,22 @@ import Testing
         #expect(throws: JSONError.self) { try parse(String(repeating: "[", count: 1_000_000)) }
     }
 
+    @Test(arguments: [
+        ("", "line 1, column 1"), ("[1,\n\n 2,x]", "line 3, column 4"), ("\n{\"a\": tru }", "line 2, column 10"),
+        ("{} x", "line 1, column 4"),
+    ])
+    func aFaultSaysItsLineAndColumn(_ text: String, place: String) {
+        let error = #expect(throws: JSONError.self) { try parse(text) }
+        #expect(error?.place == place)
+    }
+
+    @Test func aFieldThatIsNullIsNotHeld() throws {
+        var fields = try JSONFields(parse(#"{"a":null,"b":0,"c":1}"#), at: "")
+        #expect(!fields.holds("a") && fields.holds("b") && !fields.holds("d"))
+        #expect(try fields.integer("c", in: 1...1) == 1)
+        #expect(try fields.integer("b", in: 0...0) == 0 && fields.holds("b"))
+    }
+
     @Test func aRepeatedKeyIsFoundAmongMany() {
         let fields = (0..<500).map { "\"k\($0)\":\($0)" }.joined(separator: ",")
         #expect(throws: Never.self) { try parse("{\(fields)}") }

@@ -5,9 +5,9 @@ import PCITopology
 /// One tree under several policies, as a table of figures.
 ///
 /// The value holds words and numbers only, so that text, CSV and JSON say the same.
-public struct ComparisonTable: Hashable, Sendable, Encodable {
+public struct ComparisonTable: Hashable, Sendable {
     /// One row per figure, one cell per policy.
-    public struct Row: Hashable, Sendable, Encodable {
+    public struct Row: Hashable, Sendable {
         /// What the figure belongs to: `resources`, `space`, `buses`, `changes`, `aperture …`, `port …`.
         public var group: String
         /// A stable word for machines: `requiredFailed`, `largestBlock 0000:00 0xc0000000`.
@@ -19,7 +19,7 @@ public struct ComparisonTable: Hashable, Sendable, Encodable {
     }
 
     /// A figure in its exact and its readable form.
-    public struct Cell: Hashable, Sendable, Encodable {
+    public struct Cell: Hashable, Sendable {
         /// The number, bytes for sizes; nil where the figure does not exist for the policy.
         public var value: UInt64?
         /// The text: `64M`, `-`.

@@ -32,7 +32,11 @@ struct TwinState: Sendable {
     /// The bus-number roots by segment.
     var segments: [SegmentNumbers] = []
     /// The text in /sys/bus/pci/resource_alignment.
-    var alignmentRequests = ""
+    var alignmentRequests = "" {
+        didSet { alignmentEntries = AlignmentEntry.entries(of: alignmentRequests) }
+    }
+    /// What that text says.
+    private(set) var alignmentEntries: [AlignmentEntry] = []
     /// /sys/bus/pci/drivers_autoprobe.
     var probesDrivers = true
     /// Firmware addresses that boot may fall back on (`pcibios_save_fw_addr`): resource to address.

@@ -20,7 +20,8 @@ public struct LiveReader: Sendable {
         public var run: String
         /// Whether to size wiped BARs that nothing else sizes, by writing all ones. Takes root.
         public var probe: Bool
-        /// Whether to look for evidence of use.
+        /// Whether to look for evidence of use, which looks at every descriptor of every process; `readUse(into:)` adds
+        /// it to a record that was read without.
         public var readsUse: Bool
         /// Whether to read the kernel log.
         public var readsKernelLog: Bool
@@ -107,9 +108,14 @@ public struct LiveReader: Sendable {
             )
         }
         if options.probe { try probe(&record) }
-        if options.readsUse { UseReader(options: options).read(into: &record) }
+        if options.readsUse { readUse(into: &record) }
         return record
     }
+
+    /// Adds evidence of use, as it is now, to a record that was read without.
+    ///
+    /// - Complexity: O(open descriptors of all processes).
+    public func readUse(into record: inout MachineRecord) { UseReader(options: options).read(into: &record) }
 
     private func readKernel(_ record: inout MachineRecord) {
         if options.isRunningMachine {

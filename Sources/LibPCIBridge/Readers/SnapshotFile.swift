@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-internal import FoundationEssentials
 internal import Glibc
 internal import PCITopology
 
@@ -37,30 +36,7 @@ public struct SnapshotFile: Sendable {
     /// Writes the record, readable by its owner only: it names devices and their use. See `OutputFile`.
     /// - Throws: `ReadError` when the file cannot be written.
     public func write(_ record: MachineRecord) throws(ReadError) {
-        try OutputFile.write(try Self.encode(record), to: path, privacy: .owner)
-    }
-
-    private struct Document: Codable {
-        var record: MachineRecord
-
-        enum Key: String, CodingKey { case schema }
-
-        init(_ record: MachineRecord) { self.record = record }
-
-        init(from decoder: any Decoder) throws {
-            let c = try decoder.container(keyedBy: Key.self)
-            let schema = try c.decode(String.self, forKey: .schema)
-            guard schema == SnapshotFile.schema else {
-                throw c.wrong(.schema, "expected \"\(SnapshotFile.schema)\", found \"\(schema)\"")
-            }
-            record = try MachineRecord(from: decoder)
-        }
-
-        func encode(to encoder: any Encoder) throws {
-            var c = encoder.container(keyedBy: Key.self)
-            try c.encode(SnapshotFile.schema, forKey: .schema)
-            try record.encode(to: encoder)
-        }
+        try OutputFile.write(Self.encode(record), to: path, privacy: .owner)
     }
 
     /// The record that the bytes of a document hold.
@@ -72,69 +48,26 @@ public struct SnapshotFile: Sendable {
                 "snapshot too large: expected at most \(maximumSize) bytes, found \(bytes.count)"
             )
         }
+        let tree: JSONTree
         do {
-            return try JSONDecoder().decode(Document.self, from: Data(bytes)).record
+            tree = try JSONParser.parse(bytes, limits: .record)
         } catch {
-            if let fault = JSONSyntax.fault(in: bytes) { throw ReadError(.badInput, "not a JSON document: \(fault)") }
-            throw ReadError(.badInput, describe(error))
+            throw ReadError(.badInput, "not a JSON document: \(error)")
         }
-    }
-
-    private static func describe(_ error: any Error) -> String {
-        guard let error = error as? DecodingError else { return "not a snapshot: \(error)" }
-        func place(_ context: DecodingError.Context) -> String {
-            var text = ""
-            for key in context.codingPath {
-                if let index = key.intValue {
-                    text += "[\(index)]"
-                } else {
-                    text += (text.isEmpty ? "" : ".") + key.stringValue
-                }
-            }
-            return text.isEmpty ? "the document" : text
-        }
-        switch error {
-        case .keyNotFound(let key, let context):
-            return "snapshot: expected \"\(key.stringValue)\" in \(place(context)), found none"
-        case .typeMismatch(let type, let context):
-            return "snapshot: expected \(word(for: type)) at \(place(context)), found another type"
-        case .valueNotFound(let type, let context):
-            return "snapshot: expected \(word(for: type)) at \(place(context)), found null"
-        case .dataCorrupted(let context):
-            if context.codingPath.isEmpty {
-                let detail = context.underlyingError.map { "\($0)" } ?? context.debugDescription
-                return "not a JSON document: \(Self.excerpt(detail))"
-            }
-            return "snapshot: \(place(context)): \(excerpt(context.debugDescription))"
-        @unknown default:
-            return "not a snapshot"
-        }
-    }
-
-    /// A message that may quote the input, cut to a line.
-    private static func excerpt(_ text: String) -> String {
-        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
-        return line.count > 200 ? line.prefix(200) + "…" : line
-    }
-
-    private static func word(for type: any Any.Type) -> String {
-        switch type {
-        case is String.Type: "text"
-        case is Int.Type: "a whole number"
-        case is Bool.Type: "true or false"
-        default: "\(type)".hasPrefix("Array") ? "a list" : "an object"
+        do throws(JSONError) {
+            var fields = try JSONFields(tree, at: "")
+            let found = try fields.text("schema")
+            guard found == schema else { throw fields.error("schema", "expected \(schema), found \(shown(found))") }
+            return try MachineRecord(&fields)
+        } catch {
+            throw ReadError(.badInput, "snapshot: \(error)")
         }
     }
 
     /// The bytes of the document that holds `record`.
-    /// - Throws: `ReadError` when a value cannot be written as JSON.
-    public static func encode(_ record: MachineRecord) throws(ReadError) -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        do {
-            return Array(try encoder.encode(Document(record))) + [0x0a]
-        } catch {
-            throw ReadError(.badInput, "cannot write the record as JSON: \(error)")
-        }
+    public static func encode(_ record: MachineRecord) -> [UInt8] {
+        var json = JSONWriter(.indented)
+        json.object { record.write(to: &$0) }
+        return json.document
     }
 }

@@ -25,27 +25,27 @@ public struct BusRecord: Hashable, Sendable, Comparable {
     public static func < (a: BusRecord, b: BusRecord) -> Bool { (a.segment, a.bus) < (b.segment, b.bus) }
 }
 
-extension BusRecord: Codable {
-    private enum Key: String, CodingKey { case bus, bridge, root }
-
+extension BusRecord {
     /// Reads a bus.
-    public init(from decoder: any Decoder) throws {
-        let c = try decoder.container(keyedBy: Key.self)
-        let text = try c.decode(String.self, forKey: .bus)
+    init(_ fields: inout JSONFields) throws(JSONError) {
+        let text = try fields.text("bus")
         guard let name = Self.parse(Array(text.utf8)[...]) else {
-            throw c.wrong(.bus, "expected a bus like 0000:3a, found \"\(text)\"")
+            throw fields.error("bus", "expected a bus like 0000:3a, found \(shown(text))")
         }
-        let bridge = c.contains(.bridge) ? try c.address(.bridge) : nil
-        let isRoot = try c.decodeIfPresent(Bool.self, forKey: .root) ?? false
-        self.init(segment: name.segment, bus: name.bus, bridge: bridge, isRoot: isRoot)
+        let bridge = try fields.functionIfPresent("bridge")
+        self.init(
+            segment: name.segment,
+            bus: name.bus,
+            bridge: bridge,
+            isRoot: try fields.boolIfPresent("root") ?? false
+        )
     }
 
     /// Writes a bus.
-    public func encode(to encoder: any Encoder) throws {
-        var c = encoder.container(keyedBy: Key.self)
-        try c.encode(busName(segment: segment, bus), forKey: .bus)
-        try c.encodeIfPresent(bridge?.description, forKey: .bridge)
-        if isRoot { try c.encode(true, forKey: .root) }
+    func write(to json: inout JSONWriter) {
+        if let bridge { json.field("bridge", bridge.description) }
+        json.field("bus", busName(segment: segment, bus))
+        if isRoot { json.field("root", true) }
     }
 
     /// Reads `DDDD:BB`.

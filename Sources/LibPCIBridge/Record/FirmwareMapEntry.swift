@@ -16,25 +16,20 @@ public struct FirmwareMapEntry: Hashable, Sendable {
     }
 }
 
-extension FirmwareMapEntry: Codable {
-    private enum Key: String, CodingKey { case start, end, type }
-
+extension FirmwareMapEntry {
     /// Reads an entry.
-    public init(from decoder: any Decoder) throws {
-        let c = try decoder.container(keyedBy: Key.self)
-        let start: UInt64 = try c.hex(.start)
-        let end: UInt64 = try c.hex(.end)
-        guard let range = AddressRange(first: start, last: end) else {
-            throw c.wrong(.end, "expected an end not below the start")
+    init(_ fields: inout JSONFields) throws(JSONError) {
+        let start = try fields.hex("start")
+        guard let range = AddressRange(first: start, last: try fields.hex("end")) else {
+            throw fields.error("end", "expected an end not below the start")
         }
-        self.init(range: range, type: try c.decode(String.self, forKey: .type))
+        self.init(range: range, type: try fields.text("type"))
     }
 
     /// Writes an entry.
-    public func encode(to encoder: any Encoder) throws {
-        var c = encoder.container(keyedBy: Key.self)
-        try c.encode(PCITopology.hex(range.first), forKey: .start)
-        try c.encode(PCITopology.hex(range.last), forKey: .end)
-        try c.encode(type, forKey: .type)
+    func write(to json: inout JSONWriter) {
+        json.field("end", hex: range.last)
+        json.field("start", hex: range.first)
+        json.field("type", type)
     }
 }

@@ -2,119 +2,120 @@
 
 internal import PCITopology
 
-extension FunctionRecord: Codable {
-    private enum Key: String, CodingKey {
-        case address, parent, config, configSize, resource, vendor, device, classCode, revision
-        case subsystemVendor, subsystemDevice, driver, enable, numaNode, iommuGroup, removable, untrusted
-        case enabledVFs, totalVFs, physicalFunction, bootVGA, probed, use, told
-    }
-
-    private struct Evidence: Codable {
-        var code: String
-        var detail: String
-        var protected: Bool
-        var weight: Int
-    }
-
+extension FunctionRecord {
     /// Reads a function; `parent` is an address, `root`, or absent when unknown.
-    public init(from decoder: any Decoder) throws {
-        let c = try decoder.container(keyedBy: Key.self)
-        self.init(address: try c.address(.address))
-        switch try c.decodeIfPresent(String.self, forKey: .parent) {
+    init(_ fields: inout JSONFields) throws(JSONError) {
+        self.init(address: try fields.function("address"))
+        switch try fields.textIfPresent("parent") {
         case nil: placement = .unknown
         case "root": placement = .rootBus
-        default: placement = .below(try c.address(.parent))
+        default: placement = .below(try fields.function("parent"))
         }
-        config = try Self.config(c)
-        resource = try c.decodeIfPresent([String].self, forKey: .resource)?.map {
-            guard let line = resourceLine($0) else {
-                throw c.wrong(.resource, "expected three hexadecimal numbers, found \"\($0)\"")
-            }
-            return line
-        }
-        if let resource, resource.count > 24 {
-            throw c.wrong(.resource, "expected at most 24 lines, found \(resource.count)")
-        }
-        vendor = try c.hexIfPresent(.vendor)
-        device = try c.hexIfPresent(.device)
-        classCode = try c.hexIfPresent(.classCode)
-        revision = try c.hexIfPresent(.revision)
-        subsystemVendor = try c.hexIfPresent(.subsystemVendor)
-        subsystemDevice = try c.hexIfPresent(.subsystemDevice)
-        driver = try c.decodeIfPresent(String.self, forKey: .driver)
-        enableCount = try c.decodeIfPresent(Int.self, forKey: .enable)
-        numaNode = try c.decodeIfPresent(Int.self, forKey: .numaNode)
-        iommuGroup = try c.decodeIfPresent(Int.self, forKey: .iommuGroup)
-        removable = try c.decodeIfPresent(String.self, forKey: .removable)
-        isUntrusted = try c.decodeIfPresent(Bool.self, forKey: .untrusted)
-        enabledVFs = try c.decodeIfPresent(Int.self, forKey: .enabledVFs)
-        totalVFs = try c.decodeIfPresent(Int.self, forKey: .totalVFs)
-        if c.contains(.physicalFunction) { physicalFunction = try c.address(.physicalFunction) }
-        isBootVGA = try c.decodeIfPresent(Bool.self, forKey: .bootVGA)
-        probed = try c.decodeIfPresent([ProbedSize].self, forKey: .probed) ?? []
-        if let told = try c.decodeIfPresent([String].self, forKey: .told) {
+        config = try Self.config(&fields)
+        resource = try Self.resource(&fields)
+        vendor = try fields.hexIfPresent("vendor")
+        device = try fields.hexIfPresent("device")
+        classCode = try fields.hexIfPresent("classCode")
+        revision = try fields.hexIfPresent("revision")
+        subsystemVendor = try fields.hexIfPresent("subsystemVendor")
+        subsystemDevice = try fields.hexIfPresent("subsystemDevice")
+        driver = try fields.textIfPresent("driver")
+        enableCount = try fields.numberIfPresent("enable")
+        numaNode = try fields.numberIfPresent("numaNode")
+        iommuGroup = try fields.numberIfPresent("iommuGroup")
+        removable = try fields.textIfPresent("removable")
+        isUntrusted = try fields.boolIfPresent("untrusted")
+        enabledVFs = try fields.numberIfPresent("enabledVFs")
+        totalVFs = try fields.numberIfPresent("totalVFs")
+        physicalFunction = try fields.functionIfPresent("physicalFunction")
+        isBootVGA = try fields.boolIfPresent("bootVGA")
+        probed = try fields.objects("probed") { f throws(JSONError) in try ProbedSize(&f) }
+        if let told = try fields.textsIfPresent("told") {
             guard let known = FunctionKnowledge(words: told) else {
-                throw c.wrong(.told, "expected words such as \"resources partly\", found \(told)")
+                let found = shown(told.joined(separator: ", "))
+                throw fields.error("told", "expected words such as \"resources partly\", found \(found)")
             }
             knowledge = known
         }
-        use = try (c.decodeIfPresent([Evidence].self, forKey: .use) ?? []).map {
-            UseEvidence(code: $0.code, detail: $0.detail, isProtected: $0.protected, weight: $0.weight)
+        use = try fields.objects("use") { f throws(JSONError) in
+            UseEvidence(
+                code: try f.text("code"),
+                detail: try f.text("detail"),
+                isProtected: try f.bool("protected"),
+                weight: try f.integer("weight", in: .min ... .max)
+            )
         }
     }
 
-    private static func config(_ c: KeyedDecodingContainer<Key>) throws -> ConfigSpace {
-        guard let text = try c.decodeIfPresent(String.self, forKey: .config) else { return ConfigSpace() }
-        guard var bytes = hexBytes(text) else {
-            throw c.wrong(.config, "expected pairs of hexadecimal digits")
+    private static func resource(_ fields: inout JSONFields) throws(JSONError) -> [ResourceLine]? {
+        guard let texts = try fields.textsIfPresent("resource") else { return nil }
+        guard texts.count <= 24 else {
+            throw fields.error("resource", "expected at most 24 lines, found \(texts.count)")
         }
-        let size = try c.decodeIfPresent(Int.self, forKey: .configSize) ?? bytes.count
+        var lines: [ResourceLine] = []
+        lines.reserveCapacity(texts.count)
+        for text in texts {
+            guard let line = resourceLine(text) else {
+                throw fields.error("resource", "expected three hexadecimal numbers, found \(shown(text))")
+            }
+            lines.append(line)
+        }
+        return lines
+    }
+
+    private static func config(_ fields: inout JSONFields) throws(JSONError) -> ConfigSpace {
+        guard let text = try fields.textIfPresent("config") else { return ConfigSpace() }
+        guard var bytes = hexBytes(text) else {
+            throw fields.error("config", "expected pairs of hexadecimal digits")
+        }
+        let size = try fields.numberIfPresent("configSize") ?? bytes.count
         guard (0...4096).contains(size), bytes.count <= size else {
-            throw c.wrong(.configSize, "expected \(bytes.count) to 4096 bytes, found \(size)")
+            throw fields.error("configSize", "expected \(bytes.count) to 4096 bytes, found \(size)")
         }
         bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
         return ConfigSpace(bytes)
     }
 
     /// Writes a function; the zeros at the end of its configuration space are left out.
-    public func encode(to encoder: any Encoder) throws {
-        var c = encoder.container(keyedBy: Key.self)
-        try c.encode(address.description, forKey: .address)
-        switch placement {
-        case .below(let bridge): try c.encode(bridge.description, forKey: .parent)
-        case .rootBus: try c.encode("root", forKey: .parent)
-        case .unknown: break
-        }
+    func write(to json: inout JSONWriter) {
+        json.field("address", address.description)
+        if let isBootVGA { json.field("bootVGA", isBootVGA) }
+        json.fieldIfPresent("classCode", hex: classCode, width: 6)
         if config.count > 0 {
             let used = (config.bytes.lastIndex { $0 != 0 } ?? -1) + 1
-            try c.encode(hexText(config.bytes[..<used]), forKey: .config)
-            try c.encode(config.count, forKey: .configSize)
+            json.field("config", hexText(config.bytes[..<used]))
+            json.field("configSize", config.count)
         }
-        try c.encodeIfPresent(resource?.map(\.description), forKey: .resource)
-        try c.encodeIfPresent(vendor.map { hex(UInt64($0), width: 4) }, forKey: .vendor)
-        try c.encodeIfPresent(device.map { hex(UInt64($0), width: 4) }, forKey: .device)
-        try c.encodeIfPresent(classCode.map { hex(UInt64($0), width: 6) }, forKey: .classCode)
-        try c.encodeIfPresent(revision.map { hex(UInt64($0), width: 2) }, forKey: .revision)
-        try c.encodeIfPresent(subsystemVendor.map { hex(UInt64($0), width: 4) }, forKey: .subsystemVendor)
-        try c.encodeIfPresent(subsystemDevice.map { hex(UInt64($0), width: 4) }, forKey: .subsystemDevice)
-        try c.encodeIfPresent(driver, forKey: .driver)
-        try c.encodeIfPresent(enableCount, forKey: .enable)
-        try c.encodeIfPresent(numaNode, forKey: .numaNode)
-        try c.encodeIfPresent(iommuGroup, forKey: .iommuGroup)
-        try c.encodeIfPresent(removable, forKey: .removable)
-        try c.encodeIfPresent(isUntrusted, forKey: .untrusted)
-        try c.encodeIfPresent(enabledVFs, forKey: .enabledVFs)
-        try c.encodeIfPresent(totalVFs, forKey: .totalVFs)
-        try c.encodeIfPresent(physicalFunction?.description, forKey: .physicalFunction)
-        try c.encodeIfPresent(isBootVGA, forKey: .bootVGA)
-        if !probed.isEmpty { try c.encode(probed, forKey: .probed) }
-        if let knowledge, knowledge != .whole { try c.encode(knowledge.words, forKey: .told) }
+        json.fieldIfPresent("device", hex: device, width: 4)
+        if let driver { json.field("driver", driver) }
+        if let enableCount { json.field("enable", enableCount) }
+        if let enabledVFs { json.field("enabledVFs", enabledVFs) }
+        if let iommuGroup { json.field("iommuGroup", iommuGroup) }
+        if let numaNode { json.field("numaNode", numaNode) }
+        switch placement {
+        case .below(let bridge): json.field("parent", bridge.description)
+        case .rootBus: json.field("parent", "root")
+        case .unknown: break
+        }
+        if let physicalFunction { json.field("physicalFunction", physicalFunction.description) }
+        if !probed.isEmpty { json.objects("probed", probed) { $0.write(to: &$1) } }
+        if let removable { json.field("removable", removable) }
+        if let resource { json.field("resource", resource.map(\.description)) }
+        json.fieldIfPresent("revision", hex: revision, width: 2)
+        json.fieldIfPresent("subsystemDevice", hex: subsystemDevice, width: 4)
+        json.fieldIfPresent("subsystemVendor", hex: subsystemVendor, width: 4)
+        if let knowledge, knowledge != .whole { json.field("told", knowledge.words) }
+        if let totalVFs { json.field("totalVFs", totalVFs) }
+        if let isUntrusted { json.field("untrusted", isUntrusted) }
         if !use.isEmpty {
-            try c.encode(
-                use.map { Evidence(code: $0.code, detail: $0.detail, protected: $0.isProtected, weight: $0.weight) },
-                forKey: .use
-            )
+            json.objects("use", use) {
+                $1.field("code", $0.code)
+                $1.field("detail", $0.detail)
+                $1.field("protected", $0.isProtected)
+                $1.field("weight", $0.weight)
+            }
         }
+        json.fieldIfPresent("vendor", hex: vendor, width: 4)
     }
 }
 
@@ -159,24 +160,21 @@ extension FunctionKnowledge {
     }
 }
 
-extension ProbedSize: Codable {
-    private enum Key: String, CodingKey { case index, size, flags }
-
+extension ProbedSize {
     /// Reads a probed size.
-    public init(from decoder: any Decoder) throws {
-        let c = try decoder.container(keyedBy: Key.self)
-        let number = try c.decode(Int.self, forKey: .index)
-        guard let index = ResourceIndex(number) else { throw c.wrong(.index, "expected 0 to 16, found \(number)") }
-        let size: UInt64 = try c.hex(.size)
-        let flags: UInt64 = try c.hex(.flags)
-        self.init(index: index, size: ByteCount(size), flags: ResourceFlags(rawValue: flags))
+    init(_ fields: inout JSONFields) throws(JSONError) {
+        let number = try fields.integer("index", in: .min ... .max)
+        guard let index = ResourceIndex(number) else {
+            throw fields.error("index", "expected 0 to 16, found \(number)")
+        }
+        let size = try fields.hex("size")
+        self.init(index: index, size: ByteCount(size), flags: ResourceFlags(rawValue: try fields.hex("flags")))
     }
 
     /// Writes a probed size.
-    public func encode(to encoder: any Encoder) throws {
-        var c = encoder.container(keyedBy: Key.self)
-        try c.encode(Int(index.rawValue), forKey: .index)
-        try c.encode(PCITopology.hex(size.rawValue), forKey: .size)
-        try c.encode(PCITopology.hex(flags.rawValue), forKey: .flags)
+    func write(to json: inout JSONWriter) {
+        json.field("flags", hex: flags.rawValue)
+        json.field("index", index.rawValue)
+        json.field("size", hex: size.rawValue)
     }
 }

@@ -2,25 +2,12 @@
 
 internal import PCITopology
 
-// How a record is written down. Addresses and registers are hexadecimal text: a double loses 64-bit integers.
+// How a record is written down. Fields are written in the order of their names; unknown ones are passed over, so that a
+// record of a later version can be read.
 
-extension MachineRecord: Codable {
-    private enum Key: String, CodingKey {
-        case origin, kernel, functions, buses, slots, deviceOrder, iomem, ioports, firmwareMap, kernelLog
-        case resourceAlignment, privileges, gaps, nativeHotPlugPorts
-    }
-
-    private struct Kernel: Codable {
-        var release: String?
-        var commandLine: String?
-        var architecture: String?
-        var hardwareDescription: String?
-    }
-
-    private struct Gap: Codable {
-        var code: String
-        var detail: String
-    }
+extension MachineRecord {
+    /// The largest number of functions that a record may hold.
+    public static let maximumFunctions = 16_384
 
     private static func lines(_ text: String) -> [String] {
         text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init)
@@ -28,87 +15,86 @@ extension MachineRecord: Codable {
 
     private static func text(_ lines: [String]) -> String { lines.map { $0 + "\n" }.joined() }
 
-    /// The largest number of functions that a record may hold.
-    public static let maximumFunctions = 16_384
-
     /// Reads a record; see the JSON schema of snapshots.
-    public init(from decoder: any Decoder) throws {
-        let c = try decoder.container(keyedBy: Key.self)
-        let originText = try c.decode(String.self, forKey: .origin)
-        guard let origin = Origin(rawValue: originText) else {
-            throw c.wrong(.origin, "expected live, directory or text, found \"\(originText)\"")
+    init(_ fields: inout JSONFields) throws(JSONError) {
+        let word = try fields.text("origin")
+        guard let origin = Origin(rawValue: word) else {
+            throw fields.error("origin", "expected live, directory or text, found \(shown(word))")
         }
-        let kernel = try c.decodeIfPresent(Kernel.self, forKey: .kernel)
-        let description = try kernel?.hardwareDescription.map { text in
-            guard let known = HardwareDescription(rawValue: text) else {
-                throw c.wrong(.kernel, "expected acpi, device-tree or opal, found \"\(text)\"")
-            }
-            return known
-        }
-        self.init(
-            origin: origin,
-            kernel: KernelIdentity(
-                release: kernel?.release,
-                commandLine: kernel?.commandLine,
-                architecture: kernel?.architecture,
-                hardwareDescription: description
-            )
-        )
-        functions = try c.decode([FunctionRecord].self, forKey: .functions)
+        self.init(origin: origin, kernel: try Self.kernel(&fields))
+        guard fields.holds("functions") else { throw fields.error("functions", "expected an array, found none") }
+        functions = try fields.objects("functions") { f throws(JSONError) in try FunctionRecord(&f) }
         guard functions.count <= Self.maximumFunctions else {
-            throw c.wrong(.functions, "expected at most \(Self.maximumFunctions) functions, found \(functions.count)")
+            let expected = "expected at most \(Self.maximumFunctions) functions, found \(functions.count)"
+            throw fields.error("functions", expected)
         }
         functions.sort { $0.address < $1.address }
         for i in 1..<max(functions.count, 1) where functions[i].address == functions[i - 1].address {
-            throw c.wrong(.functions, "function \(functions[i].address) appears twice")
+            throw fields.error("functions", "function \(functions[i].address) appears twice")
         }
-        buses = try c.decodeIfPresent([BusRecord].self, forKey: .buses) ?? []
-        slots = try c.decodeIfPresent([SlotRecord].self, forKey: .slots) ?? []
-        func addresses(_ key: Key) throws -> [FunctionAddress]? {
-            try c.decodeIfPresent([String].self, forKey: key)?.map {
-                guard let address = FunctionAddress(parsing: $0) else {
-                    throw c.wrong(key, "expected an address like 0000:00:1f.2, found \"\($0)\"")
-                }
-                return address
-            }
+        buses = try fields.objects("buses") { f throws(JSONError) in try BusRecord(&f) }
+        slots = try fields.objects("slots") { f throws(JSONError) in try SlotRecord(&f) }
+        deviceOrder = try fields.functionsIfPresent("deviceOrder") ?? []
+        nativeHotPlugPorts = try fields.functionsIfPresent("nativeHotPlugPorts")
+        iomem = try fields.textsIfPresent("iomem").map(Self.text)
+        ioports = try fields.textsIfPresent("ioports").map(Self.text)
+        if fields.holds("firmwareMap") {
+            firmwareMap = try fields.objects("firmwareMap") { f throws(JSONError) in try FirmwareMapEntry(&f) }
         }
-        deviceOrder = try addresses(.deviceOrder) ?? []
-        nativeHotPlugPorts = try addresses(.nativeHotPlugPorts)
-        iomem = try c.decodeIfPresent([String].self, forKey: .iomem).map(Self.text)
-        ioports = try c.decodeIfPresent([String].self, forKey: .ioports).map(Self.text)
-        firmwareMap = try c.decodeIfPresent([FirmwareMapEntry].self, forKey: .firmwareMap)
-        kernelLog = try c.decodeIfPresent([String].self, forKey: .kernelLog)
-        resourceAlignment = try c.decodeIfPresent(String.self, forKey: .resourceAlignment)
-        privileges = try c.decodeIfPresent(PrivilegeRecord.self, forKey: .privileges)
-        gaps = try (c.decodeIfPresent([Gap].self, forKey: .gaps) ?? []).map {
-            ReadingGap(code: $0.code, detail: $0.detail)
+        kernelLog = try fields.textsIfPresent("kernelLog")
+        resourceAlignment = try fields.textIfPresent("resourceAlignment")
+        if fields.holds("privileges") {
+            var inner = try fields.object("privileges")
+            privileges = try PrivilegeRecord(&inner)
+        }
+        gaps = try fields.objects("gaps") { f throws(JSONError) in
+            ReadingGap(code: try f.text("code"), detail: try f.text("detail"))
         }
     }
 
-    /// Writes a record; see the JSON schema of snapshots.
-    public func encode(to encoder: any Encoder) throws {
-        var c = encoder.container(keyedBy: Key.self)
-        try c.encode(origin.rawValue, forKey: .origin)
-        try c.encode(
-            Kernel(
-                release: kernel.release,
-                commandLine: kernel.commandLine,
-                architecture: kernel.architecture,
-                hardwareDescription: kernel.hardwareDescription?.rawValue
-            ),
-            forKey: .kernel
+    private static func kernel(_ fields: inout JSONFields) throws(JSONError) -> KernelIdentity {
+        guard fields.holds("kernel") else { return KernelIdentity() }
+        var inner = try fields.object("kernel")
+        var description: HardwareDescription?
+        if let word = try inner.textIfPresent("hardwareDescription") {
+            description = HardwareDescription(rawValue: word)
+            guard description != nil else {
+                let reason = "expected acpi, device-tree or opal, found \(shown(word))"
+                throw inner.error("hardwareDescription", reason)
+            }
+        }
+        return KernelIdentity(
+            release: try inner.textIfPresent("release"),
+            commandLine: try inner.textIfPresent("commandLine"),
+            architecture: try inner.textIfPresent("architecture"),
+            hardwareDescription: description
         )
-        try c.encode(functions, forKey: .functions)
-        try c.encode(buses, forKey: .buses)
-        try c.encode(slots, forKey: .slots)
-        try c.encode(deviceOrder.map(\.description), forKey: .deviceOrder)
-        try c.encodeIfPresent(nativeHotPlugPorts?.map(\.description), forKey: .nativeHotPlugPorts)
-        try c.encodeIfPresent(iomem.map(Self.lines), forKey: .iomem)
-        try c.encodeIfPresent(ioports.map(Self.lines), forKey: .ioports)
-        try c.encodeIfPresent(firmwareMap, forKey: .firmwareMap)
-        try c.encodeIfPresent(kernelLog, forKey: .kernelLog)
-        try c.encodeIfPresent(resourceAlignment, forKey: .resourceAlignment)
-        try c.encodeIfPresent(privileges, forKey: .privileges)
-        try c.encode(gaps.map { Gap(code: $0.code, detail: $0.detail) }, forKey: .gaps)
+    }
+
+    /// Writes a record; see the JSON schema of snapshots.
+    func write(to json: inout JSONWriter) {
+        json.objects("buses", buses) { $0.write(to: &$1) }
+        json.field("deviceOrder", deviceOrder.map(\.description))
+        if let firmwareMap { json.objects("firmwareMap", firmwareMap) { $0.write(to: &$1) } }
+        json.objects("functions", functions) { $0.write(to: &$1) }
+        json.objects("gaps", gaps) {
+            $1.field("code", $0.code)
+            $1.field("detail", $0.detail)
+        }
+        if let iomem { json.field("iomem", Self.lines(iomem)) }
+        if let ioports { json.field("ioports", Self.lines(ioports)) }
+        json.object("kernel") {
+            if let architecture = kernel.architecture { $0.field("architecture", architecture) }
+            if let commandLine = kernel.commandLine { $0.field("commandLine", commandLine) }
+            if let description = kernel.hardwareDescription { $0.field("hardwareDescription", description.rawValue) }
+            if let release = kernel.release { $0.field("release", release) }
+        }
+        if let kernelLog { json.field("kernelLog", kernelLog) }
+        if let ports = nativeHotPlugPorts { json.field("nativeHotPlugPorts", ports.map(\.description)) }
+        json.field("origin", origin.rawValue)
+        if let privileges { json.object("privileges") { privileges.write(to: &$0) } }
+        if let resourceAlignment { json.field("resourceAlignment", resourceAlignment) }
+        json.field("schema", SnapshotFile.schema)
+        json.objects("slots", slots) { $0.write(to: &$1) }
     }
 }

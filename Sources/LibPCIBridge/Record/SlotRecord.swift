@@ -3,7 +3,7 @@
 internal import PCITopology
 
 /// A slot below /sys/bus/pci/slots.
-public struct SlotRecord: Hashable, Sendable, Codable {
+public struct SlotRecord: Hashable, Sendable {
     /// The name of its directory.
     public var name: String
     /// Its `address` file: `DDDD:BB:DD`, or `DDDD:BB` of a slot that is tied to a bus.
@@ -18,12 +18,6 @@ public struct SlotRecord: Hashable, Sendable, Codable {
     /// The function 0 that a card in the slot would have; nil for an address of another form.
     var firstFunction: FunctionAddress? { FunctionAddress(parsing: address + ".0") }
 
-    private enum CodingKeys: String, CodingKey {
-        case name, address, module
-        case isPowered = "powered"
-        case isOccupied = "occupied"
-    }
-
     /// Creates a slot.
     public init(
         name: String,
@@ -37,5 +31,27 @@ public struct SlotRecord: Hashable, Sendable, Codable {
         self.isPowered = isPowered
         self.isOccupied = isOccupied
         self.module = module
+    }
+}
+
+extension SlotRecord {
+    /// Reads a slot.
+    init(_ fields: inout JSONFields) throws(JSONError) {
+        self.init(
+            name: try fields.text("name"),
+            address: try fields.text("address"),
+            isPowered: try fields.boolIfPresent("powered"),
+            isOccupied: try fields.boolIfPresent("occupied"),
+            module: try fields.textIfPresent("module")
+        )
+    }
+
+    /// Writes a slot.
+    func write(to json: inout JSONWriter) {
+        json.field("address", address)
+        if let module { json.field("module", module) }
+        json.field("name", name)
+        if let isOccupied { json.field("occupied", isOccupied) }
+        if let isPowered { json.field("powered", isPowered) }
     }
 }

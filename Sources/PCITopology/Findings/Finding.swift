@@ -150,8 +150,10 @@ extension Topology {
     /// findings name, those of severity note, by index of the function.
     ///
     /// The one place that decides which failures are harmless: an I/O BAR that drivers do not use, a port's own BAR.
-    /// - Complexity: that of `findings()`.
-    public func harmlessResources() -> [Int: Set<ResourceIndex>] { harmlessResources(among: findings()) }
+    /// - Complexity: that of `findings(explains: false)`.
+    public func harmlessResources() -> [Int: Set<ResourceIndex>] {
+        harmlessResources(among: findings(explains: false))
+    }
 
     /// The same for this tree's findings where they are known already.
     public func harmlessResources(among findings: [Finding]) -> [Int: Set<ResourceIndex>] {

@@ -37,6 +37,14 @@ public struct JSONFields: Sendable {
         return members[index].value
     }
 
+    /// Whether there is a value of `key` that is not `null`; nothing is taken.
+    /// - Complexity: as `optional(_:)`.
+    public func holds(_ key: String) -> Bool {
+        let isNext = next < members.count && members[next].key == key
+        guard let index = isNext ? next : members.firstIndex(where: { $0.key == key }) else { return false }
+        return members[index].value != .null
+    }
+
     /// Takes the value of `key`, which must exist.
     public mutating func value(_ key: String) throws(JSONError) -> JSONTree {
         guard let value = optional(key) else {

@@ -289,7 +289,12 @@ public struct JSONParser: Sendable {
         }
     }
 
-    private func error(_ reason: String) -> JSONError { JSONError(place: "byte \(position)", reason: reason) }
+    private func error(_ reason: String) -> JSONError {
+        let head = text[..<min(position, text.count)]
+        let line = 1 + head.count { $0 == 0x0a }
+        let column = position - (head.lastIndex(of: 0x0a) ?? -1)
+        return JSONError(place: "line \(line), column \(column)", reason: reason)
+    }
 
     private func name(_ byte: UInt8?) -> String {
         guard let byte else { return "the end" }

@@ -54,7 +54,7 @@ public struct JSONMember: Hashable, Sendable {
 
 /// Why a text is not an acceptable JSON document.
 public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The place: `byte 17` of a text, or the path to a value such as `steps[2].writes[0].address`.
+    /// The place: `line 2, column 17` of a text (columns are bytes), or the path to a value such as `steps[2].writes[0].address`.
     public var place: String
     /// What was expected and found, a lower-case sentence.
     public var reason: String
@@ -70,7 +70,7 @@ public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Text from a document as messages may show it: printable ASCII only, at most 40 characters.
-func shown(_ text: String) -> String {
+package func shown(_ text: String) -> String {
     var result = ""
     for byte in text.utf8.prefix(40) {
         result.append(byte >= 0x20 && byte < 0x7f ? Character(Unicode.Scalar(byte)) : "?")

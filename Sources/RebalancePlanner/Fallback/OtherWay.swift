@@ -225,7 +225,7 @@ extension Planner {
     /// Whether some memory BAR lacks an address that no aperture within its reach has room for: else firmware's setup is
     /// not what stands in the way.
     private var lacksMemory: Bool {
-        let problems = topology.findings().filter { $0.severity == .problem }
+        let problems = topology.findings(explains: false).filter { $0.severity == .problem }
         let lacking = problems.compactMap { finding -> (Int, Resource)? in
             guard let i = topology.position(of: finding.address), let index = finding.resource, index.isBAR,
                 let resource = topology.functions[i].resource(index), resource.lacksAddress

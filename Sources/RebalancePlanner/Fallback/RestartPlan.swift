@@ -35,7 +35,7 @@ public struct RestartPlan: Hashable, Sendable {
         let platform = Platform(topology.kernel, commandLine: commandLine)
         // Other architectures assign anew whatever the registers say.
         guard platform.boot == .survey, !topology.hidesMemory,
-            topology.findings().contains(where: { $0.severity == .problem })
+            topology.findings(explains: false).contains(where: { $0.severity == .problem })
         else {
             return nil
         }
@@ -154,7 +154,7 @@ public struct RestartPlan: Hashable, Sendable {
 
     /// Whether everything required is there, and everything that was there before.
     private static func isWhole(_ after: Topology, since before: Topology) -> Bool {
-        guard after.findings().allSatisfy({ $0.severity == .note }) else { return false }
+        guard after.findings(explains: false).allSatisfy({ $0.severity == .note }) else { return false }
         var places: [TopologyPath: Function] = [:]
         for i in after.functions.indices { places[after.path(of: i)] = after.functions[i] }
         for i in before.functions.indices where !before.functions[i].isVirtual {

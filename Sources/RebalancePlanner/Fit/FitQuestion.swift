@@ -17,8 +17,11 @@ public struct FitQuestion: Sendable {
     public let port: FunctionAddress
     /// What a plan may touch.
     public var constraints: Constraints
+    /// The problems that the tree has without the card: they are none of the card's.
+    private let before: Set<ProblemPlace>
 
     /// Creates a question about `port`.
+    /// - Complexity: one judgement of the whole tree.
     public init(
         topology: Topology,
         behaviour: KernelBehaviour,
@@ -29,6 +32,9 @@ public struct FitQuestion: Sendable {
         self.behaviour = behaviour
         self.port = port
         self.constraints = constraints
+        before = Set(
+            topology.findings(explains: false).filter { $0.severity == .problem }.map { ProblemPlace($0, topology) }
+        )
     }
 
     /// The answer for `card`.
@@ -79,7 +85,7 @@ public struct FitQuestion: Sendable {
             isReplaced: attempt.isReplaced
         )
         answer.needsRescan = attempt.needsRescan
-        if !attempt.missing.isEmpty { answer.verdict = try verdict(after: attempt.plugged) }
+        if !attempt.missing.isEmpty { answer.verdict = try verdict(after: attempt) }
         answer.unknowns = unknowns(card, answer.verdict)
         if !answer.unknowns.isEmpty {
             answer.verdict = .cannotTell
@@ -99,7 +105,7 @@ public struct FitQuestion: Sendable {
         ) { (size) throws(FitError) in
             let attempt = try near.attempt(card.resized(to: size), method, explains: false)
             guard !attempt.missing.isEmpty else { return true }
-            if case .afterPlan = try near.verdict(after: attempt.plugged, budget: 400) { return true }
+            if case .afterPlan = try near.verdict(after: attempt, budget: 400) { return true }
             return false
         }
         return answer
@@ -171,24 +177,35 @@ public struct FitQuestion: Sendable {
 
     /// Problems that the tree did not have before.
     private func newProblems(in plugged: Topology, explains: Bool) -> [Finding] {
-        let before = Set(
-            topology.findings(explains: false).filter { $0.severity == .problem }.map { ProblemPlace($0, topology) }
-        )
-        return plugged.findings(explains: explains).filter { finding in
+        plugged.findings(explains: explains).filter { finding in
             finding.severity == .problem && finding.code != .windowClosed
                 && !before.contains(ProblemPlace(finding, plugged))
         }
     }
 
-    private func verdict(after plugged: Topology, budget: Int? = nil) throws(FitError) -> FitAnswer.Verdict {
+    /// What a plan is asked for: what is missing with the card and was not before.
+    private func goals(for attempt: Attempt) -> [Goal] {
+        if before.isEmpty { return [.everythingRequired] }
+        let addresses = Set(attempt.missing.map(\.address))
+        let outermost = addresses.filter { address in
+            guard let i = attempt.plugged.position(of: address) else { return false }
+            return attempt.plugged.ancestors(of: i).allSatisfy {
+                !addresses.contains(attempt.plugged.functions[$0].address)
+            }
+        }
+        return outermost.sorted().map { .place($0) }
+    }
+
+    private func verdict(after attempt: Attempt, budget: Int? = nil) throws(FitError) -> FitAnswer.Verdict {
         var constraints = constraints
         if let budget { constraints.simulationBudget = min(constraints.simulationBudget, budget) }
         do {
-            let plan = try Planner(topology: plugged, behaviour: behaviour)
-                .plan(goals: [.everythingRequired], constraints: constraints)
+            let plan = try Planner(topology: attempt.plugged, behaviour: behaviour)
+                .plan(goals: goals(for: attempt), constraints: constraints)
             switch plan.verdict.answer {
-            // A plan that reaches a part places this card only in part.
-            case .act, .none: return plan.isWhole ? .afterPlan(plan) : .never(plan)
+            // A plan that reaches a part places this card only in part; something is missing, so that a plan without
+            // steps places nothing.
+            case .act, .none: return plan.isWhole && !plan.steps.isEmpty ? .afterPlan(plan) : .never(plan)
             case .refused: return .refused(plan)
             case .impossible: return .never(plan)
             case .unknown: return .cannotTell

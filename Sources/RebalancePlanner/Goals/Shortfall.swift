@@ -71,7 +71,7 @@ extension Topology {
     }
 
     /// The required shortfalls that are problems, in the order of the tree: without those that `harmlessResources` names.
-    /// - Complexity: that of `findings()`.
+    /// - Complexity: that of `findings(explains: false)`.
     public var problemShortfalls: [Shortfall] {
         var harmless: Set<Shortfall> = []
         for (i, indexes) in harmlessResources() {

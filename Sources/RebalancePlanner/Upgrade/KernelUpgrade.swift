@@ -103,7 +103,7 @@ public struct KernelUpgrade: Sendable {
     public enum Scope: Sendable {
         /// Every occasion, with the decision in which kernels part.
         case everything
-        /// What has no place in the tree as it was read, and nothing else.
+        /// What has no place in the tree as it was read, as far as one release may place all of it.
         case whatIsLost
     }
 
@@ -176,8 +176,12 @@ public struct KernelUpgrade: Sendable {
                 if let change = try Self.change(occasion, release, present, &runs) { changes.append(change) }
             }
         }
-        for shortfall in shortfalls {
-            lostHere.append(try Self.lost(shortfall, among: Set(shortfalls), tried, present, Release.known, &runs))
+        let lost = Set(shortfalls)
+        var placers = Set(Release.known.map(\.name))
+        for shortfall in shortfalls where scope == .everything || !placers.isEmpty {
+            let one = try Self.lost(shortfall, among: lost, tried, present, Release.known, &runs)
+            placers.formIntersection(one.placedBy)
+            lostHere.append(one)
         }
     }
 

@@ -39,7 +39,8 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let names = try naming.names()
         let policy = try policy.map { path throws(CommandEnd) in try PolicyFile.read(path) }
-        let (record, topology) = try reading.read(output)
+        // What is wrong does not depend on who uses what; what a policy would do about it does.
+        let (record, topology) = try reading.read(output, readsUse: policy != nil)
         let assessment = Assessment(record, topology)
         if let policy {
             try explain(policy, topology)

@@ -103,20 +103,36 @@ struct EventCommand: ParsableCommand {
         var policy = policy
         if dryRun { policy = policy.reportingOnly }
         let isQuiet = output.quiet
-        var log: [String]?
+        // Most events end with nothing missing: who uses what is looked at when there is something to plan.
+        let reader = LiveReader(options: LiveReader.Options(readsUse: false))
+        var record = MachineRecord(origin: .live)
+        var used: Topology?
         var run = EventRun(
             policy: policy,
             applier: applier,
             minuteOfDay: { LocalTime.minuteOfDay },
             readTopology: {
-                let record = try LiveReader().read()
-                log = record.kernelLog
-                let topology = try TopologyAssembler(record).topology()
-                observer.remember(Execution.protections(topology))
-                return topology
+                record = try reader.read()
+                used = nil
+                return try TopologyAssembler(record).topology()
             },
-            plan: { topology, goals, constraints in
-                let evidence = KernelChoice.evidence(for: topology, isLive: true, log: log, isQuiet: isQuiet)
+            // The tree is that of the last reading.
+            plan: { _, goals, constraints in
+                let topology: Topology
+                if let used {
+                    topology = used
+                } else {
+                    reader.readUse(into: &record)
+                    topology = try TopologyAssembler(record).topology()
+                    observer.remember(Execution.protections(topology))
+                    used = topology
+                }
+                let evidence = KernelChoice.evidence(
+                    for: topology,
+                    isLive: true,
+                    log: record.kernelLog,
+                    isQuiet: isQuiet
+                )
                 return try Planner(topology, evidence).plan(
                     goals: goals,
                     constraints: constraints
@@ -124,7 +140,7 @@ struct EventCommand: ParsableCommand {
             }
         )
         run.began = applier.clock.now() - ProcessAge.now
-        run.predictor = { Execution.predictor($0, wish: ($1, $2), log: log) }
+        run.predictor = { Execution.predictor($0, wish: ($1, $2), log: record.kernelLog) }
         if let function, !function.hasPrefix("/") { run.only = PortName(parsing: function) }
         return run
     }

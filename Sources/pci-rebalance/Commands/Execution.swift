@@ -28,7 +28,8 @@ struct Execution {
     var observer: SysfsObserver {
         let allowed = Set(planning?.allowDisturb ?? [])
         return SysfsObserver(uses: {
-            Self.protections(try TopologyAssembler(try LiveReader().read()).topology(), except: allowed)
+            let reader = LiveReader(options: LiveReader.Options(readsKernelLog: false))
+            return Self.protections(try TopologyAssembler(try reader.read()).topology(), except: allowed)
         })
     }
 

@@ -38,6 +38,7 @@ struct FitCommand: ParsableCommand {
     )
     var profile: String?
 
+    @OptionGroup var effort: EffortOption
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var output: OutputOptions
 
@@ -58,7 +59,12 @@ struct FitCommand: ParsableCommand {
             return try write(FitAnswer(unknown: [unknown], card: try card()))
         }
         let behaviour = KernelChoice.behaviour(for: topology, isQuiet: output.quiet)
-        let question = FitQuestion(topology: topology, behaviour: behaviour, port: port)
+        let question = FitQuestion(
+            topology: topology,
+            behaviour: behaviour,
+            port: port,
+            constraints: Constraints(workLimit: effort.workLimit)
+        )
         var answer: FitAnswer
         do {
             answer = try question.answer(for: try card())

@@ -40,7 +40,7 @@ struct ReportCommand: ParsableCommand {
             for gap in topology.gaps { Diagnostics.warning(gap.detail) }
         }
         let report = Report(record: record, topology: topology, plan: plan(for: topology))
-        let bytes = try report.render()
+        let bytes = report.render()
         if let output {
             try FileOutput.write(bytes, to: output, privacy: .owner)
         } else {

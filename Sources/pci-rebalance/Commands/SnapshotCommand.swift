@@ -42,7 +42,7 @@ struct SnapshotCommand: ParsableCommand {
                 try SnapshotFile(path: output).write(record)
                 if !quiet { Diagnostics.remark("\(record.functions.count) functions recorded in \(output)") }
             } else {
-                try StandardOutput.write(try SnapshotFile.encode(record))
+                try StandardOutput.write(SnapshotFile.encode(record))
             }
         } catch let error as ReadError {
             throw CommandEnd(.failure, error.description)

@@ -136,19 +136,9 @@ struct PlanningOptions: ParsableArguments {
     )
     var without: [TierWord] = []
 
-    @Option(
-        help: ArgumentHelp(
-            "Search for about this many seconds of work at most; the best plan so far is the answer. By default 2, and 10 "
-                + "for more than 64 functions.",
-            valueName: "seconds"
-        )
-    )
-    var effort: Int?
+    @OptionGroup var effort: EffortOption
 
     func validate() throws {
-        if let effort, !(1...3600 ~= effort) {
-            throw ValidationError("expected --effort 1 to 3600, found \(effort)")
-        }
         for word in with where without.contains(word) {
             let tier = word.tier.rawValue
             throw ValidationError("expected --with \(tier) or --without \(tier), found both")
@@ -183,7 +173,7 @@ struct PlanningOptions: ParsableArguments {
             highestAddress: maxAddr?.address,
             conditions: conditions,
             tiers: OptionalTiers(required: Set(with.map(\.tier)), dropped: Set(without.map(\.tier))),
-            workLimit: effort.map { $0 * Constraints.workPerSecond }
+            workLimit: effort.workLimit
         )
     }
 

@@ -61,10 +61,12 @@ struct ReadingOptions: ParsableArguments {
         self.probe = probe
     }
 
-    /// The raw evidence.
-    func record() throws(CommandEnd) -> MachineRecord {
+    /// The raw evidence; of the machine itself without evidence of use where `readsUse` is false.
+    func record(readsUse: Bool = true) throws(CommandEnd) -> MachineRecord {
         do {
-            guard !from.isEmpty else { return try LiveReader(options: LiveReader.Options(probe: probe)).read() }
+            guard !from.isEmpty else {
+                return try LiveReader(options: LiveReader.Options(probe: probe, readsUse: readsUse)).read()
+            }
             return try RecordedInput(paths: from).record
         } catch {
             throw CommandEnd(error)
@@ -75,8 +77,11 @@ struct ReadingOptions: ParsableArguments {
     func topology(_ output: OutputOptions) throws(CommandEnd) -> Topology { try read(output).topology }
 
     /// The raw evidence and the tree, with the same remarks.
-    func read(_ output: OutputOptions) throws(CommandEnd) -> (record: MachineRecord, topology: Topology) {
-        let record = try record()
+    func read(
+        _ output: OutputOptions,
+        readsUse: Bool = true
+    ) throws(CommandEnd) -> (record: MachineRecord, topology: Topology) {
+        let record = try record(readsUse: readsUse)
         let topology = try topology(of: record)
         if from.isEmpty, !output.quiet, (try? DirectoryJournalDisk().read(Journal.unfinishedName)) ?? nil != nil {
             Diagnostics.warning(

@@ -12,7 +12,7 @@ extension Readers {
         let evidence = TextEvidence(bytes: input)
         for finding in evidence.findings { precondition(!finding.detail.isEmpty, "a finding without words") }
         let record = evidence.record
-        guard let document = try? SnapshotFile.encode(record) else { preconditionFailure("no snapshot of a record") }
+        let document = SnapshotFile.encode(record)
         precondition((try? SnapshotFile.decode(document)) == record, "a snapshot that says something else")
         guard let topology = try? evidence.topology() else { return 0 }
         precondition(topology.functions.count == evidence.functions.count, "a lost function")
