@@ -41,7 +41,7 @@ extension Applier {
                 remark("another plan of \(next.steps.count) steps is not carried out: \(why)", &report, progress)
                 break
             }
-            if let sentence = Self.disagreement(with: next, after: plan, tree) {
+            if let sentence = disagreement(with: next, after: plan, tree) {
                 remark(sentence, &report, progress)
                 break
             }
@@ -82,7 +82,7 @@ extension Applier {
     }
 
     /// Why `next` is not what whoever agreed to `plan` agreed to; nil when it is.
-    static func disagreement(with next: Plan, after plan: Plan, _ tree: TreeState) -> String? {
+    private func disagreement(with next: Plan, after plan: Plan, _ tree: TreeState) -> String? {
         guard next.before == tree else { return "the tree has changed since it was planned on" }
         if let (_, sentence) = PlanSafety.fault(in: next) { return "another plan is refused: \(sentence)" }
         let known = StoppingAgreement(plan, tree)

@@ -133,10 +133,6 @@ struct PlanExecution {
                 differences += isolation.differences(from: try run.machine.observer.iommuGroups())
             }
             guard differences.isEmpty else {
-                if let end = try goOnward(from: tree, after: i) {
-                    (state, found) = end
-                    break
-                }
                 run.progress(.differs(differences))
                 return Stop(
                     reason: "prediction-differs",
@@ -158,10 +154,6 @@ struct PlanExecution {
                 before.losses(in: tree, ignoringSizes: true).map(\.description)
                 + (hasText ? plan.after.enlargements(in: tree).map(\.description) : [])
             guard open.isEmpty else {
-                if let end = try goOnward(from: tree, after: i) {
-                    (state, found) = end
-                    break
-                }
                 return Stop(
                     reason: "prediction-differs",
                     sentence: "step \(i + 1): with what has appeared, the steps that come next do not lead to the goal",

@@ -48,17 +48,11 @@ public protocol Predictor: AnyObject {
     ///   - now: the tree where the machine stands; the plan must begin there.
     /// - Returns: the plan, whose answer may be that there is nothing to do or no way; nil when none could be made.
     func planOn(after plan: Plan, from now: TreeState) -> Plan?
-
-    /// The plan that `planOn` would make, in the middle of `plan`: what was seen so far counts as before.
-    func planOnward(within plan: Plan, from now: TreeState) -> Plan?
 }
 
 extension Predictor {
     /// Nil: nothing is planned for what has appeared.
     public func planOn(after plan: Plan, from now: TreeState) -> Plan? { nil }
-
-    /// Nil: nothing is planned for what has appeared.
-    public func planOnward(within plan: Plan, from now: TreeState) -> Plan? { nil }
 }
 
 /// Writes that were done together and the tree that was seen after them.

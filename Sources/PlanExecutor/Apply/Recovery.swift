@@ -211,7 +211,7 @@ public struct Recovery {
             !record.isGoingBack && journaledWrites.allSatisfy { $0.position.step < stands } && stands > 0
             && (record.plan.steps[stands - 1].after == tree
                 || (stands == record.plan.steps.count
-                    && execution.discovery(stands - 1, tree)?.isAsPredicted == true))
+                    && execution.discovery(stands - 1, tree)?.differences.isEmpty == true))
         if isBetweenSteps, stands == record.plan.steps.count || direction == .finish {
             return try execution.carryOut(from: stands, journaledWrites: journaledWrites, isCancelled)
         }

@@ -12,16 +12,10 @@ import RebalancePlanner
 struct StepDiscovery {
     /// The functions that nobody could see before, in address order.
     let found: [FunctionState]
-    /// What is otherwise than the step may leave it, whatever has appeared, a sentence each.
+    /// What is otherwise than the step may leave it, a sentence each.
     let differences: [String]
-    /// What functions that the plan stopped lack of what the step gives them, a sentence each: the kernel gave the room to
-    /// those that have appeared.
-    let shortages: [String]
     /// The addresses, in the prediction, of the functions that must be exactly as predicted.
     let exact: Set<FunctionAddress>
-
-    /// Whether all that was known is as the step may leave it.
-    var isAsPredicted: Bool { differences.isEmpty && shortages.isEmpty }
 
     /// Compares; nil when nothing has appeared where it may, so that the prediction must hold as it stands.
     ///
@@ -54,7 +48,7 @@ struct StepDiscovery {
             exact.insert(expected.address)
             differences += TreeState([expected]).differences(from: TreeState([now])).map(\.description)
         }
-        shortages = step.after.losses(in: tree).filter { loss in
+        differences += step.after.losses(in: tree).filter { loss in
             // A function that is gone is among the missing ones already.
             if case .function = loss { return false }
             return !exact.contains(loss.function.address)
@@ -74,7 +68,7 @@ extension PlanExecution {
         guard let discovery = discovery(index, tree) else {
             return (try run.differences(after: step, tree, from: state, check), [])
         }
-        guard discovery.isAsPredicted else { return (discovery.differences + discovery.shortages, []) }
+        guard discovery.differences.isEmpty else { return (discovery.differences, []) }
         // Registers must agree with what the kernel holds, which is not what was predicted.
         step.after = tree
         step.registersAfter = step.registersAfter.filter { discovery.exact.contains($0.address) }

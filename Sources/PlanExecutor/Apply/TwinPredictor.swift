@@ -169,17 +169,6 @@ public final class TwinPredictor: Predictor {
 
     /// Asks the planner, with the goals and constraints of the wish, or of the plan alone where nobody wished for more.
     public func planOn(after plan: Plan, from now: TreeState) -> Plan? {
-        guard let (next, topology) = onward(plan, from: now) else { return nil }
-        // What is seen from here on is explained from here.
-        initial = topology
-        state = nil
-        return next
-    }
-
-    /// The same; what was seen so far is explained from where the plan began, as before.
-    public func planOnward(within plan: Plan, from now: TreeState) -> Plan? { onward(plan, from: now)?.plan }
-
-    private func onward(_ plan: Plan, from now: TreeState) -> (plan: Plan, topology: Topology)? {
         guard let topology = try? readTopology(), TreeState(topology) == now else { return nil }
         let agreement = StoppingAgreement(plan, now)
         func renamed(_ addresses: Set<FunctionAddress>) -> Set<FunctionAddress> {
@@ -198,7 +187,10 @@ public final class TwinPredictor: Predictor {
             let next = try? Planner(topology: topology, behaviour: behaviour)
                 .plan(goals: goals, constraints: constraints)
         else { return nil }
-        return (next, topology)
+        // What is seen from here on is explained from here.
+        initial = topology
+        state = nil
+        return next
     }
 }
 
