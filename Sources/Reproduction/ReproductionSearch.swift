@@ -189,7 +189,7 @@ struct ReproductionSearch {
     }
 
     private func window(_ kind: ResourceKind, of bridge: Int) -> UInt64? {
-        let index: ResourceIndex = kind == .io ? .ioWindow : kind == .memory ? .memoryWindow : .prefetchableWindow
+        let index = ResourceIndex.window(kind)
         return topology.functions[bridge].resource(index)?.range?.clampedSize
     }
 

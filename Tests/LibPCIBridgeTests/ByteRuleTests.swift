@@ -106,7 +106,7 @@ struct ByteRuleTests {
             ("[0x10-0x1f]", [], 0x10, 0x1f, 16), ("[mem 0x1000-0x0fff disabled]", [.memory, .disabled], nil, nil, nil),
             ("[mem 0x1000-0x0fff]", [.memory, .disabled], nil, nil, nil),
             ("[io  disabled]", [.io, .disabled], nil, nil, nil),
-            ("[mem 0x1000]", [.memory], nil, nil, nil),
+            ("[mem 0x1000]", [.memory], 0x1000, 0x1000, 1),
             ("[mem 0x0-0xffffffffffffffff]", [.memory], 0, .max, nil),
         ]
         for (text, flags, first, last, size) in table {
@@ -142,31 +142,16 @@ struct ByteRuleTests {
         }
     }
 
-    @Test("the older reader of ranges: what it tells of windows and BARs")
-    func resourceTexts() throws {
-        let window = try #require(ResourceText(bytes("x [mem 0x80000000-0x8fffffff 64bit pref window] y")))
-        #expect(
-            window.windowFlags == [.memory, .memory64, .prefetchable, .window] && window.window == .prefetchableWindow
-        )
-        #expect(window.range?.first == 0x8000_0000 && window.size == 0x1000_0000)
-        #expect(ResourceText(bytes("[mem size 0x100 pref]"))?.size == 0x100)
-        #expect(ResourceText(bytes("[io  0x10-0x1f]"))?.window == .ioWindow)
-        #expect(ResourceText(bytes("[mem 0x10-0x1f]"))?.window == .memoryWindow)
-        // What stands after the bracket is no flag of the range.
-        #expect(ResourceText(bytes("[mem 0x10-0x1f] 64bit pref window"))?.windowFlags == .memory)
-        for text in ["", "[bus 00]", "[mem 10-1f]", "[mem 0x10]", "mem 0x10-0x1f", "[mem size 10]"] {
-            #expect(ResourceText(bytes(text)) == nil, "\(text)")
-        }
+    @Test("the flag word of a BAR of a printed range: kind and register bits, nothing of what stands behind")
+    func flagsOfBARs() {
         func flags(_ text: String, isROM: Bool = false) -> UInt64? {
-            ResourceText(bytes(text))?.barFlags(isROM: isROM).rawValue
+            RangeText.first(in: bytes(text))?.resource.flags.ofBAR(isROM: isROM).rawValue
         }
         // include/linux/ioport.h and the low bits of the register.
         #expect(flags("[io  0x10-0x1f]") == 0x40101 && flags("[mem 0x0-0xf]") == 0x40200)
         #expect(flags("[mem 0x0-0xf 64bit]") == 0x14_0204 && flags("[mem 0x0-0xf pref]") == 0x4_2208)
         #expect(flags("[mem 0x0-0xf 64bit pref]") == 0x14_220c && flags("[mem 0x0-0xf pref]", isROM: true) == 0x4_6200)
-        #expect(ResourceText.bareRange(bytes("[0x10-0x1f]"))?.last == 0x1f)
-        #expect(ResourceText.bareRange(bytes("[mem 0x10-0x1f]"))?.first == 0x10)
-        #expect(ResourceText.bareRange(bytes("0x10-0x1f")) == nil && ResourceText.bareRange(bytes("[0x10]")) == nil)
+        #expect(flags("[mem 0x10-0x1f] 64bit pref window") == 0x40200)
     }
 
     @Test("lines of sysfs's resource: three numbers each, at most 24 lines, nothing besides")
@@ -208,11 +193,11 @@ struct ByteRuleTests {
             #expect(IomemText(line).nodes.count == (line == "0010-001f : x" ? 1 : 0), "\(line)")
         }
         #expect(
-            IomemText.busName("PCI Bus 0001:3a")?.segment == 1
-                && IomemText.busName("PCI Bus 0001:3a")?.bus.rawValue == 0x3a
+            IomemText.bus(named: "PCI Bus 0001:3a")?.segment == 1
+                && IomemText.bus(named: "PCI Bus 0001:3a")?.bus.rawValue == 0x3a
         )
         for name in ["PCI Bus 0001:100", "PCI Bus 0001", "PCI bus 0000:00", "PCI Bus #01"] {
-            #expect(IomemText.busName(name) == nil, "\(name)")
+            #expect(IomemText.bus(named: name) == nil, "\(name)")
         }
     }
 

@@ -83,7 +83,10 @@ import Testing
             ("pci 0000:02:00.0: BAR 6: failed to assign [mem size 0x00080000 pref]", "rom", .harmless),
             ("pci 0000:02:00.0: ROM [mem size 0x00080000 pref]: failed to assign", "rom", .harmless),
             ("pci 0000:00:1c.0: BAR 13: failed to assign [io  size 0x1000]", "io-window-untold", .harmless),
-            ("pci 0000:00:1c.0: bridge window [mem size 0x00200000]: failed to assign", "window-unassigned", .degraded),
+            ("pci 0000:00:1c.0: bridge window [mem size 0x00200000]: failed to assign", "window-untold", .untold),
+            ("pci 0000:00:1c.0: BAR 7: failed to assign [io  size 0x2000]", "io-window-untold", .harmless),
+            ("pci 0000:03:00.0: BAR 4: failed to assign [io  size 0x0080]", "io-bar-untold", .untold),
+            ("amdgpu 0000:03:00.0: BAR 2: no space for [mem size 0x00200000 64bit pref]", "resize-refused", .degraded),
             (
                 "pcieport 0000:02:04.0: pciehp: Hotplug bridge without secondary bus, ignoring", "slot-without-bus",
                 .fatal

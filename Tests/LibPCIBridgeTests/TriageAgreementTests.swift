@@ -24,8 +24,10 @@ import Testing
             if group.severity == .fatal, !told.contains(where: { $0.severity == .problem }), !isInPlace {
                 result.append("fatal, and check has no problem: \(address) \(group.resource) \(group.code)")
             }
-            if group.severity == .degraded, told.isEmpty, !isInPlace {
-                result.append("degraded, and check has nothing: \(address) \(group.resource) \(group.code)")
+            if group.severity == .degraded || group.severity == .untold, told.isEmpty, !isInPlace {
+                result.append(
+                    "\(group.severity.rawValue), and check has nothing: \(address) \(group.resource) \(group.code)"
+                )
             }
         }
         for finding in assessment.findings where finding.severity == .problem {

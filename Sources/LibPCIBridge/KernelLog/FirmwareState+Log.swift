@@ -128,8 +128,10 @@ private struct BootScan {
             number = rest.takeDecimal()
             guard rest.take(" ") else { return nil }
         } else if rest.take("reg 0x") || rest.take("reg ") {
-            guard let offset = rest.takeHex(), (0x10...0x24).contains(offset), rest.take(": ") else { return nil }
-            number = (offset - 0x10) / 4
+            guard let index = rest.takeHex().flatMap(ResourceIndex.ofRegister), index.isBAR, rest.take(": ") else {
+                return nil
+            }
+            number = UInt64(index.rawValue)
         }
         guard let number, let index = ResourceIndex.bar(Int(clamping: number)), let range = RangeText.take(&rest),
             rest.isEmpty

@@ -38,6 +38,8 @@ struct KernelLogFacts {
     struct LoggedFunction {
         /// Whether the discovery line was seen: then every BAR that the function has was listed after it.
         var isDiscovered = false
+        /// Whether that line names a bridge.
+        var isBridge = false
         /// Whether pciehp announced the slot of the port.
         var isDrivenNatively = false
         /// Bits of resource indexes that the log names.
@@ -53,16 +55,16 @@ struct KernelLogFacts {
         /// The addresses over which the kernel refused to enable the device, since it never claimed them.
         var refused: [ResourceIndex: AddressRange] = [:]
 
-        mutating func learn(_ index: ResourceIndex, _ text: ResourceText) {
+        mutating func learn(_ index: ResourceIndex, _ text: RangeText) {
             implemented |= 1 << UInt32(index.rawValue)
-            guard let size = text.size, size > 0, !index.isWindow else { return }
-            if isDiscovered, discovered[index] == nil, !index.isVFBAR { discovered[index] = ByteCount(size) }
+            guard let size = text.size, size.rawValue > 0, !index.isWindow else { return }
+            if isDiscovered, discovered[index] == nil, !index.isVFBAR { discovered[index] = size }
             sizes.removeAll { $0.index == index }
             sizes.append(
                 ResourceEvidence.KnownSize(
                     index: index,
-                    size: ByteCount(size),
-                    flags: text.barFlags(isROM: index.isROM),
+                    size: size,
+                    flags: text.flags.ofBAR(isROM: index.isROM),
                     source: .kernelLog
                 )
             )
@@ -87,10 +89,11 @@ struct KernelLogFacts {
     }
 
     private mutating func read(_ line: TextBytes) {
-        if let (address, message) = functionMessage(line) {
+        guard let line = LogTextLine(line)?.message else { return }
+        if let subject = LogTextReader.takeSubject(line) {
             // A driver that asks for another size and is refused keeps what it had, as the reader of texts has it.
-            if !isCore(line), LogTextReader.isRefusal(message) { return }
-            readFunction(address, message)
+            if !LogTextReader.isCore(line), LogTextReader.isRefusal(subject.rest) { return }
+            readFunction(subject.address, subject.rest.trimmed)
         } else if let rest = line.after("pci_bus ") {
             readBus(rest)
         } else if let rest = line.after("PCI host bridge to bus ") {
@@ -145,17 +148,17 @@ struct KernelLogFacts {
             }
             return
         }
-        guard let parsed = ResourceText(resource), let range = parsed.range else { return }
+        guard let parsed = RangeText.first(in: resource)?.resource, let range = parsed.range else { return }
         var offset: Int64 = 0
-        if let busAddress = resource.after("(bus address "), let there = ResourceText.bareRange(busAddress) {
+        if let there = resource.after("(bus address ").flatMap({ RangeText.first(in: $0)?.resource.range }) {
             offset = Int64(bitPattern: range.first &- there.first)  // Two's complement: an offset may be negative.
         }
-        let aperture = Aperture(range: range, flags: parsed.windowFlags, offset: offset)
+        let aperture = Aperture(range: range, flags: parsed.flags, offset: offset)
         if !hosts[i].apertures.contains(aperture) { hosts[i].apertures.append(aperture) }
     }
 
     private mutating func readE820(_ text: TextBytes) {
-        guard text.starts("[mem "), let parsed = ResourceText(text), let range = parsed.range,
+        guard text.starts("[mem "), let range = RangeText.first(in: text)?.resource.range,
             let type = text.after("]")
         else { return }
         firmwareMap.append(FirmwareMapEntry(range: range, type: type.trimmed.string))
@@ -163,35 +166,9 @@ struct KernelLogFacts {
 
     // MARK: Functions
 
-    /// Splits `… 0000:04:00.0: message` into address and message, or gives nil.
-    private func functionMessage(_ line: TextBytes) -> (FunctionAddress, TextBytes)? {
-        line.withUnsafeBufferPointer { b -> (FunctionAddress, Int)? in
-            var p = 4
-            // bb:dd.f: with at least four digits of a segment before it.
-            while p + 8 < b.count {
-                if b[p] == 0x3a, b[p + 3] == 0x3a, b[p + 6] == 0x2e, b[p + 8] == 0x3a {
-                    var start = p
-                    while start > 0, p - start < 8, hexDigit(b[start - 1]) != nil { start -= 1 }
-                    if p - start >= 4,
-                        let address = FunctionAddress(parsing: String(decoding: b[start..<(p + 8)], as: UTF8.self))
-                    {
-                        return (address, p + 9)
-                    }
-                }
-                p += 1
-            }
-            return nil
-        }.map { ($0.0, line[(line.startIndex + $0.1)...].trimmed) }
-    }
-
-    /// Whether the message bears the name that the kernel's own code prints for a function without driver, or a port.
-    private func isCore(_ line: TextBytes) -> Bool {
-        line.has("pci 0") || line.has("pci 1") || line.has("pcieport ") || line.has("shpchp ")
-    }
-
     private mutating func readFunction(_ address: FunctionAddress, _ message: TextBytes) {
         if message.starts("["), message.has("] type ") {
-            functions[address] = LoggedFunction(isDiscovered: true)
+            functions[address] = LoggedFunction(isDiscovered: true, isBridge: message.has("] type 01"))
             return
         }
         if message.starts("pciehp: Slot #") {
@@ -216,25 +193,30 @@ struct KernelLogFacts {
         } else if rest.take("ROM ") || rest.take("ROM: ") {
             learn(address, .rom, rest)
         } else if rest.take("BAR ") {
-            guard let number = rest.takeDecimal(), number <= 16, let index = ResourceIndex(Int(number)) else { return }
+            guard let number = rest.takeDecimal(), number <= 16, let named = ResourceIndex(Int(number)) else { return }
+            let isBridge = functions[address]?.isBridge == true
+            let kind = RangeText.first(in: rest)?.resource.kind
+            let index = OldResourceNumber.window(named, kind, isBridge: isBridge).map(ResourceIndex.window) ?? named
             if rest.has("invalid") {
                 functions[address, default: LoggedFunction()].invalid |= 1 << UInt32(index.rawValue)
                 return
             }
-            // Before 6.9 windows were called BAR 13 to 15, and BAR 7 to 9 without CONFIG_PCI_IOV; a word tells.
-            if index.isBAR || index.isROM || index.isVFBAR && number < 13 { learn(address, index, rest) }
-            if index.isBAR, rest.has("not claimed"), let range = ResourceText(rest)?.range, range.first != 0 {
+            if !index.isWindow { learn(address, index, rest) }
+            if index.isBAR, rest.has("not claimed"), let range = RangeText.first(in: rest)?.resource.range,
+                range.first != 0
+            {
                 functions[address, default: LoggedFunction()].refused[index] = range
             } else if index.isBAR, rest.has("assigned") || rest.has("releasing") {
                 functions[address]?.refused[index] = nil
             }
             if index.isWindow {
                 note(address, index)
-                if let parsed = ResourceText(rest) { learnWindow(address, index, parsed) }
+                if let parsed = RangeText.first(in: rest)?.resource { learnWindow(address, index, parsed) }
             }
-        } else if rest.take("bridge window "), let parsed = ResourceText(rest) {
-            note(address, parsed.window)
-            learnWindow(address, parsed.window, parsed)
+        } else if rest.take("bridge window "), let parsed = RangeText.take(&rest), let kind = parsed.kind {
+            let window = ResourceIndex.window(kind)
+            note(address, window)
+            learnWindow(address, window, parsed)
         }
     }
 
@@ -242,13 +224,8 @@ struct KernelLogFacts {
         var rest = text
         let hasPrefix = rest.take("0x")
         guard let offset = rest.takeHex(), rest.take(": ") || hasPrefix else { return }
-        let index: ResourceIndex? =
-            switch offset {
-            case 0x10...0x24: ResourceIndex.bar(Int(offset - 0x10) / 4)
-            case 0x30, 0x38: .rom
-            default: nil  // A VF BAR within its capability: its share only.
-            }
-        guard let index else { return }
+        // What lies within a capability is a VF BAR's share only.
+        guard let index = ResourceIndex.ofRegister(offset) else { return }
         if rest.has("invalid") {
             functions[address, default: LoggedFunction()].invalid |= 1 << UInt32(index.rawValue)
         } else {
@@ -260,13 +237,13 @@ struct KernelLogFacts {
         functions[address, default: LoggedFunction()].implemented |= 1 << UInt32(index.rawValue)
     }
 
-    private mutating func learnWindow(_ address: FunctionAddress, _ window: ResourceIndex, _ text: ResourceText) {
-        guard let size = text.size, size > 0 else { return }
-        functions[address, default: LoggedFunction()].windows[window] = ByteCount(size)
+    private mutating func learnWindow(_ address: FunctionAddress, _ window: ResourceIndex, _ text: RangeText) {
+        guard let size = text.size, size.rawValue > 0 else { return }
+        functions[address, default: LoggedFunction()].windows[window] = size
     }
 
     private mutating func learn(_ address: FunctionAddress, _ index: ResourceIndex, _ text: TextBytes) {
-        guard let parsed = ResourceText(text) else { return }
+        guard let parsed = RangeText.first(in: text)?.resource else { return }
         functions[address, default: LoggedFunction()].learn(index, parsed)
     }
 }

@@ -92,10 +92,12 @@ struct ConfigSynthesis {
     }
 
     private mutating func bars() {
-        for resource in facts.resources where resource.state != .ignored {
+        for resource in facts.resources where !resource.isLeftOut {
             let address =
                 resource.state == .virtual ? 0 : busAddress(resource.start, isIO: resource.flags.contains(.io))
             if resource.index.isROM {
+                // The copy in RAM is in no register.
+                guard !resource.flags.contains(.fixed) else { continue }
                 put32(UInt32(truncatingIfNeeded: address) & ~0x7ff, facts.headerLayout == 1 ? 0x38 : 0x30)
             } else if resource.index.isBAR {
                 let at = 0x10 + 4 * Int(resource.index.rawValue)

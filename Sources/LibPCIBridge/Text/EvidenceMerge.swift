@@ -220,7 +220,15 @@ extension TextFunction {
                 continue
             }
             // A display's ROM stands in low memory for one text, in its BAR for the other.
-            if theirs.index.isROM, (mine.start ?? 0) < 0x10_0000 || (theirs.start ?? 0) < 0x10_0000 { continue }
+            if theirs.index.isROM, (mine.start ?? 0) < 0x10_0000 || (theirs.start ?? 0) < 0x10_0000 {
+                if theirs.flags.contains(.fixed) { set(theirs) }
+                continue
+            }
+            // Ports that the class stands for are shown by lspci without their low bits, which it takes for a type.
+            if theirs.index.isBAR, theirs.flags.union(mine.flags).contains(.fixed) {
+                if theirs.flags.contains(.fixed) { set(theirs) }
+                continue
+            }
             // The size of a VF BAR may be one VF's in one text and all VFs' in the other.
             if mine.vfCount == theirs.vfCount || !theirs.index.isVFBAR {
                 take(&mine.size, theirs.size, "the size of \(theirs.index)")
@@ -234,6 +242,7 @@ extension TextFunction {
                 mine.start = theirs.start
             }
             if mine.flags.intersection(.kindMask).isEmpty { mine.flags = theirs.flags }
+            if theirs.flags.contains(.fixed), mine.start == theirs.start { mine.flags.insert(.fixed) }
             set(mine)
         }
         for note in notes { findings.append(TextFinding(.disagreement, address, note)) }

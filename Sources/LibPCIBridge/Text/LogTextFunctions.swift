@@ -9,9 +9,13 @@ extension LogTextReader {
         switch first {
         case UInt8(ascii: "["): readIdentity(text, of: address)
         case UInt8(ascii: "r"): readRegister(text, of: address)
+        case UInt8(ascii: "V") where text.starts("Video device with shadowed ROM at "):
+            readShadowedROM(text, of: address)
         case UInt8(ascii: "B"), UInt8(ascii: "R"), UInt8(ascii: "V"): readResource(text, of: address)
+        case UInt8(ascii: "l"): readLegacyPorts(text, of: address)
         case UInt8(ascii: "P"): readBridge(text, of: address)
         case UInt8(ascii: " "), UInt8(ascii: "b"): readWindow(text, of: address)
+        case UInt8(ascii: "A"): readNarrowWindow(text, of: address)
         case UInt8(ascii: "c"):
             if text.starts("can't claim BAR ") { readOldClaim(text, of: address) }
             if text.starts("config space:") { beginDump(of: address) }
@@ -79,22 +83,16 @@ extension LogTextReader {
         guard rest.take("reg ") else { return }
         _ = rest.take("0x")
         guard let offset = rest.takeHex(), rest.take(": "), let resource = RangeText.take(&rest) else { return }
-        let index: ResourceIndex?
-        switch offset {
-        case 0x10...0x24: index = ResourceIndex.bar(Int(offset - 0x10) / 4)
-        case 0x30, 0x38: index = .rom
-        // The register lies in the SR-IOV capability, VF BAR0 at 0x24 of it; capabilities are aligned to four bytes,
-        // so only the running number among the VF BARs of this function tells which one it is.
-        case 0x100...0xfff: index = nil
-        default: return
-        }
-        if let index {
+        if let index = ResourceIndex.ofRegister(offset) {
             // Firmware that assigned nothing leaves the bus address 0.
             let start = resource.range?.first
             let isZero = start == 0 || start.map { busAddress(of: $0, resource, address) == 0 } == true
             note(resource, index: index, state: isZero ? .unassigned : nil, of: address)
             return
         }
+        // The register lies in the SR-IOV capability, VF BAR0 at 0x24 of it; capabilities are aligned to four bytes,
+        // so only the running number among the VF BARs of this function tells which one it is.
+        guard (0x100...0xfff).contains(offset) else { return }
         change(address) { function in
             // VF BAR lines come in ascending order; sizes are one VF's until `contains BARn for N VFs` follows.
             var sriov = function.sriov ?? SRIOVFacts()
@@ -113,6 +111,32 @@ extension LogTextReader {
                 )
             )
         }
+    }
+
+    /// Reads `Video device with shadowed ROM at [mem 0x000c0000-0x000dffff]`: the kernel uses the copy in RAM.
+    private mutating func readShadowedROM(_ text: TextBytes, of address: FunctionAddress) {
+        guard let resource = RangeText.first(in: text)?.resource else { return }
+        noteFixed(resource, index: .rom, of: address)
+        // It does so for a display that decodes something.
+        change(address) { function in
+            if function.decodesIO != true, function.decodesMemory != true { function.decodesMemory = true }
+        }
+    }
+
+    /// Reads `legacy IDE quirk: reg 0x10: [io  0x01f0-0x01f7]`: ports that the class stands for, whatever the register holds.
+    private mutating func readLegacyPorts(_ text: TextBytes, of address: FunctionAddress) {
+        guard var rest = text.after("legacy IDE quirk: reg 0x"), let offset = rest.takeHex(),
+            let index = ResourceIndex.ofRegister(offset), index.isBAR,
+            let resource = RangeText.first(in: rest)?.resource
+        else { return }
+        noteFixed(resource, index: index, of: address)
+    }
+
+    /// Notes a resource that the kernel never moves.
+    private mutating func noteFixed(_ resource: RangeText, index: ResourceIndex, of address: FunctionAddress) {
+        var fixed = resource
+        fixed.flags.insert(.fixed)
+        note(fixed, index: index, state: nil, of: address)
     }
 
     /// The bus address of a CPU address, by the apertures that the log has named.
@@ -152,8 +176,8 @@ extension LogTextReader {
             // Up to 6.8: what happened, then the resource.
             let verdict = rest.before("[")
             guard let resource = RangeText.first(in: rest)?.resource else { return }
-            if isOldNumber { index = window(index, resource, of: address) ?? index }
-            if let kind = Self.windowKind(index) {
+            if isOldNumber { index = meaning(of: index, resource, of: address) }
+            if let kind = index.windowKind {
                 applyToWindow(verdict, resource, kind: kind, of: address)
             } else {
                 apply(verdict, resource, index: index, of: address)
@@ -161,23 +185,46 @@ extension LogTextReader {
         }
     }
 
-    /// Which window an old number means: 13-15, or 7-9 for kernels without CONFIG_PCI_IOV when the function is a bridge.
-    private func window(_ index: ResourceIndex, _ resource: RangeText, of address: FunctionAddress) -> ResourceIndex? {
-        guard index.isVFBAR, index.rawValue <= 9, functions[address]?.bridge != nil else { return nil }
-        switch index.rawValue {
-        case 7: return resource.kind == .io ? .ioWindow : nil
-        case 8: return resource.kind == .memory ? .memoryWindow : nil
-        default: return resource.kind == .prefetchable ? .prefetchableWindow : nil
+    /// What an old number means, as far as the log has told until here.
+    private mutating func meaning(
+        of index: ResourceIndex,
+        _ resource: RangeText,
+        of address: FunctionAddress
+    ) -> ResourceIndex {
+        let isBridge = functions[address]?.bridge != nil || hasOldWindowNumbers
+        guard let kind = OldResourceNumber.window(index, resource.kind, isBridge: isBridge) else { return index }
+        hasOldWindowNumbers = true
+        return .window(kind)
+    }
+
+    /// Makes windows of what was taken for blocks of virtual functions, where a later line told that this kernel has none
+    /// and numbers windows from 7.
+    mutating func settleOldNumbers() {
+        guard hasOldWindowNumbers else { return }
+        for (address, function) in functions where function.resources.contains(where: \.index.isVFBAR) {
+            change(address) { function in
+                for one in function.resources where one.index.isVFBAR {
+                    guard let kind = OldResourceNumber.window(one.index, ResourceKind(one.flags), isBridge: true) else {
+                        continue
+                    }
+                    function.resources.removeAll { $0.index == one.index }
+                    var bridge = function.bridge ?? BridgeFacts()
+                    let width = Self.width(of: kind, one.flags)
+                    if let range = one.range {
+                        bridge[kind] = .open(range, width: width)
+                    } else {
+                        bridge[kind] = one.size.map { .unassigned($0, width: width) }
+                    }
+                    function.bridge = bridge
+                    function.headerLayout = function.headerLayout ?? 1
+                }
+            }
         }
     }
 
-    private static func windowKind(_ index: ResourceIndex) -> ResourceKind? {
-        switch index.rawValue {
-        case 13: .io
-        case 14: .memory
-        case 15: .prefetchable
-        default: nil
-        }
+    /// The width of a window by the flags in its text; nil for I/O.
+    private static func width(of kind: ResourceKind, _ flags: ResourceFlags) -> Int? {
+        kind == .io ? nil : kind == .prefetchable && flags.contains(.memory64) ? 64 : 32
     }
 
     private mutating func apply(
@@ -256,8 +303,8 @@ extension LogTextReader {
         guard rest.take("can't claim BAR "), let number = rest.takeDecimal(), number <= 16, rest.take(" "),
             let resource = RangeText.take(&rest), let index = ResourceIndex(Int(number))
         else { return }
-        let meant = window(index, resource, of: address) ?? index
-        guard Self.windowKind(meant) == nil else { return }
+        let meant = meaning(of: index, resource, of: address)
+        guard !meant.isWindow else { return }
         note(resource, index: meant, state: .unclaimed, of: address)
     }
 
@@ -296,9 +343,39 @@ extension LogTextReader {
         }
         // A subtractive bridge lists the windows of the bus above it as its own.
         guard !rest.starts(" (subtractive decode)"), !resource.flags.contains(.window) else { return }
-        if rest.starts(" to [bus") { return }
+        if rest.take(" to ") {
+            if let buses = RangeText.takeBuses(&rest) { noteBuses(buses, behind: address) }
+            return
+        }
         let verdict: TextBytes = rest.take(": ") ? rest : rest.suffix(0)
         applyToWindow(verdict, resource, kind: kind, of: address)
+    }
+
+    /// Reads `Assigned bridge window [mem …] to [bus 01-04] cannot fit 0x100000000 required for 0000:02:01.0 bridging to
+    /// [bus 03]`.
+    private mutating func readNarrowWindow(_ text: TextBytes, of address: FunctionAddress) {
+        var rest = text
+        guard rest.take("Assigned bridge window "), let resource = RangeText.take(&rest), let kind = resource.kind,
+            rest.take(" to "), let buses = RangeText.takeBuses(&rest)
+        else { return }
+        applyToWindow(rest.suffix(0), resource, kind: kind, of: address)
+        noteBuses(buses, behind: address)
+        guard var inner = rest.after(" required for "), let below = takeAddress(&inner),
+            inner.take(" bridging to "), let numbers = RangeText.takeBuses(&inner)
+        else { return }
+        noteBuses(numbers, behind: below)
+    }
+
+    /// Notes the buses behind a bridge that no line told until here.
+    private mutating func noteBuses(_ buses: (first: UInt8, last: UInt8), behind address: FunctionAddress) {
+        guard buses.first <= buses.last, functions[address]?.bridge?.secondary == nil else { return }
+        change(address) { function in
+            var bridge = function.bridge ?? BridgeFacts()
+            bridge.secondary = BusNumber(buses.first)
+            bridge.subordinate = BusNumber(buses.last)
+            function.bridge = bridge
+            function.headerLayout = function.headerLayout ?? 1
+        }
     }
 
     private mutating func applyToWindow(
@@ -307,7 +384,7 @@ extension LogTextReader {
         kind: ResourceKind,
         of address: FunctionAddress
     ) {
-        let width = kind == .io ? nil : kind == .memory ? 32 : resource.flags.contains(.memory64) ? 64 : 32
+        let width = Self.width(of: kind, resource.flags)
         change(address) { function in
             var bridge = function.bridge ?? BridgeFacts()
             if verdict.starts("releasing") {

@@ -20,8 +20,10 @@ struct LogTextReader {
     /// The machine's name.
     private(set) var machine: String?
 
-    /// The BARs of which another size than theirs was refused.
-    private var refusedSizes: [FunctionAddress: Set<ResourceIndex>] = [:]
+    /// Whether the kernel numbers the windows of bridges from 7.
+    var hasOldWindowNumbers = false
+    /// The sizes that BARs of functions with drivers were refused.
+    private var refusedSizes: [FunctionAddress: [ResourceIndex: RefusedSizes]] = [:]
     private var boots = 0
     private var earlierMachines = Set<String>()
     private var coverage = LogCoverage()
@@ -74,6 +76,7 @@ struct LogTextReader {
     mutating func finish() {
         flush()
         endDump()
+        settleOldNumbers()
         // One odd line may be a new wording; several are a console that lost characters.
         if damagedLines >= 3 {
             findings.append(
@@ -132,6 +135,12 @@ struct LogTextReader {
         return (address, rest)
     }
 
+    /// Whether the kernel's own code speaks, not a function's driver: it names functions without driver, and ports, so.
+    static func isCore(_ text: TextBytes) -> Bool {
+        let driver = text.before(" ")
+        return driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
+    }
+
     // MARK: Messages
 
     private mutating func take(_ message: TextBytes, at time: UInt64?) -> Bool {
@@ -147,11 +156,10 @@ struct LogTextReader {
 
     private mutating func readMessage(_ text: TextBytes) -> Bool {
         if let subject = Self.takeSubject(text) {
-            let driver = text.before(" ")
-            let isCore = driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
-            coverage.note(subject.rest, isBusCode: driver.equals("pci"), isRootKnown: hasRoot(subject.address.segment))
+            let isBusCode = text.starts("pci ")
+            coverage.note(subject.rest, isBusCode: isBusCode, isRootKnown: hasRoot(subject.address.segment))
             // A driver that asks for another size and is refused keeps what it had, without a word of the kernel.
-            if isCore || !Self.isRefusal(subject.rest) || refusesOldSize(subject.rest, of: subject.address) {
+            if Self.isCore(text) || !Self.isRefusal(subject.rest) || refusesOldSize(subject.rest, of: subject.address) {
                 readFunctionMessage(subject.rest, of: subject.address)
             }
             return true
@@ -288,14 +296,9 @@ struct LogTextReader {
             let index = ResourceIndex(Int(number)), let open = rest.firstIndex(of: 0x5b)
         else { return false }
         rest = rest[open...]
-        guard let size = RangeText.take(&rest)?.size, let old = functions[address]?.resource(index)?.size else {
-            return false
-        }
-        guard size == old else {
-            refusedSizes[address, default: []].insert(index)
-            return false
-        }
-        return refusedSizes[address]?.contains(index) == true
+        guard let size = RangeText.take(&rest)?.size else { return false }
+        let old = functions[address]?.resource(index)?.size
+        return refusedSizes[address, default: [:]][index, default: RefusedSizes()].undoes(refusalOf: size, old: old)
     }
 
     private mutating func startBoot(release: String) {

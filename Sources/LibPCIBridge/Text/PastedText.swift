@@ -4,7 +4,7 @@
 ///
 /// Byte by byte: UTF-16, byte order marks, quoted-printable mail, escape sequences of terminals, character references and the few tags of HTML
 /// and of bulletin boards, typographic quotation marks, blanks that are none. Line by line: quotation marks of mail, line
-/// numbers, and the indentation of blocks of code.
+/// numbers, the indentation of blocks of code, and the records of container runtimes and of the journal.
 enum PastedText {
     /// The text in `bytes` as its program printed it.
     /// - Complexity: O(number of bytes).
@@ -155,6 +155,7 @@ enum PastedText {
     private static func withoutMargins(_ bytes: [UInt8]) -> [UInt8] {
         var lines = Array(TextLines(bytes))
         var isChanged = unquote(&lines)
+        if unwrap(&lines) { isChanged = true }
         if takeFileName(&lines) { isChanged = true }
         if takeNumbers(&lines) { isChanged = true }
         if unindent(&lines) { isChanged = true }
@@ -184,6 +185,39 @@ enum PastedText {
             isChanged = true
         }
         return isChanged
+    }
+
+    /// Takes the kernel's line out of records that carry it as a string: `level=info msg="[ 67.4] pci …\n"` of container
+    /// runtimes, `{"log":"[ 67.4] pci …\n","stream":…}` of their logs, `"MESSAGE":"pci …"` of `journalctl -o json`.
+    private static func unwrap(_ lines: inout [TextBytes]) -> Bool {
+        var isChanged = false
+        for i in lines.indices {
+            let head = lines[i].prefix(200)
+            guard let quote = head.firstIndex(of: 0x22), head.contains(0x3d) || head.contains(0x3a) else { continue }
+            for key in recordKeys {
+                guard let body = lines[i][(head.startIndex)...].after(key), body.startIndex - lines[i].startIndex < 400,
+                    body.startIndex > quote,
+                    LogTextLine(body).map({ $0.isMarked || LogTextReader.matters($0.message) }) == true
+                else { continue }
+                lines[i] = string(body)
+                isChanged = true
+                break
+            }
+        }
+        return isChanged
+    }
+
+    private static let recordKeys: [StaticString] = [
+        " msg=\"", "\"log\":\"", "\"msg\":\"", "\"MESSAGE\":\"", "\"MESSAGE\" : \"", "\"message\":\"",
+    ]
+
+    /// The string that ends at the next quotation mark, without the escaped line feed at its end.
+    private static func string(_ text: TextBytes) -> TextBytes {
+        var end = text.startIndex
+        while end < text.endIndex, text[end] != 0x22 { end += text[end] == 0x5c ? 2 : 1 }
+        var body = text[..<min(end, text.endIndex)]
+        while body.ends("\\n") || body.ends("\\r") { body = body.dropLast(2) }
+        return body
     }
 
     /// Takes the name of a file off lines that all begin with the same one, as `grep` over several files prints them.

@@ -43,6 +43,10 @@ public struct RangeText: Hashable, Sendable {
                 size = range?.size.map { ByteCount($0) }
                 // A range that ends one below its start is how a closed window and an empty resource print.
                 if range == nil { flags.insert(.disabled) }
+            } else if first > 0 {
+                // One port or one byte is printed as its address alone (`resource_string`).
+                range = AddressRange(first: first, last: first)
+                size = ByteCount(1)
             }
         } else if rest.take("disabled") {
             flags.insert(.disabled)
@@ -109,6 +113,20 @@ public struct RangeText: Hashable, Sendable {
 
     /// The kind, or nil when the text names no space.
     public var kind: ResourceKind? { ResourceKind(flags) }
+}
+
+extension ResourceFlags {
+    /// The kernel's flag word for a BAR, a VF BAR or a ROM of this kind of space, register bits included.
+    func ofBAR(isROM: Bool) -> ResourceFlags {
+        // A fixed ROM is the copy in RAM (`pci_fixup_video`), a fixed port one that the class stands for.
+        if contains(.fixed) { return isROM ? [.memory, .fixed, ResourceFlags(rawValue: 2)] : [.io, .fixed] }
+        if isROM { return [.memory, .prefetchable, .readOnly, .sizeAlign] }
+        if contains(.io) { return [.io, .sizeAlign, ResourceFlags(rawValue: 1)] }
+        var result: ResourceFlags = [.memory, .sizeAlign]
+        if contains(.memory64) { result.formUnion([.memory64, ResourceFlags(rawValue: 4)]) }
+        if contains(.prefetchable) { result.formUnion([.prefetchable, ResourceFlags(rawValue: 8)]) }
+        return result
+    }
 }
 
 /// Takes `DDDD:BB:DD.F` (or `BB:DD.F`) off the front; nil, and nothing taken, for another form.

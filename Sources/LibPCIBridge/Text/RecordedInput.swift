@@ -32,6 +32,7 @@ public struct RecordedInput: Sendable {
         var whole: MachineRecord?
         var all = TextEvidence()
         var isFirstText = true
+        var foreign: [ForeignText] = []
         for path in paths {
             for part in try Self.parts(of: path) {
                 kinds.append(part.kind)
@@ -45,6 +46,7 @@ public struct RecordedInput: Sendable {
                         )
                     }
                     whole = record
+                case .foreign(let text): foreign.append(text)
                 case .texts(let evidence):
                     if isFirstText {
                         all = evidence
@@ -64,6 +66,8 @@ public struct RecordedInput: Sendable {
         } else {
             record = all.record
         }
+        // Beside evidence of the machine such a text is nothing that is missing.
+        if whole == nil, all.isEmpty { record.gaps += foreign.map(\.gap) }
     }
 
     /// The kernel log in a file, or in standard input for `-`: a log as it is, unpacked where it is compressed; the log that
@@ -104,6 +108,7 @@ public struct RecordedInput: Sendable {
         enum Content {
             case record(MachineRecord)
             case texts(TextEvidence)
+            case foreign(ForeignText)
         }
 
         var kind: String
@@ -177,6 +182,9 @@ public struct RecordedInput: Sendable {
         }
         guard bytes.count <= maximumTextSize else { throw tooLarge(path, maximumTextSize) }
         let evidence = TextEvidence(bytes: bytes)
+        if evidence.tellsOfNoHardware, let foreign = ForeignText(bytes) {
+            return Part(kind: "\(foreign)", content: .foreign(foreign))
+        }
         guard !evidence.isEmpty else {
             throw ReadError(.badInput, path: path, "\(path) is not in a recognised format: \(Evidence.guess(bytes))")
         }

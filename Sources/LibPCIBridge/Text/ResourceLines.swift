@@ -67,7 +67,7 @@ struct ResourceLines {
                 unsized.append(
                     Resource(
                         index: resource.index,
-                        flags: Self.flags(resource),
+                        flags: resource.flags.ofBAR(isROM: resource.index.isROM),
                         size: nil,
                         alignment: nil,
                         assignment: .assigned(range),
@@ -122,7 +122,7 @@ struct ResourceLines {
 
     /// One line; nil when the address is known and the size is not.
     private func line(of resource: ResourceFacts) -> ResourceLine? {
-        let flags = Self.flags(resource)
+        let flags = resource.flags.ofBAR(isROM: resource.index.isROM)
         var size = resource.size
         if resource.index.isVFBAR, resource.vfCount == nil, let one = size {
             // One VF's share; the kernel shows the block of all.
@@ -152,16 +152,6 @@ struct ResourceLines {
     private func unset(_ flags: ResourceFlags, _ size: ByteCount?) -> ResourceLine {
         guard let size, size.rawValue > 0 else { return .zero }
         return ResourceLine(start: 0, end: size.rawValue - 1, flags: flags.union(.unset))
-    }
-
-    /// The kernel's flag word for a BAR, ROM or VF BAR.
-    private static func flags(_ resource: ResourceFacts) -> ResourceFlags {
-        if resource.index.isROM { return [.memory, .prefetchable, .readOnly, .sizeAlign] }
-        if resource.flags.contains(.io) { return [.io, .sizeAlign, ResourceFlags(rawValue: 1)] }
-        var flags: ResourceFlags = [.memory, .sizeAlign]
-        if resource.flags.contains(.memory64) { flags.formUnion([.memory64, ResourceFlags(rawValue: 4)]) }
-        if resource.flags.contains(.prefetchable) { flags.formUnion([.prefetchable, ResourceFlags(rawValue: 8)]) }
-        return flags
     }
 
     /// A window: what the text says, else what the registers say.

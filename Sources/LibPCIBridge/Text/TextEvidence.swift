@@ -61,6 +61,15 @@ public struct TextEvidence: Hashable, Sendable {
         functions.isEmpty && roots.isEmpty && messages.isEmpty && iomem.nodes.isEmpty && ioports.nodes.isEmpty
     }
 
+    /// Whether no identity, resource, bridge or aperture was recognised, at most addresses and lines that sound of PCI.
+    var tellsOfNoHardware: Bool {
+        roots.isEmpty && iomem.nodes.isEmpty && ioports.nodes.isEmpty
+            && functions.allSatisfy {
+                $0.vendor == nil && $0.classWord == nil && $0.resources.isEmpty && $0.bridge == nil
+                    && $0.config.count == 0
+            }
+    }
+
     /// The function at `address`, or nil.
     /// - Complexity: O(log n).
     public subscript(_ address: FunctionAddress) -> TextFunction? {

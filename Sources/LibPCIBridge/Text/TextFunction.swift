@@ -80,6 +80,9 @@ public struct TextFunction: Hashable, Sendable {
         return (places + control).allSatisfy { settings[$0] != nil }
     }
 
+    /// Whether the text tells every BAR: what follows the message of the discovery, a description by lspci, registers.
+    public var tellsBARs: Bool { isDiscovered || isDescribed || config.count >= 64 && !config.isAllOnes }
+
     /// The resource at `index`, or nil.
     public func resource(_ index: ResourceIndex) -> ResourceFacts? { resources.first { $0.index == index } }
 
@@ -120,7 +123,8 @@ public struct ResourceFacts: Hashable, Sendable {
         case virtual
         /// Without address: `<unassigned>`, `[mem size …]`, `failed to assign`.
         case unassigned
-        /// `<ignored>`: neither kernel nor register give an address.
+        /// `<ignored>`: the register holds something, and the kernel gives no address. Of ports that is how a machine without
+        /// I/O space looks; memory that the kernel gives no address is not there for a driver.
         case ignored
         /// With an address that the kernel could not claim.
         case unclaimed
@@ -142,6 +146,9 @@ public struct ResourceFacts: Hashable, Sendable {
         self.vfCount = vfCount
         self.state = state
     }
+
+    /// Whether it counts as not implemented: ports that the kernel left out.
+    public var isLeftOut: Bool { state == .ignored && flags.contains(.io) }
 
     /// The addresses, or nil when start or size is not known.
     public var range: AddressRange? {

@@ -57,7 +57,7 @@ extension TextEvidence {
             let made = lines.lines()
             f.resource = made.lines
             f.unsized = made.unsized
-            for resource in facts.resources where resource.state == .ignored {
+            for resource in facts.resources where resource.isLeftOut {
                 f.ignored |= 1 << UInt32(resource.index.rawValue)
             }
             f.knowledge = knowledge(of: facts, isWhole: made.lines != nil && made.unsized.isEmpty, widths)

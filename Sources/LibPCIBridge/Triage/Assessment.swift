@@ -26,13 +26,13 @@ public struct Assessment: Sendable {
     public let refusals: [RefusedSize]
 
     /// What /proc/iomem says of buses and their windows, where nothing tells of functions; else empty.
-    public private(set) var ranges: [String] = []
+    public private(set) var ranges: [BusShare] = []
 
     /// Joins what a record and its tree tell.
     /// - Complexity: that of `Topology.findings()` and of `Triage`.
     public init(_ record: MachineRecord, _ topology: Topology) {
         self.init(topology, log: record.kernelLog ?? [], isText: record.origin == .text)
-        if topology.functions.isEmpty { ranges = record.iomem.map { IomemText($0).busSentences() } ?? [] }
+        if topology.functions.isEmpty { ranges = record.iomem.map { IomemText($0).busShares() } ?? [] }
     }
 
     /// Joins a tree with a log.
@@ -49,13 +49,20 @@ public struct Assessment: Sendable {
         unknowns = topology.unknowns() + topology.reservations()
         verdict = topology.verdict(of: findings)
         let troubled = Set(findings.filter { $0.severity == .problem }.map(\.address))
+        // What a driver reports of a function that lacks room comes of that; a report without address may do so, too.
+        let short = troubled.union(
+            findings.filter { [.kernelReport, .resizeRefused].contains($0.code) }.map(\.address)
+        )
         let groups = triage?.groups ?? []
         refusals = groups.compactMap(\.refused).filter { !troubled.contains($0.address) }
         harmless = groups.contains { $0.severity != .harmless } ? [] : groups
         signs =
             groups.filter { $0.code == "claimed-later" }
             .map { CauseSign(area: .device, address: $0.address, message: $0.sample) }
-            + CauseSign.signs(in: log).filter { sign in sign.address.map { !troubled.contains($0) } ?? true }
+            + CauseSign.signs(in: log).filter { sign in
+                guard let address = sign.address else { return sign.area != .driver || short.isEmpty }
+                return !(sign.area == .driver ? short : troubled).contains(address)
+            }
         emptyPorts = Self.emptyPorts(topology)
     }
 
@@ -80,7 +87,7 @@ public struct Assessment: Sendable {
         }
         let told = Set(findings.filter { $0.severity == .problem }.map(\.address))
         for group in triage.groups where group.consequenceFor == nil {
-            guard let address = group.address else { continue }
+            guard let address = group.address ?? group.firstUnreachable else { continue }
             let causes = [group.cause].compactMap { $0 } + ["the kernel's own words: \(group.sample)"]
             let sentence = "\(group.resource): \(group.summary)"
             if group.code == "resize-refused" {
@@ -95,7 +102,7 @@ public struct Assessment: Sendable {
                 !findings.contains(where: { $0.address == address && $0.resource.map { "\($0)" } == group.resource })
             {
                 findings.append(Finding(.kernelReport, .problem, at: address, sentence, causes: causes))
-            } else if group.severity == .degraded, !told.contains(address),
+            } else if group.severity == .degraded || group.severity == .untold, !told.contains(address),
                 isBesideAddresses(group) || !isContradicted(group, topology)
             {
                 findings.append(Finding(.kernelReport, .note, at: address, sentence, causes: causes))

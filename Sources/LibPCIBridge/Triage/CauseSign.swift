@@ -54,7 +54,7 @@ public struct CauseSign: Hashable, Sendable {
             .link,
             [
                 "Phy link never came up", "link never came up", "PCIe link down", "Link Fail", "link is not up",
-                "link up timeout", "Link never came up", "Link down", "Slot(", "broken device, retraining",
+                "link up timeout", "Link never came up", "Link down", "link down", "Slot(", "broken device, retraining",
                 "Data Link Layer Link Active not set", "failed to bring link up",
             ]
         ),

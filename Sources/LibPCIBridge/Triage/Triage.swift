@@ -14,6 +14,8 @@ public struct Triage: Hashable, Sendable {
         case fatal
         /// A device works with less than it could have.
         case degraded
+        /// Something was not given, and the log does not tell whether anything needs it.
+        case untold
         /// Nothing is lost.
         case harmless
 
@@ -21,7 +23,8 @@ public struct Triage: Hashable, Sendable {
             switch self {
             case .fatal: 0
             case .degraded: 1
-            case .harmless: 2
+            case .untold: 2
+            case .harmless: 3
             }
         }
 
@@ -53,6 +56,8 @@ public struct Triage: Hashable, Sendable {
         public var sample: String
         /// The message with which the kernel did not accept an address of the same resource, or nil.
         public var claim: String?
+        /// For a bus of which no bridge is told: where the first function on it would stand; else nil.
+        public var firstUnreachable: FunctionAddress?
         /// For a window: the function behind it that goes without, whose own group tells the rest; else nil.
         public var consequenceFor: FunctionAddress?
         /// For a resize that was refused: the size that the kernel found no room for, where the log tells.
@@ -83,13 +88,14 @@ public struct Triage: Hashable, Sendable {
         var course = TriageCourse()
         for message in evidence.messages {
             let bytes = Array(message.text.utf8)[...]
-            guard let line = TriageLine(bytes) else {
+            guard var line = TriageLine(bytes) else {
                 if TriageLine.soundsLikeFailure(bytes), LogTextReader.matters(bytes) {
                     unclassified.append(message.text)
                 }
                 continue
             }
             if line.kind != .assigned, line.kind != .releasing { failingLines += 1 }
+            if let window = Self.oldWindow(line, evidence) { line.target = .window(window) }
             course.add(line, message)
         }
         course.foldDriverReports()
@@ -103,11 +109,18 @@ public struct Triage: Hashable, Sendable {
         groups = ranked.map(\.2)
     }
 
+    /// The window that a line means by a number from 7 to 9, or nil.
+    private static func oldWindow(_ line: TriageLine, _ evidence: TextEvidence) -> ResourceKind? {
+        guard case .resource(let index) = line.target, index.isVFBAR, !line.namesVFBAR else { return nil }
+        let isBridge = line.address.flatMap { evidence[$0] }?.headerLayout == 1
+        return OldResourceNumber.window(index, line.resource?.kind, isBridge: isBridge)
+    }
+
     /// The number of groups of `severity`.
     public func count(of severity: Severity) -> Int { groups.filter { $0.severity == severity }.count }
 
     /// Whether anything fatal or degraded was found.
-    public var hasProblems: Bool { groups.contains { $0.severity != .harmless } }
+    public var hasProblems: Bool { groups.contains { $0.severity == .fatal || $0.severity == .degraded } }
 
     /// What a log means: something is lost, nothing is, or it does not tell.
     public enum Verdict: String, Hashable, Sendable {
@@ -115,7 +128,7 @@ public struct Triage: Hashable, Sendable {
         case problems
         /// No such group, in a log that tells of PCI.
         case harmless
-        /// No such group, and the log is none, tells nothing of PCI, or is damaged.
+        /// No such group, and the log is none, tells nothing of PCI, is damaged, or does not tell what a group means.
         case cannotTell = "cannot-tell"
     }
 
@@ -132,6 +145,10 @@ public struct Triage: Hashable, Sendable {
     public var notTold: String? {
         if evidence.messages.isEmpty { return "no message of the kernel log about PCI is in this input" }
         if let damage = evidence.findings.first(where: { $0.code == .damagedLog }) { return damage.detail }
+        if let group = groups.first(where: { $0.severity == .untold }) {
+            return "what " + (group.address.map { "\($0) " } ?? "")
+                + "\(group.resource) is needed for is not in this log"
+        }
         // Failing lines mean what they mean, and functions that were found are told, whatever else the log said.
         guard failingLines == 0, let cut else { return nil }
         return cut.code == .logCutAtEnd || !evidence.functions.contains(where: \.isDiscovered) ? cut.detail : nil
@@ -174,15 +191,9 @@ struct TriageCourse {
         var onlyDrivers = true
 
         /// The sizes that a function with a driver was refused.
-        var refusedSizes: Set<ByteCount> = []
+        var refusedSizes = RefusedSizes()
 
         func has(_ kind: TriageLine.Kind) -> Bool { kinds.contains(kind) }
-
-        /// Whether a refusal is of the size that the BAR had before it was released for another one, which was refused too.
-        func refusesOldSize(_ resource: RangeText?) -> Bool {
-            guard let size = resource?.size, let old = released?.size, size == old else { return false }
-            return refusedSizes.contains { $0 != old }
-        }
     }
 
     private(set) var entries: [Entry] = []
@@ -227,14 +238,15 @@ struct TriageCourse {
             if let old = entries[place].released?.size, let size = line.resource?.size, size > old {
                 entries[place].refusedSize = size
             }
-        case .resizeRefused where entries[place].refusesOldSize(line.resource):
-            // The old place could not be given back either.
+        case .resizeRefused where line.resource?.size != nil:
+            entries[place].wanted = line.resource
+            guard let size = line.resource?.size,
+                entries[place].refusedSizes.undoes(refusalOf: size, old: entries[place].released?.size)
+            else { break }
             entries[place].kinds.append(.noSpace)
             entries[place].onlyDrivers = false
             entries[place].placed = nil
-            entries[place].wanted = line.resource
         case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed, .hostConflict:
-            if line.kind == .resizeRefused, let size = line.resource?.size { entries[place].refusedSizes.insert(size) }
             if line.kind == .cannotClaim || line.kind == .notClaimed { entries[place].claim = message.text }
             if line.resource != nil { entries[place].wanted = line.resource }
         default: break

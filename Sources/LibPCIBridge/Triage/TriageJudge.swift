@@ -47,7 +47,10 @@ struct TriageJudge {
             kind: kind,
             classWord: facts?.classWord,
             isBridge: facts?.headerLayout == 1 || facts?.bridge != nil,
-            hasMemoryBAR: facts?.resources.contains { $0.index.isBAR && $0.flags.contains(.memory) } == true
+            hasMemoryBAR: facts.flatMap { facts in
+                let isSeen = facts.resources.contains { $0.index.isBAR && $0.flags.contains(.memory) }
+                return isSeen || facts.tellsBARs ? isSeen : nil
+            }
         )
     }
 
@@ -61,7 +64,6 @@ struct TriageJudge {
         switch entry.key.target {
         case .resource(let index):
             if index.isROM { return rom(entry) }
-            if index.isVFBAR, let old = oldWindow(index, entry) { return window(entry, old) }
             return index.isVFBAR ? vfBAR(entry, index) : bar(entry, index)
         case .window(let kind): return window(entry, kind)
         case .buses: return buses(entry)
@@ -124,15 +126,6 @@ struct TriageJudge {
             if (a.segment, a.bus) < (segment, bus) { low = middle + 1 } else { high = middle }
         }
         return low
-    }
-
-    /// 7, 8, 9 of a bridge are windows in kernels without CONFIG_PCI_IOV.
-    private func oldWindow(_ index: ResourceIndex, _ entry: TriageCourse.Entry) -> ResourceKind? {
-        guard let facts = function(entry), facts.headerLayout == 1, let kind = entry.wanted?.kind else { return nil }
-        switch (index.rawValue, kind) {
-        case (7, .io), (8, .memory), (9, .prefetchable): return kind
-        default: return nil
-        }
     }
 
     /// The group without verdict.
@@ -208,6 +201,12 @@ struct TriageJudge {
                 group.code = "bridge-bar-unassigned"
                 group.summary =
                     "the bridge's own registers (\(amount(entry.wanted))) have no address; what is behind it works"
+            } else if need == .unknownIO {
+                group.severity = .untold
+                group.code = "io-bar-untold"
+                group.summary =
+                    "\(amount(entry.wanted)) could not be given; whether it has memory BARs, which most drivers use "
+                    + "instead, is not told"
             } else if need == .optionalIO {
                 group.cause = nil
                 group.code = "io-bar-unassigned"
@@ -221,6 +220,11 @@ struct TriageJudge {
             return group
         }
         if entry.has(.resizeRefused) {
+            if let placed = entry.placed, placed.size == entry.wanted?.size, entry.wanted?.size != nil {
+                group.code = "bar-placed-later"
+                group.summary = "was moved for another BAR and has its place\(place(placed)) again"
+                return group
+            }
             group.severity = .degraded
             group.code = "resize-refused"
             let room = entry.wanted == nil ? "no room" : "no room for \(amount(entry.wanted))"
@@ -248,24 +252,42 @@ struct TriageJudge {
             return group
         }
         if entry.has(.hostConflict) {
-            group.severity = .degraded
-            group.code = "bar-in-use"
-            group.summary = "its addresses are held by something else, so that the driver cannot have them"
-            group.cause = holder(of: entry.wanted?.range)
-            if group.cause == nil { group.nextStep = Self.holderStep }
-            return group
+            return inUse(entry, group)
         }
         return claim(entry, group)
     }
 
+    /// Something else holds the addresses of a BAR that has them.
+    private func inUse(_ entry: TriageCourse.Entry, _ start: Triage.Group) -> Triage.Group {
+        var group = start
+        group.severity = .degraded
+        group.code = "bar-in-use"
+        group.summary = "its addresses are held by something else, so that the driver cannot have them"
+        guard let node = holder(of: entry.wanted?.range) else {
+            group.nextStep = Self.holderStep
+            return group
+        }
+        group.cause = "by /proc/iomem \(node.name) holds \(node.range)"
+        if Self.bootFramebuffers.contains(node.name) {
+            group.nextStep =
+                "unbind the boot's framebuffer before the device is handed on: its device stands in "
+                + "/sys/bus/platform/drivers/simple-framebuffer or efi-framebuffer"
+        }
+        return group
+    }
+
+    /// What the kernel calls the boot's picture in /proc/iomem (drivers/firmware/sysfb.c and the drivers of it).
+    private static let bootFramebuffers: Set<String> = [
+        "BOOTFB", "simpledrm", "simplefb", "efifb", "vesafb", "efidrm", "vesadrm",
+    ]
+
     /// Who holds addresses by the text's /proc/iomem: the innermost range in or around them that no function or bus names.
-    private func holder(of range: AddressRange?) -> String? {
+    private func holder(of range: AddressRange?) -> IomemText.Node? {
         guard let range, range.first != 0, !evidence.iomem.isZeroed else { return nil }
-        let node = evidence.iomem.nodes.last { node in
+        return evidence.iomem.nodes.last { node in
             node.range.overlaps(range) && node.parent != nil && FunctionAddress(parsing: node.name) == nil
                 && IomemText.bus(named: node.name) == nil
         }
-        return node.map { "by /proc/iomem \($0.name) holds \($0.range)" }
     }
 
     private static let holderStep =
@@ -289,10 +311,18 @@ struct TriageJudge {
     private func step(_ command: String, for address: FunctionAddress?) -> String? {
         guard let address else { return nil }
         guard isPlaceTold(address) else {
-            return "not told: the bridges above \(address); \(Unknown.Remedy.log.rawValue) from boot on, or "
-                + "\(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
+            return Self.stepToTell("the bridges above \(address)")
         }
         return "pci-rebalance \(command)"
+    }
+
+    private static func stepToTell(_ what: String) -> String {
+        "not told: \(what); \(Unknown.Remedy.log.rawValue) from boot on, or \(Unknown.Remedy.listing.rawValue), with "
+            + "pci-rebalance check --from"
+    }
+
+    private static func stepToList(_ what: String) -> String {
+        "not told: \(what); \(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
     }
 
     /// Whether the evidence tells every bridge between `address` and a root bus that it names.
@@ -407,11 +437,14 @@ struct TriageJudge {
         var group = start
         if Array(entry.reason.utf8)[...].has("no compatible bridge window") {
             let isBelow = entry.key.address.flatMap { parent(of: $0) } != nil
-            group.cause =
-                "it lies outside \(isBelow ? "the window of the bridge above it" : "what the host bridge decodes"), "
-                + "where firmware left it"
+            let isOnRoot = !isBelow && entry.key.address.map { isPlaceTold($0) } == true
+            let outside =
+                isBelow
+                ? "the window of the bridge above it"
+                : isOnRoot ? "what the host bridge decodes" : "the windows of the bridges above it, which are not told"
+            group.cause = "it lies outside \(outside), where firmware left it"
         } else {
-            group.cause = "something else holds its addresses"
+            group.cause = Self.conflict(entry.reason) ?? "something else holds its addresses"
         }
         if let placed = entry.placed {
             group.code = "claimed-elsewhere"
@@ -427,6 +460,19 @@ struct TriageJudge {
             group.nextStep = "pci-rebalance check"
         }
         return group
+    }
+
+    /// Who lies in the way by the kernel's own words: `address conflict with PCI Bus 0000:01 [io  0xd000-0xdfff]`.
+    private static func conflict(_ reason: String) -> String? {
+        let text = Array(reason.utf8)[...]
+        guard let rest = text.after("conflict with ") ?? text.after("conflicts with "),
+            let found = RangeText.first(in: rest), let range = found.resource.range
+        else { return nil }
+        let name = rest.before("[").trimmed.string
+        guard !name.isEmpty, name != "(null)" else { return nil }
+        guard let bus = IomemText.bus(named: name) else { return "\(name) lies there (\(range))" }
+        let place = "\(bareHex(UInt64(bus.segment), width: 4)):\(bus.bus)"
+        return "the window to bus \(place), or the aperture of that root bus, lies there (\(range))"
     }
 
     private func rom(_ entry: TriageCourse.Entry) -> Triage.Group {
@@ -644,7 +690,7 @@ struct TriageJudge {
                 group.nextStep = "pci-rebalance plan --place \(loser)"
                 group.consequenceFor = loser
             } else if kind == .io {
-                let isTold = isDescribed(entry.key.address)
+                let isTold = isDescribed(entry.key.address) && isWholeBelow(entry.key.address)
                 group.code = isTold ? "io-window-unused" : "io-window-untold"
                 group.summary =
                     isTold
@@ -655,16 +701,26 @@ struct TriageJudge {
                 group.summary = "\(amount(entry.wanted)) could not be given; the port is gone at the end of the log"
             } else if !isDescribed(entry.key.address) {
                 let near = placelessLosers(kind).first
-                group.severity = near == nil ? .degraded : .fatal
-                group.code = "window-unassigned"
+                group.severity = near == nil ? .untold : .fatal
+                group.code = near == nil ? "window-untold" : "window-unassigned"
                 group.summary =
                     "\(amount(entry.wanted)) could not be given, and this log does not tell what is behind it"
                     + (near.map { "; \($0), whose bridge it does not tell either, goes without" } ?? "")
                 group.cause = reason(entry, kind: kind)
                 group.nextStep =
                     near.flatMap { stepToPlace($0) }
-                    ?? "not told: what is behind \(name); \(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
+                    ?? Self.stepToList("what is behind \(name)")
                 group.consequenceFor = near
+            } else if !isWholeBelow(entry.key.address) {
+                if let wanted = entry.wanted?.size, let old = entry.released?.range, wanted.rawValue > old.clampedSize {
+                    return notEnlarged(entry, nil, group)
+                }
+                group.severity = .untold
+                group.code = "window-untold"
+                group.summary =
+                    "\(amount(entry.wanted)) could not be given, and this log tells only a part of what is behind it"
+                group.cause = reason(entry, kind: kind)
+                group.nextStep = Self.stepToList("what is behind \(name)")
             } else if entry.key.address.map({ hasFunctions(below: $0) }) != true {
                 group.code = "reserve-left-out"
                 group.summary = "no room to reserve \(amount(entry.wanted)) behind this empty port"
@@ -710,16 +766,22 @@ struct TriageJudge {
     /// The kernel took a window's place away for a larger size, found no room, and gave the old one back.
     private func notEnlarged(
         _ entry: TriageCourse.Entry,
-        _ range: AddressRange,
+        _ range: AddressRange?,
         _ start: Triage.Group
     ) -> Triage.Group {
         var group = start
         group.severity = .degraded
         group.code = "window-not-enlarged"
-        group.summary =
-            "could not be enlarged to \(entry.wanted?.size.map { Self.text($0) } ?? "the size asked for"); it has "
-            + "\(Self.text(ByteCount(range.clampedSize))) (\(range)) again"
-        group.cause = "what lies above it had no room for that size"
+        let wanted = entry.wanted?.size.map { Self.text($0) } ?? "the size asked for"
+        group.summary = "could not be enlarged to \(wanted); "
+        if let range {
+            group.summary += "it has \(Self.text(ByteCount(range.clampedSize))) (\(range)) again"
+        } else {
+            group.summary += "whether it has its place\(place(entry.released)) again is not in this log"
+        }
+        group.cause =
+            range == nil
+            ? reason(entry, kind: entry.wanted?.kind ?? .memory) : "what lies above it had no room for that size"
         // Told with the BAR that was to be resized.
         group.consequenceFor = resized(below: entry.key.address)
         return group
@@ -730,6 +792,14 @@ struct TriageJudge {
     private func isDescribed(_ address: FunctionAddress?) -> Bool {
         guard let address, let facts = evidence[address], facts.bridge?.busRange != nil else { return false }
         return hasFunctions(below: address) || facts.isDiscovered || facts.isListed
+    }
+
+    /// Whether the evidence tells of every function that it shows behind the bridge at `address` which BARs it has.
+    private func isWholeBelow(_ address: FunctionAddress?) -> Bool {
+        guard let address, let range = evidence[address]?.bridge?.busRange else { return false }
+        return evidence.functions.allSatisfy {
+            $0.address.segment != address.segment || !range.contains($0.address.bus) || $0.tellsBARs
+        }
     }
 
     /// The functions that went without a BAR which a window of `kind` could hold, and whose bridge nothing tells.
@@ -783,6 +853,10 @@ struct TriageJudge {
     private func buses(_ entry: TriageCourse.Entry) -> Triage.Group {
         let bus = entry.key.bus.map { "bus \(busName(segment: entry.key.segment, $0))" }
         var group = group(entry, bus ?? "bus numbers")
+        if let bus = entry.key.bus, group.address == nil {
+            group.firstUnreachable = FunctionAddress(segment: entry.key.segment, bus: bus, devfn: 0)
+        }
+        if group.address == nil { group.address = entry.key.bus.flatMap { leader(to: $0, on: entry.key.segment) } }
         let name = entry.key.address.map { "\($0)" } ?? "all"
         if entry.has(.noBus), Array(entry.sample.utf8)[...].has("without secondary bus") {
             group.severity = .fatal
@@ -807,7 +881,11 @@ struct TriageJudge {
             group.code = "buses-outside"
             group.summary =
                 "bus numbers behind it lie outside the range of the bridge above: devices there cannot be reached"
-            group.nextStep = "pci-rebalance plan --place all"
+            let isTold = evidence.roots.contains { $0.segment == entry.key.segment }
+            group.nextStep =
+                isTold
+                ? "pci-rebalance plan --place all"
+                : Self.stepToTell("the bridges above \(bus ?? name)")
         } else if entry.has(.busRefused), let last = entry.lastBus, let outer = Self.outerLast(entry.sample),
             last <= outer
         {
@@ -825,6 +903,11 @@ struct TriageJudge {
             group.summary = "firmware left no usable bus numbers in it; the kernel numbered it anew"
         }
         return group
+    }
+
+    /// The bridge that leads to a bus, by its numbers; nil where none is told.
+    private func leader(to bus: BusNumber, on segment: UInt32) -> FunctionAddress? {
+        bridges[UInt64(segment) << 8 | UInt64(bus.rawValue)].map { evidence.functions[$0].address }
     }
 
     /// The last bus that was wanted beyond a bridge's range and did not fit, where the log, which tells the bridge and all
@@ -899,11 +982,7 @@ struct TriageJudge {
             group.summary = "a BAR could not be resized; it keeps its old size"
             group.nextStep = step("plan --resize \(name):0=max", for: entry.key.address)
         } else if entry.has(.hostConflict) {
-            group.severity = .degraded
-            group.code = "bar-in-use"
-            group.summary = "its addresses are held by something else, so that the driver cannot have them"
-            group.cause = holder(of: entry.wanted?.range)
-            if group.cause == nil { group.nextStep = Self.holderStep }
+            return inUse(entry, group)
         } else {
             return claim(entry, group)
         }

@@ -63,6 +63,8 @@ struct TriageLine {
     var bus: (segment: UInt32, bus: BusNumber)?
     /// The kernel's own code speaks, not a driver's.
     var isCore: Bool
+    /// Whether the message calls the resource a VF BAR; kernels before 6.9 number instead.
+    var namesVFBAR = false
     /// What was asked for or given.
     var resource: RangeText?
     /// The text after the resource or the whole message, for the reason.
@@ -89,12 +91,7 @@ struct TriageLine {
     /// Reads a message that belongs to PCI and tells of a failure or of an assignment; nil for every other message.
     init?(_ message: TextBytes) {
         if let subject = LogTextReader.takeSubject(message) {
-            let driver = message.before(" ")
-            self.init(
-                function: subject.rest,
-                of: subject.address,
-                isCore: driver.equals("pci") || driver.equals("pcieport") || driver.equals("shpchp")
-            )
+            self.init(function: subject.rest, of: subject.address, isCore: LogTextReader.isCore(message))
             return
         }
         var rest = message
@@ -130,6 +127,7 @@ struct TriageLine {
             var kind = found.kind
             if kind == .noSpace, !isCore { kind = .resizeRefused }
             self.init(kind, found.target, address, isCore: isCore, resource: found.resource, detail: found.detail)
+            namesVFBAR = rest.starts("VF BAR ")
             return
         }
         func make(_ kind: Kind, _ target: Target) -> TriageLine {
@@ -213,8 +211,8 @@ struct TriageLine {
             target = .resource(.rom)
         } else if rest.take("reg 0x") {
             // Before 6.9 the register's offset stands for the BAR.
-            guard let offset = rest.takeHex(), offset >= 0x10, offset <= 0x30 else { return nil }
-            target = .resource(offset == 0x30 ? .rom : ResourceIndex.bar(Int(offset - 0x10) / 4) ?? .rom)
+            guard let index = rest.takeHex().flatMap(ResourceIndex.ofRegister) else { return nil }
+            target = .resource(index)
         } else if rest.take("resource "), let number = rest.takeDecimal(), let index = Int(exactly: number),
             let found = oldTarget(index)
         {
@@ -240,12 +238,7 @@ struct TriageLine {
     }
 
     private static func oldTarget(_ number: Int) -> Target? {
-        switch number {
-        case 13: .window(.io)
-        case 14: .window(.memory)
-        case 15: .window(.prefetchable)
-        default: ResourceIndex(number).map { .resource($0) }
-        }
+        ResourceIndex(number).map { index in index.windowKind.map { .window($0) } ?? .resource(index) }
     }
 
     private static func verdict(_ text: TextBytes) -> Kind? {

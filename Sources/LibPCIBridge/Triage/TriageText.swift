@@ -20,7 +20,10 @@ extension Triage {
             let head = "no failure about PCI resources in \(Self.count(evidence.messages.count, "message")) about PCI"
             return (isUntold ? [] : [head]) + (untold ?? [])
         }
-        let counts = Severity.allCases.map { "\(count(of: $0)) \($0.rawValue)" }.joined(separator: ", ")
+        let counts = Severity.allCases.filter { $0 != .untold || count(of: $0) > 0 }.map {
+            "\(count(of: $0)) \($0 == .untold ? "not told" : $0.rawValue)"
+        }
+        .joined(separator: ", ")
         result.append("\(Self.count(failingLines, "failing line")) in \(Self.count(groups.count, "group")): \(counts)")
         if isVerbose {
             for group in groups { result.append(contentsOf: Self.lines(of: group, isVerbose: true)) }
@@ -60,9 +63,9 @@ extension Triage {
             guard let list = alike[key], let first = list.first else { continue }
             let lines = list.reduce(0) { $0 + $1.lineCount }
             let names = list.map { "\($0.address.map { "\($0) " } ?? "")\($0.resource)" }.listed(6)
-            let label = first.severity.rawValue.uppercased()
-            let pad = String(repeating: " ", count: max(9 - label.count, 1))
-            result.append("\(label)\(pad)\(list.count) more like it (\(first.code), \(lines) lines): \(names)")
+            result.append(
+                "\(Self.label(first.severity))\(list.count) more like it (\(first.code), \(lines) lines): \(names)"
+            )
         }
         if !windows.isEmpty {
             let lines = windows.reduce(0) { $0 + $1.lineCount }
@@ -73,16 +76,20 @@ extension Triage {
     }
 
     private static func lines(of group: Group, isVerbose: Bool) -> [String] {
-        let label = group.severity.rawValue.uppercased()
-        let pad = String(repeating: " ", count: max(9 - label.count, 1))
         let who = [group.address.map { "\($0)" }, group.resource].compactMap { $0 }.joined(separator: " ")
         let count = count(group.lineCount, "line")
-        var result = ["\(label)\(pad)\(who): \(group.summary) (\(count))"]
+        var result = ["\(label(group.severity))\(who): \(group.summary) (\(count))"]
         let indent = String(repeating: " ", count: 9)
         if let cause = group.cause { result.append("\(indent)cause: \(cause)") }
         if let step = group.nextStep { result.append("\(indent)next:  \(step)") }
         if isVerbose { result.append("\(indent)log:   \(group.sample)") }
         return result
+    }
+
+    /// The severity in front of a group, nine characters wide.
+    private static func label(_ severity: Severity) -> String {
+        let word = severity == .untold ? "not told" : severity.rawValue.uppercased()
+        return word + String(repeating: " ", count: max(9 - word.count, 1))
     }
 
     private static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }

@@ -138,6 +138,7 @@ extension Topology {
             switch self {
             case .need(.leftAlone): "the kernel leaves functions of this class as they are"
             case .need(.optionalIO): "drivers use the memory BARs, I/O is rarely needed"
+            case .need(.unknownIO): "whether it has memory BARs, which most drivers use instead, is not told"
             case .need(.bridgeOwn): "the port forwards without it"
             case .need: nil
             case .asleep: "the function sleeps, and only its registers were read"
@@ -148,12 +149,13 @@ extension Topology {
     /// What it means that the resource of the function at index `i` has no address.
     public func need(of resource: Resource, at i: Int) -> ResourceNeed {
         let function = functions[i]
+        let hasMemory = function.resources.contains { $0.index.isBAR && $0.kind != .io }
         return ResourceNeed(
             resource.index,
             kind: resource.kind,
             classWord: function.identity.classWord,
             isBridge: function.isBridge,
-            hasMemoryBAR: function.resources.contains { $0.index.isBAR && $0.kind != .io }
+            hasMemoryBAR: hasMemory || function.knowledge.resources == .seen ? hasMemory : nil
         )
     }
 

@@ -7,6 +7,8 @@ public enum ResourceNeed: Hashable, Sendable {
     case required
     /// An I/O BAR beside memory BARs, which drivers use instead.
     case optionalIO
+    /// An I/O BAR of a function of which it is not told whether it has memory BARs.
+    case unknownIO
     /// A bridge's own BAR: the bridge forwards without it.
     case bridgeOwn
     /// A function of a class that the kernel leaves as firmware left it (`__dev_sort_resources`).
@@ -23,13 +25,13 @@ public enum ResourceNeed: Hashable, Sendable {
     ///   - kind: the kind of space, or nil when not known.
     ///   - classWord: base class and sub-class, or nil when not known, which counts as any other class.
     ///   - isBridge: whether the function is a bridge.
-    ///   - hasMemoryBAR: whether the function has a BAR in memory, placed or not.
+    ///   - hasMemoryBAR: whether the function has a BAR in memory, placed or not; nil where that is not told.
     public init(
         _ index: ResourceIndex,
         kind: ResourceKind?,
         classWord: UInt16?,
         isBridge: Bool,
-        hasMemoryBAR: Bool
+        hasMemoryBAR: Bool?
     ) {
         if index.isROM {
             self = .rom
@@ -39,8 +41,8 @@ public enum ResourceNeed: Hashable, Sendable {
             self = .leftAlone
         } else if isBridge {
             self = .bridgeOwn
-        } else if kind == .io, hasMemoryBAR {
-            self = .optionalIO
+        } else if kind == .io, hasMemoryBAR != false {
+            self = hasMemoryBAR == nil ? .unknownIO : .optionalIO
         } else {
             self = .required
         }

@@ -81,7 +81,7 @@ extension ReadingGap {
         switch code {
         case "orphan", "no-place": Unknown(.functionsLeftOut, [], detail, [.snapshot, .listing])
         case "several-machines", "several-boots-joined": Unknown(.sourcesDisagree, [], detail, [.snapshot])
-        case "addresses-only": Unknown(.noFunctions, [], detail, [.listing, .log])
+        case "addresses-only", "foreign-text": Unknown(.noFunctions, [], detail, [.listing, .log])
         case "damaged-log": Unknown(.sourceDamaged, [], detail, [.log])
         case "log-cut-at-end": Unknown(.logCut, [], detail, [.log])
         case "damagedHexRow": Unknown(.sourceDamaged, [], detail, [.listing])
@@ -95,7 +95,7 @@ extension Topology {
     /// - Complexity: O(number of functions).
     public func unknowns() -> [Unknown] {
         var result: [Unknown] = []
-        if functions.isEmpty, !gaps.contains(where: { $0.code == "addresses-only" }) {
+        if functions.isEmpty, !gaps.contains(where: { $0.unknown?.code == .noFunctions }) {
             result.append(Unknown(.noFunctions, [], "no function is described in this input", [.listing, .log]))
         }
         result += gaps.compactMap(\.unknown).uniqued()

@@ -37,6 +37,11 @@ public struct ResourceIndex: RawRepresentable, Hashable, Sendable, Comparable {
     /// A bridge's prefetchable memory window.
     public static let prefetchableWindow = ResourceIndex(known: 15)
 
+    /// A bridge's window of `kind`.
+    public static func window(_ kind: ResourceKind) -> ResourceIndex { ResourceIndex(known: 13 + kind.rawValue) }
+    /// The kind of a bridge's window, 13 to 15; nil for every other index.
+    public var windowKind: ResourceKind? { rawValue >= 13 ? ResourceKind(rawValue: rawValue - 13) : nil }
+
     /// Whether this is one of a bridge's windows, 13 to 16.
     public var isWindow: Bool { rawValue >= 13 }
     /// Whether this is a BAR of the function itself, 0 to 5.

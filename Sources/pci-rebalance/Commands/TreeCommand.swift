@@ -35,14 +35,15 @@ struct TreeCommand: ParsableCommand {
         let names = try naming.names()
         let (record, topology) = try reading.read(output)
         let findings = topology.findings()
+        let owners =
+            topology.functions.isEmpty ? AddressOwners(iomem: record.iomem, ioports: record.ioports) : nil
         guard !output.json else {
-            return try StandardOutput.write(treeJSON(topology, findings: findings, selection: selection))
+            return try StandardOutput.write(
+                treeJSON(topology, findings: findings, selection: selection, owners: owners?.entries ?? [])
+            )
         }
-        if topology.functions.isEmpty {
-            let owners = AddressOwners(iomem: record.iomem, ioports: record.ioports)
-            if !owners.entries.isEmpty {
-                return try StandardOutput.write(OwnersText(owners: owners, columns: StandardOutput.columns).render())
-            }
+        if let owners, !owners.entries.isEmpty {
+            return try StandardOutput.write(OwnersText(owners: owners, columns: StandardOutput.columns).render())
         }
         var text = TreeText(
             topology,

@@ -41,6 +41,11 @@ func checkJSON(_ topology: Topology, _ assessment: Assessment, evidence: Behavio
         write(topology.kernel, to: &json)
         json.field("notes", findings.count - problems)
         json.field("problems", problems)
+        if !assessment.ranges.isEmpty {
+            json.array("ranges") { json in
+                for share in assessment.ranges { write(share, to: &json) }
+            }
+        }
         json.field("schema", "pci-rebalance.check/1")
         json.array("signs") { json in
             for sign in assessment.signs {
@@ -66,6 +71,27 @@ func checkJSON(_ topology: Topology, _ assessment: Assessment, evidence: Behavio
         json.field("verdict", assessment.verdict.rawValue)
     }
     return json.document
+}
+
+/// Writes what /proc/iomem tells of an aperture or a window as an object.
+private func write(_ share: BusShare, to json: inout JSONWriter) {
+    json.object { json in
+        json.field("depth", share.depth)
+        json.field("first", hex: share.range.first)
+        json.array("holders") { json in
+            for holder in share.holders {
+                json.object { json in
+                    json.field("first", hex: holder.range.first)
+                    json.field("last", hex: holder.range.last)
+                    json.field("name", holder.name)
+                }
+            }
+        }
+        json.field("largestFree", hex: share.largestFree.rawValue)
+        json.field("last", hex: share.range.last)
+        json.field("owner", share.owner)
+        json.field("role", share.role.rawValue)
+    }
 }
 
 /// Writes the field `unknowns`.

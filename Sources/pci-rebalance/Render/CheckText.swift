@@ -55,9 +55,8 @@ struct CheckText {
         page.line([head, Piece("\(functions), \(counts)", gap: 1)], indent: 0, hanging: 4)
         pci_rebalance.write(assessment.unknowns, to: &page)
         if !assessment.ranges.isEmpty { page.paragraph("What /proc/iomem tells of buses:", indent: 4) }
-        for line in assessment.ranges {
-            let depth = line.prefix { $0 == " " }.count
-            page.paragraph(String(line.dropFirst(depth)), indent: 8 + depth, hanging: 12 + depth)
+        for share in assessment.ranges {
+            page.paragraph(share.sentence, indent: 8 + 2 * share.depth, hanging: 12 + 2 * share.depth)
         }
         harmlessLines(&page)
         otherCauses(&page)
@@ -127,8 +126,13 @@ struct CheckText {
         pieces.append(Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint))
         page.line(pieces, indent: 0, hanging: 4)
         page.paragraph(finding.sentence, indent: 4)
-        guard finding.severity == .problem || verbosity > 1 else { return }
-        for cause in finding.causes { page.paragraph("- \(cause)", indent: 4, hanging: 6) }
+        // What the log alone reports stands in no other place; the words of the log are triage's.
+        let isReport = finding.code == .kernelReport
+        guard finding.severity == .problem || verbosity > 1 || isReport else { return }
+        for cause in finding.causes
+        where finding.severity == .problem || verbosity > 1 || !cause.hasPrefix("the kernel's own words") {
+            page.paragraph("- \(cause)", indent: 4, hanging: 6)
+        }
     }
 
     private func describe(_ function: Function) -> String {

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import AllocationPolicies
+import LibPCIBridge
 import PCITopology
 
 /// The tree as a document of schema `pci-rebalance.tree/1`; keys in sorted order, addresses and sizes as hex strings.
-func treeJSON(_ topology: Topology, findings: [Finding], selection: Selection?) -> [UInt8] {
+/// `owners` is what /proc/iomem and /proc/ioports tell where nothing tells of functions; empty elsewhere.
+func treeJSON(
+    _ topology: Topology,
+    findings: [Finding],
+    selection: Selection?,
+    owners: [AddressOwners.Entry] = []
+) -> [UInt8] {
     let groups = group(findings, by: topology)
     let isolation = IsolationText(topology)
     var json = JSONWriter(.indented)
@@ -19,6 +26,20 @@ func treeJSON(_ topology: Topology, findings: [Finding], selection: Selection?) 
             for h in topology.hostBridges.indices { write(host: h, of: topology, to: &json) }
         }
         write(topology.kernel, to: &json)
+        if !owners.isEmpty {
+            json.array("owners") { json in
+                for entry in owners {
+                    json.object { json in
+                        json.field("depth", entry.depth)
+                        json.field("free", entry.free)
+                        json.field("owner", entry.owner)
+                        json.field("range", entry.range)
+                        json.field("size", entry.size)
+                        json.field("users", entry.users)
+                    }
+                }
+            }
+        }
         json.array("peerRoutes") { json in
             for route in isolation.routes {
                 json.object { json in
