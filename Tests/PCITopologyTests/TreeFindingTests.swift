@@ -249,6 +249,25 @@ struct TreeFindingTests {
         #expect(try port([0x20: 0xc000_c000]) { $0.change("00:01.0") { $0.identity.classCode = 0x06_0700 } } == [])
     }
 
+    @Test(
+        "registers tell the end of a window to the granule: an end inside it agrees",
+        arguments: [
+            (UInt64(0xc010_0000), true), (0xc01f_fffe, true), (0xc01f_ffff, true), (0xc00f_ffff, false),
+            (0xc020_0000, false),
+        ]
+    )
+    func endInsideGranule(last: UInt64, agrees: Bool) throws {
+        let range = try #require(AddressRange(first: 0xc000_0000, last: last))
+        let found = try port([:]) { tree in
+            tree.change("00:01.0") { function in
+                for i in function.resources.indices where function.resources[i].index == .memoryWindow {
+                    function.resources[i].assignment = .assigned(range)
+                }
+            }
+        }
+        #expect(found.contains("registers-differ problem 00:01.0 mem window") != agrees, "\(found)")
+    }
+
     @Test("a window that the kernel holds closed and the registers forward: a note, but from address 0")
     func openRegister() throws {
         func found(_ memory: UInt32, command: UInt32 = 7, _ assignment: Resource.Assignment = .closed) throws

@@ -471,7 +471,7 @@ struct TriageJudge {
         let name = rest.before("[").trimmed.string
         guard !name.isEmpty, name != "(null)" else { return nil }
         guard let bus = IomemText.bus(named: name) else { return "\(name) lies there (\(range))" }
-        let place = "\(bareHex(UInt64(bus.segment), width: 4)):\(bus.bus)"
+        let place = busName(segment: bus.segment, bus.bus)
         return "the window to bus \(place), or the aperture of that root bus, lies there (\(range))"
     }
 

@@ -96,9 +96,9 @@ extension Topology {
         }
         let shown = register.range
         if let range = window.range {
-            guard let expected = busAddress(of: range, host: host(of: i), offset: offset), shown != expected else {
-                return
-            }
+            guard let expected = busAddress(of: range, host: host(of: i), offset: offset) else { return }
+            let end = windowEnd(expected.last, isIO: window.index == .ioWindow)
+            guard shown?.first != expected.first || shown?.last != end else { return }
             result.append(
                 Finding(
                     .registersDiffer,

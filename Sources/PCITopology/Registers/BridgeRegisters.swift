@@ -78,3 +78,7 @@ public struct WindowRegister: Hashable, Sendable {
     /// The range that the bridge forwards, or nil when the window is closed (base above limit).
     public var range: AddressRange? { AddressRange(first: base, last: limit) }
 }
+
+/// The last address of a window that ends at `last`, as registers can hold it: they tell the end to the granule, 4 KiB of
+/// ports and 1 MiB of memory, and some kernels end a window in the middle of one (`pci_bus_distribute_available_resources`).
+package func windowEnd(_ last: UInt64, isIO: Bool) -> UInt64 { last | (isIO ? 0xfff : 0xf_ffff) }

@@ -26,11 +26,9 @@ struct RegisterCheck {
         /// Whether the register forwards or decodes nothing.
         let isClosed: Bool
 
-        /// Whether a register that tells a size tells that of a line, whose end it cannot hold more exactly than to the
-        /// granule: some kernels end a window in the middle of one (`pci_bus_distribute_available_resources`).
+        /// Whether a register that tells a size tells that of a line.
         func holdsSize(of line: ResourceLine) -> Bool {
-            guard let size else { return true }
-            return size == (line.end | (isIO ? 0xfff : 0xf_ffff)) &- line.start
+            size.map { $0 == windowEnd(line.end, isIO: isIO) &- line.start } ?? true
         }
     }
 
