@@ -67,6 +67,7 @@ struct ReproductionSearch {
         let notes = findings.filter { finding in
             switch finding.code {
             case .vfBARUnassigned: true
+            case .barUnassigned where topology.logEndsBeforeAssignment: false
             case .barUnassigned, .barWiped, .barLost: problems.isEmpty && finding.severity == .note
             default: false
             }

@@ -44,6 +44,26 @@ import Testing
         #expect(Triage(Self.boot).verdict == .cannotTell)
     }
 
+    /// A board whose firmware assigns nothing, up to where the kernel would begin to.
+    private static let bare = """
+        [    1.100000] pci_bus 0000:00: root bus resource [mem 0x40000000-0x4fffffff]
+        [    1.100100] pci 0000:00:00.0: [1d87:3566] type 01 class 0x060400
+        [    1.100200] pci 0000:00:00.0: bridge configuration invalid ([bus 00-00]), reconfiguring
+        [    1.100300] pci 0000:01:00.0: [10ec:8125] type 00 class 0x020000
+        [    1.100400] pci 0000:01:00.0: reg 0x18: [mem 0x00000000-0x0000ffff 64bit]
+        """
+
+    @Test("what has no address where a log ends before the assignment is no problem; what was tried and failed is one")
+    func notYetAssigned() throws {
+        let found = try assessment(Self.bare)
+        #expect(found.findings.filter { $0.severity == .problem }.map(\.sentence) == [])
+        let bar = try #require(found.findings.first { $0.code == .barUnassigned })
+        #expect(bar.sentence == "BAR 2 [mem size 0x00010000 64bit] has no address, where the log ends")
+        #expect(found.verdict == .cannotTell)
+        let failure = "\n[    1.200000] pci 0000:01:00.0: BAR 2: failed to assign [mem size 0x00010000 64bit]"
+        #expect(try assessment(Self.bare + failure).findings.contains { $0.severity == .problem })
+    }
+
     @Test("a buffer that has forgotten the boot is none", arguments: 3...7)
     func cutAtStart(lines: Int) throws {
         let whole = (Self.boot + "\n" + Self.end).split(separator: "\n")

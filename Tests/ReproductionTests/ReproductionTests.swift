@@ -332,6 +332,20 @@ struct ReproductionTests {
         #expect(result.machine?.event == .plug)
     }
 
+    @Test("where a log ends before anything was assigned nothing has failed yet")
+    func endsEarly() throws {
+        let text = """
+            [    0.1] pci_bus 0000:00: root bus resource [mem 0x40000000-0x7fffffff]
+            [    0.2] pci 0000:00:00.0: [14e4:2711] type 01 class 0x060400
+            [    0.3] pci 0000:01:00.0: [1c00:3853] type 00 class 0x070002
+            [    0.4] pci 0000:01:00.0: reg 0x10: [io  0x0000-0x00ff]
+            [    0.5] pci 0000:01:00.0: reg 0x14: [mem 0x00000000-0x00007fff]
+            """
+        let result = try Self.reproduce(TextEvidence(text).record)
+        #expect(result.verdict == .cannotTell, "\(result.reason)")
+        #expect(result.machine == nil)
+    }
+
     @Test("a BAR that was to be resized is built with the size that it had in the end, and that is said")
     func resizing() throws {
         let words = "no emulated device has a resizable BAR"

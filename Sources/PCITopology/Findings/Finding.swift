@@ -129,7 +129,24 @@ extension Topology {
         if gaps.contains(where: { $0.code == "damaged-log" }) {
             for k in result.indices where isDoubtful(result[k]) { result[k].severity = .note }
         }
+        if logEndsBeforeAssignment {
+            for k in result.indices where isYetToCome(result[k]) {
+                result[k].severity = .note
+                result[k].sentence += ", where the log ends"
+            }
+        }
         return result
+    }
+
+    /// Whether the kernel's log ends before the kernel has assigned addresses.
+    package var logEndsBeforeAssignment: Bool { gaps.contains { $0.code == "log-cut-at-end" } }
+
+    /// Whether a finding says no more than that the kernel had not come to assigning when its log ends: nothing was tried.
+    private func isYetToCome(_ finding: Finding) -> Bool {
+        guard finding.severity == .problem, finding.code == .barUnassigned || finding.code == .windowClosed,
+            let i = position(of: finding.address)
+        else { return false }
+        return functions[i].knowledge.sources == [.log]
     }
 
     /// Whether a finding rests on numbers of a log that lost characters, and not on the kernel's own words of a failure: a
