@@ -26,12 +26,7 @@ public struct JSONFields: Sendable {
     /// Takes the value of `key` if there is one.
     /// - Complexity: O(1) when fields are taken in the order of the text, O(number of fields) otherwise.
     public mutating func optional(_ key: String) -> JSONTree? {
-        if next < members.count, members[next].key == key {
-            isTaken[next] = true
-            next += 1
-            return members[next - 1].value
-        }
-        guard let index = members.firstIndex(where: { $0.key == key }) else { return nil }
+        guard let index = position(of: key) else { return nil }
         isTaken[index] = true
         next = index + 1
         return members[index].value
@@ -40,9 +35,11 @@ public struct JSONFields: Sendable {
     /// Whether there is a value of `key` that is not `null`; nothing is taken.
     /// - Complexity: as `optional(_:)`.
     public func holds(_ key: String) -> Bool {
-        let isNext = next < members.count && members[next].key == key
-        guard let index = isNext ? next : members.firstIndex(where: { $0.key == key }) else { return false }
-        return members[index].value != .null
+        position(of: key).map { members[$0].value != .null } ?? false
+    }
+
+    private func position(of key: String) -> Int? {
+        next < members.count && members[next].key == key ? next : members.firstIndex { $0.key == key }
     }
 
     /// Takes the value of `key`, which must exist.
