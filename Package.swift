@@ -11,6 +11,11 @@ let swift: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// Tests run the package's own modules optimised, as they are installed, while tests themselves are compiled quickly.
+let optimised: [SwiftSetting] =
+    Context.environment["PCI_REBALANCE_OPTIMISED"] == nil
+    ? [] : [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 /// A build for the laboratory, whose tool can be told to know nothing of a series of kernels (`vm-lab rescue --left-out`).
 let leaveOneOut: [SwiftSetting] =
     Context.environment["PCI_REBALANCE_LEAVE_ONE_OUT"] == nil ? [] : [.define("LEAVE_ONE_OUT")]
@@ -34,13 +39,21 @@ let package = Package(
     ],
     targets: [
         // The ground floor: values only.
-        .target(name: "PCITopology", swiftSettings: swift),
+        .target(name: "PCITopology", swiftSettings: swift + optimised),
         // What a given kernel or firmware would do. Knows no goal.
-        .target(name: "AllocationPolicies", dependencies: ["PCITopology"], swiftSettings: swift + leaveOneOut),
+        .target(
+            name: "AllocationPolicies",
+            dependencies: ["PCITopology"],
+            swiftSettings: swift + optimised + leaveOneOut
+        ),
         // Maps of address space and bus numbers as text: terminal, SVG, HTML.
-        .target(name: "PolicyPictures", dependencies: ["PCITopology"], swiftSettings: swift),
+        .target(name: "PolicyPictures", dependencies: ["PCITopology"], swiftSettings: swift + optimised),
         // From a tree that fails to an emulated machine that fails the same way.
-        .target(name: "Reproduction", dependencies: ["PCITopology", "AllocationPolicies"], swiftSettings: swift),
+        .target(
+            name: "Reproduction",
+            dependencies: ["PCITopology", "AllocationPolicies"],
+            swiftSettings: swift + optimised
+        ),
         // Layouts, bus numbers, conflicts. Knows no kernel.
         .target(
             name: "ResourceSolver",
@@ -48,10 +61,10 @@ let package = Package(
                 "PCITopology",
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         // Certificates of plans, checked without the solver and the planner.
-        .target(name: "ProofChecker", dependencies: ["PCITopology"], swiftSettings: swift),
+        .target(name: "ProofChecker", dependencies: ["PCITopology"], swiftSettings: swift + optimised),
         // Goals -> ordered operations.
         .target(
             name: "RebalancePlanner",
@@ -59,7 +72,7 @@ let package = Package(
                 "PCITopology", "AllocationPolicies", "ResourceSolver", "ProofChecker",
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         // The world -> model.
         .systemLibrary(name: "CLibPCI", pkgConfig: "libpci", providers: [.apt(["libpci-dev"])]),
@@ -69,7 +82,7 @@ let package = Package(
             dependencies: [
                 "PCITopology", "CLibPCIGuard",
             ],
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         // The only code that writes to a machine.
         .target(name: "CPlanExecutor"),
@@ -78,7 +91,7 @@ let package = Package(
             dependencies: [
                 "CPlanExecutor", "PCITopology", "RebalancePlanner", "AllocationPolicies",
             ],
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         .executableTarget(
             name: "pci-rebalance",
@@ -87,16 +100,21 @@ let package = Package(
                 "CPlanExecutor", "PolicyPictures", "Reproduction", "ProofChecker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: swift + leaveOneOut
+            swiftSettings: swift + optimised + leaveOneOut
         ),
 
         // Tests and their laboratory.
-        .target(name: "TestSupport", dependencies: ["PCITopology"], path: "Tests/TestSupport", swiftSettings: swift),
+        .target(
+            name: "TestSupport",
+            dependencies: ["PCITopology"],
+            path: "Tests/TestSupport",
+            swiftSettings: swift + optimised
+        ),
         .target(
             name: "RescueFamily",
             dependencies: ["PCITopology", "AllocationPolicies", "ResourceSolver", "RebalancePlanner", "TestSupport"],
             path: "Tests/RescueFamily",
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         .executableTarget(
             name: "rescue-rate",
@@ -117,7 +135,7 @@ let package = Package(
                 "VMLaboratory", "PCITopology", "LibPCIBridge", "AllocationPolicies", "RescueFamily", "TestSupport",
             ],
             path: "Tests/DifferentialLaboratory",
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         .executableTarget(
             name: "vm-lab",
@@ -137,7 +155,7 @@ let package = Package(
         .testTarget(
             name: "ResourceSolverTests",
             dependencies: ["PCITopology", "ResourceSolver"],
-            swiftSettings: swift
+            swiftSettings: swift + optimised
         ),
         .testTarget(
             name: "AllocationPoliciesTests",
