@@ -104,18 +104,27 @@ struct BootWordTests {
         func texts(_ choices: [(set: BootWordSet, sized: [BootWordSet.Size])]) -> [String] {
             choices.map { ($0.set.words + $0.sized.map(\.word)).joined(separator: " ") }
         }
+        func keeping(_ choices: [(set: BootWordSet, sized: [BootWordSet.Size])]) -> [String] {
+            texts(choices.filter { !$0.set.sizes.values.contains(0) })
+        }
         let none = BootWordSet.choices(of: [], releasing: [], on: Self.platform)
-        #expect(texts(none) == ["realloc"])
+        #expect(
+            texts(none) == [
+                "realloc", "hpiosize=0", "hpmmiosize=0", "hpmmioprefsize=0", "realloc hpiosize=0",
+                "realloc hpmmiosize=0", "realloc hpmmioprefsize=0", "hpiosize=0 hpmmiosize=0 hpmmioprefsize=0",
+                "realloc hpiosize=0 hpmmiosize=0 hpmmioprefsize=0",
+            ]
+        )
         let memory = BootWordSet.choices(of: [.memory], releasing: [Self.port], on: Self.platform)
         let released = "resource_alignment=0000:02:01.0"
         #expect(
-            texts(memory) == [
+            keeping(memory) == [
                 "realloc", released, "hpmmiosize", "realloc \(released)", "realloc hpmmiosize",
                 "\(released) hpmmiosize",
                 "realloc \(released) hpmmiosize",
             ]
         )
-        let buses = texts(BootWordSet.choices(of: [.buses], releasing: [], on: Self.platform))
+        let buses = keeping(BootWordSet.choices(of: [.buses], releasing: [], on: Self.platform))
         #expect(
             buses == [
                 "realloc", "hpbussize", "realloc hpbussize", "assign-busses", "realloc assign-busses",
@@ -125,7 +134,11 @@ struct BootWordTests {
         var platform = Self.platform
         platform.reallocation = .on
         platform.renumbersAllBuses = true
-        #expect(texts(BootWordSet.choices(of: [.buses], releasing: [], on: platform)) == ["hpbussize"])
+        #expect(keeping(BootWordSet.choices(of: [.buses], releasing: [], on: platform)) == ["hpbussize"])
+        // What a kernel keeps nothing of anyway is not withheld.
+        platform.hotPlugIO = 0
+        platform.hotPlugPrefetchable = 0
+        #expect(texts(BootWordSet.choices(of: [], releasing: [], on: platform)) == ["hpmmiosize=0"])
     }
 
     @Test("a command line is taken apart: what the advice decides, what stays, and the rest")

@@ -70,6 +70,69 @@ struct OtherWayTests {
         Planner(topology: topology, behaviour: .linux6_12).hasRoom(for: [goal])
     }
 
+    /// A switch of eight hot-plug ports, two of them with a card of 1 MiB, on a machine with a low aperture of this size;
+    /// the kernel keeps 2 MiB at each port for cards to come.
+    private func crowded(low: UInt64) throws -> Topology {
+        func port(_ n: UInt8) -> CardFunction {
+            let card = CardFunction(
+                identity: Function.Identity(vendor: 0x1234, device: 1, classCode: 0xff_0000),
+                bars: [.memory(0, Self.mib)]
+            )
+            return CardFunction(
+                devfn: n << 3,
+                identity: Function.Identity(vendor: 0x104c, device: 0x8233, classCode: 0x06_0400),
+                portType: .downstreamPort,
+                bridge: CardBridge(isHotPlug: true, children: n < 2 ? [card] : [])
+            )
+        }
+        let upstream = CardFunction(
+            identity: Function.Identity(vendor: 0x104c, device: 0x8232, classCode: 0x06_0400),
+            portType: .upstreamPort,
+            bridge: CardBridge(isHotPlug: false, children: (0..<8).map(port))
+        )
+        let root = CardFunction(
+            devfn: 8,
+            identity: Function.Identity(vendor: 0x1b36, device: 0xc, classCode: 0x06_0400),
+            portType: .rootPort,
+            bridge: CardBridge(isHotPlug: false, children: [upstream])
+        )
+        let host = HostBridge(
+            segment: 0,
+            busRange: try #require(BusRange(first: BusNumber(0), last: BusNumber(63))),
+            apertures: [
+                Aperture(range: try #require(AddressRange(first: 0x8000_0000, size: low)), flags: .memory),
+                Aperture(range: try #require(AddressRange(first: 1 << 32, size: 1 << 36)), flags: .memory),
+            ],
+            source: .kernelLog
+        )
+        let platform = Platform(architecture: "x86_64", commandLine: nil)
+        var twin = try LinuxTwin(
+            hostBridges: [host],
+            cards: [(0, CardProfile(name: "crowded", functions: [root]))],
+            behaviour: .linux6_12,
+            platform: platform
+        )
+        try twin.perform(.boot(platform))
+        var topology = try twin.topology()
+        topology.kernel.hardwareDescription = .acpi
+        topology.kernel.release = "6.12.1"
+        return topology
+    }
+
+    @Test("what a boot keeps for cards to come takes the place of cards that are there: it is withheld by a word")
+    func withheld() throws {
+        let full = try crowded(low: 4 * Self.mib)
+        #expect(full.problemShortfalls.count == 2)
+        let advice = try BootAdvice(full, goals: [.plan(.everythingRequired)], behaviour: .linux6_12)
+        #expect(advice.best?.words.contains("hpmmiosize=0") == true, "\(advice)")
+        #expect(advice.smaller.allSatisfy { !$0.isGood })
+        let ways = Planner(topology: full, behaviour: .linux6_12).otherWays(to: [.everythingRequired])
+        #expect(ways.contains(.parameter(advice.parameter)))
+        // Both cards fit, and the ports have their 2 MiB.
+        let wide = try crowded(low: 32 * Self.mib)
+        #expect(wide.problemShortfalls.isEmpty)
+    }
+
     @Test("every way in words")
     func words() {
         let table: [(OtherWay, String)] = [

@@ -49,7 +49,7 @@ struct BootWordSet: Hashable {
     /// `resource_alignment` with this bridge: its memory windows are closed when it is found, and made anew with all that
     /// is below it (`pci_reassigndev_resource_alignment`); nil without.
     var released: FunctionAddress?
-    /// The values of size words; absent ones leave the word out.
+    /// The values of size words; absent ones leave the word out, 0 keeps nothing at hot-plug ports for what comes later.
     var sizes: [Size: UInt64] = [:]
 
     /// The words in a fixed order.
@@ -82,17 +82,21 @@ struct BootWordSet: Hashable {
     }
 
     /// Every choice of words for `sizes` and `bridges`, without the values: those that number buses anew last, then by
-    /// count.
+    /// count. What the goals do not need of hot-plug ports may be withheld from them, by one word or by all such words: what
+    /// the kernel keeps there unasked can take the place of what is present.
     static func choices(
         of sizes: [Size],
         releasing bridges: [FunctionAddress],
         on platform: Platform
     ) -> [(set: BootWordSet, sized: [Size])] {
         var result: [(cost: [Int], choice: (set: BootWordSet, sized: [Size]))] = []
-        for released in [nil] + bridges.map(Optional.some) {
+        let kept = [Size.io, .memory, .prefetchable].filter { !sizes.contains($0) && $0.initial(platform) > 0 }
+        let withheld = [[]] + kept.map { [$0] } + (kept.count > 1 ? [kept] : [])
+        for (released, withheld) in withheld.map({ (FunctionAddress?.none, $0) }) + bridges.map({ ($0, []) }) {
             for mask in 0..<(1 << (sizes.count + 2)) {
                 var set = BootWordSet()
                 set.released = released
+                for size in withheld { set.sizes[size] = 0 }
                 set.reallocates = mask & 1 != 0
                 set.renumbers = mask & 2 != 0
                 if set.reallocates, platform.reallocation == .on { continue }
@@ -100,7 +104,8 @@ struct BootWordSet: Hashable {
                 let chosen = sizes.enumerated().filter { mask >> ($0.offset + 2) & 1 != 0 }.map(\.element)
                 let count = set.count + chosen.count
                 guard count > 0 else { continue }
-                result.append(([set.renumbers ? 1 : 0, count, chosen.count, result.count], (set, chosen)))
+                let cost = [set.renumbers ? 1 : 0, count, chosen.count + withheld.count, result.count]
+                result.append((cost, (set, chosen)))
             }
         }
         return result.sorted { $0.cost.lexicographicallyPrecedes($1.cost) }.map(\.choice)

@@ -179,10 +179,19 @@ extension Planner {
     /// Simulations allowed for a plan under another kernel.
     private static let plansOfOthers = 200
 
-    /// Whether the apertures within reach have room for the sizes or the room that the goals ask for; false for goals that
-    /// ask for neither.
+    /// Whether the apertures within reach have room for each size, each room and each BAR that the goals ask for by itself;
+    /// false where ports or bus numbers are missing, and for the restoring of a record.
     public func hasRoom(for goals: [Goal]) -> Bool {
-        goals.allSatisfy { if case .restore = $0 { false } else { !$0.isPlacement } } && !lacksMemory(for: goals)
+        guard goals.allSatisfy({ if case .restore = $0 { false } else { true } }) else { return false }
+        if goals.contains(where: \.isPlacement) {
+            let problems = topology.findings(explains: false).filter { $0.severity == .problem }
+            let isMemory = problems.allSatisfy { finding in
+                guard let index = finding.resource, index.isBAR else { return false }
+                return topology[finding.address]?.resource(index)?.kind != .io
+            }
+            guard !problems.isEmpty, isMemory else { return false }
+        }
+        return !lacksMemory(for: goals)
     }
 
     /// Whether no aperture within reach of a resizable BAR or port has room for what the goals ask of it.

@@ -111,6 +111,14 @@ struct CmdlineText {
         } else {
             page.paragraph("smallest: the words that are there", indent: 2)
         }
+        let withheld = best.words.filter { $0.hasSuffix("=0") }
+        if !withheld.isEmpty {
+            page.paragraph(
+                "with \(withheld.joined(separator: ",")) nothing is kept at empty hot-plug ports: a card that is plugged "
+                    + "in later gets what the windows above it happen to have free",
+                indent: 2
+            )
+        }
         if !advice.needless.isEmpty {
             page.paragraph("not needed for it: \(advice.needless.joined(separator: ","))", indent: 2)
         }
@@ -122,7 +130,8 @@ struct CmdlineText {
     private func hint(_ advice: BootAdvice) -> String {
         if let way = answer.kernelWay { return "What would reach it is \(way)." }
         if answer.hasRoom {
-            return "The host bridge decodes enough: what this kernel makes of it is the obstacle, not firmware's setup."
+            return "The host bridge decodes enough for each by itself: what the boot makes of it is the obstacle, and "
+                + "nothing shows that firmware's setup is."
         }
         if advice.asItIs.missing.allSatisfy({ $0.contains("bus number") }) {
             return
