@@ -125,7 +125,10 @@ struct AssemblyRuleTests {
             )
             record.kernel.commandLine = words
             record.kernel.architecture = architecture
-            return try topology(record).hostBridges[0].apertures.map(\.range.last)
+            let host = try topology(record).hostBridges[0]
+            // How far memory goes is a guess.
+            #expect(host.source == .unknown)
+            return host.apertures.map(\.range.last)
         }
         #expect(
             try apertures("quiet pci=noaer,nocrs") == [0xffff, 0x3_ffff_ffff]
@@ -133,6 +136,29 @@ struct AssemblyRuleTests {
         )
         for words in ["", "pci=nocrsx", "nocrs", "acpi=offx"] { #expect(try apertures(words) == [], "\(words)") }
         #expect(try apertures("pci=nocrs", "aarch64") == [])
+    }
+
+    @Test("a root bus that the kernel made up: no numbers of firmware's, inside the range of another of its segment")
+    func madeUp() throws {
+        func apertures(_ bus: String, lacking: String) throws -> [[UInt64]] {
+            var record = record(
+                [function("00:01.0"), function("\(bus):00.0")],
+                log: Self.log + [
+                    "PCI host bridge to bus \(bus)", "pci_bus \(bus): root bus resource [io  0x0000-0xffff]",
+                    "pci_bus \(bus): root bus resource [mem 0x00000000-0xffffffffff]",
+                    "pci_bus \(lacking): No busn resource found for root bus, will use [bus 0a-ff]",
+                ]
+            )
+            record.buses.append(BusRecord(segment: bus.hasPrefix("0001") ? 1 : 0, bus: BusNumber(0x0a), isRoot: true))
+            return try topology(record).hostBridges.map { $0.apertures.map(\.range.last) }
+        }
+        let first: [UInt64] = [0xcf7, 0x8fff_ffff, 0x4_ffff_ffff]
+        let whole: [UInt64] = [0xffff, 0xff_ffff_ffff]
+        #expect(try apertures("0000:0a", lacking: "0000:0a") == [first, []])
+        #expect(try apertures("0000:0a", lacking: "0000:00") == [first, whole])
+        #expect(try apertures("0000:0a", lacking: "0001:0a") == [first, whole])
+        #expect(try apertures("0001:0a", lacking: "0001:0a") == [first, whole])
+        #expect(try apertures("0001:0a", lacking: "0000:0a") == [first, whole])
     }
 
     @Test("bus ranges: what is in use, what is told, and no further than the next root bus")

@@ -68,6 +68,15 @@ struct DecoderLimitTests {
         #expect(!isRead(one, "\"gone\": [\n        \"0000:05:00.0\",\n        \"0000:01:00.0\""))
     }
 
+    @Test("functions of a tree stand in the order of their addresses, each once")
+    func order() throws {
+        let first = try #require(Self.text.range(of: "\"address\": \"0000:01:00.0\""))
+        let before = try #require(Self.text[..<first.lowerBound].range(of: "\"address\": \"", options: .backwards))
+        let address = String(Self.text[before.upperBound...].prefix(12))
+        #expect(address < "0000:01:00.0")
+        #expect(!isRead("\"address\": \"0000:01:00.0\"", "\"address\": \"\(address)\""))
+    }
+
     @Test("a reason is a word of small letters, digits and hyphens")
     func reasons() {
         let from = "\"reason\": \"unassigned-bars\""

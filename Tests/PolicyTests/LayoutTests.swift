@@ -157,6 +157,39 @@ struct LayoutTests {
         #expect(try window(.ioWindow, 0xf000, 0xffff).count == 1, "the card's port is outside of it")
     }
 
+    @Test("what a 32-bit register can hold is judged by the bus address, of memory and of ports apart")
+    func translated() throws {
+        var tree = SmallTree(memory: [Self.low]) { $0.endpoint("00:03.0", bars: [.mem32(1 << 20)]) }
+        let cpu = try range(0x40_0000_0000, 0x40_0fff_ffff)
+        func violations(memoryOffset: Int64, ioOffset: Int64) throws -> [String] {
+            tree.apertures = [
+                Aperture(range: cpu, flags: .io, offset: ioOffset),
+                Aperture(range: cpu, flags: .memory, offset: memoryOffset),
+            ]
+            let demand = ResourceDemand(try tree.topology())
+            var outcome = PolicyOutcome(policy: "by hand", functions: [])
+            let function = try #require(demand.functions.first)
+            var entry = FunctionOutcome(path: function.path, today: function.today, bus: function.today.bus)
+            for request in function.requests {
+                entry.resources.append(
+                    ResourceOutcome(
+                        index: request.index,
+                        kind: request.kind,
+                        size: request.size,
+                        isRequired: request.isRequired,
+                        range: AddressRange(first: cpu.first, size: request.size),
+                        reason: nil
+                    )
+                )
+            }
+            outcome.functions = [entry]
+            return LayoutAudit(outcome, demand).violations
+        }
+        #expect(try violations(memoryOffset: 0x40_0000_0000, ioOffset: 0) == [])
+        let wrong = try violations(memoryOffset: 0, ioOffset: 0x40_0000_0000)
+        #expect(wrong.count == 1 && wrong[0].hasPrefix("0000:00:03.0 BAR 0: 32-bit BAR above 4 GiB at "))
+    }
+
     @Test("bus ranges nest and do not meet")
     func buses() throws {
         func buses(_ first: UInt8, _ last: UInt8, own: UInt8 = 1) throws -> [String] {

@@ -22,7 +22,7 @@ struct SmallTree {
     }
 
     private var functions: [Function] = []
-    private var apertures: [Aperture]
+    var apertures: [Aperture]
 
     /// An I/O aperture of 0x1000-0xffff and the given memory apertures.
     init(memory: [ClosedRange<UInt64>], _ build: (inout SmallTree) -> Void) {

@@ -143,7 +143,9 @@ struct ConditionTests {
         }
         #expect(try plan(machine, .keepGroup(at(Self.first))).verdict.line == "PLAN: unknown reason=group-not-told")
         let route = Condition.keepRoute(try at(Self.first), try at(Self.second))
-        #expect(try plan(machine, route).verdict.line == "PLAN: unknown reason=route-not-told")
+        let untold = try plan(machine, route)
+        #expect(untold.verdict.line == "PLAN: unknown reason=route-not-told")
+        #expect(untold.remarks.last == "what would tell: sudo pci-rebalance snapshot -o machine.json")
         var healthy = try fixture("first-light-6.12/boot.snapshot.json")
         healthy.update(try at(Self.ports[0])) {
             $0.config = ConfigSpace(Array($0.config.bytes.prefix(256)))

@@ -16,6 +16,8 @@ extension TextEvidence {
             lineCounts.total += other.lineCounts.total
             return agreement
         }
+        // Functions that only the log knows are gone or hidden, if lspci listed the machine: told before both are one.
+        let ghosts = Self.ghosts(self, other)
         if kernel.release == nil { kernel.release = other.kernel.release }
         if kernel.commandLine == nil { kernel.commandLine = other.kernel.commandLine }
         if kernel.architecture == nil { kernel.architecture = other.kernel.architecture }
@@ -33,8 +35,6 @@ extension TextEvidence {
         lineCounts.iomem += other.lineCounts.iomem
         lineCounts.other += other.lineCounts.other
         let offsets = roots.isEmpty ? other.roots : roots
-        // Functions that only the log knows are gone or hidden, if lspci listed the machine.
-        let ghosts = Self.ghosts(self, other)
         if let first = ghosts.first {
             let others = ghosts.count > 1 ? " and \(ghosts.count - 1) more" : ""
             findings.append(
