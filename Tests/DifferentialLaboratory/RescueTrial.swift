@@ -36,6 +36,8 @@ public struct RescueTrial {
         public var losses: [String]
         /// All that the tool wrote.
         public var output: String
+        /// The tool's record of the machine before the repair; empty where none is kept.
+        public var record: String
     }
 
     /// The machine.
@@ -46,6 +48,8 @@ public struct RescueTrial {
     public let plugs: [RescueTree.Plug]
     /// What makes the command that repairs, in the guest as it is.
     public var command: (VirtualMachine) throws -> String
+    /// Whether the machine is recorded before each repair.
+    public var keepsRecords = false
 
     /// A trial of a machine, repaired by `apply --yes` with further words: `--allow-unjudged`.
     public init(_ machine: MachineTopology, kernel: Kernel, plugs: [RescueTree.Plug], words: String = "") {
@@ -108,6 +112,7 @@ public struct RescueTrial {
         _ before: Moment,
         _ command: String
     ) throws -> Attempt {
+        let record = keepsRecords ? try guest.run("pci-rebalance snapshot", timeout: .seconds(300)).output : ""
         var result = try guest.run(command, timeout: .seconds(900))
         // A loaded host is slow beyond all patience: the tool was killed, and what it left has to be mended as after a crash.
         if result.status == Self.killed {
@@ -141,7 +146,8 @@ public struct RescueTrial {
             end: end,
             verdict: verdict,
             losses: losses,
-            output: result.output + result.errors
+            output: result.output + result.errors,
+            record: record
         )
     }
 

@@ -3,7 +3,7 @@
 internal import AllocationPolicies
 internal import ArgumentParser
 internal import DifferentialLaboratory
-internal import Glibc
+internal import Foundation
 internal import VMLaboratory
 
 /// Random failing hot-adds on a real kernel, repaired by the tool in the guest.
@@ -50,7 +50,12 @@ struct RescueCommand: ParsableCommand {
     )
     var leftOut = false
 
-    @Option(help: "Write each tree and its cards as a case into this directory, for replay --record and explain.")
+    @Option(
+        help: """
+            Write each tree and its cards as a case into this directory, for replay --record and explain, and the tool's \
+            record of the machine before each repair that does not rescue it.
+            """
+    )
     var keep: String?
 
     @Flag(help: "Print what the tool writes.")
@@ -79,6 +84,7 @@ struct RescueCommand: ParsableCommand {
                 plugs: tree.plugs,
                 words: judged ? "" : "--allow-unjudged"
             )
+            trial.keepsRecords = keep != nil
             if leftOut { trial.command = RescueTrial.leavingOut(try series()) }
             do {
                 _ = try trial.run { attempt in
@@ -90,6 +96,10 @@ struct RescueCommand: ParsableCommand {
                         for loss in attempt.losses { print("    \(loss)") }
                     }
                     fflush(nil)
+                    if let keep, attempt.end != .rescued, !attempt.record.isEmpty {
+                        let name = "\(keep)/\(kernel)-\(number)/\(attempt.plug.port).snapshot.json"
+                        try? attempt.record.write(toFile: name, atomically: false, encoding: .utf8)
+                    }
                     if verbose || attempt.end == .lost || attempt.end == .rolledBack { print(attempt.output) }
                 }
             } catch {
