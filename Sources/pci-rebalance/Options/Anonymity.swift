@@ -33,6 +33,12 @@ extension MachineRecord {
                 copy.functions[i].use[j].detail = copy.functions[i].use[j].code
             }
         }
+        // Files are named after guests and hosts.
+        copy.namings = namings.map { naming in
+            var naming = naming
+            naming.place = naming.place.map { $0.lastIndex(of: "/").map { end in String($0[..<end]) } ?? $0 }
+            return naming
+        }
         copy.kernelLog = kernelLog.map { lines in
             lines.map { original in
                 let line = AnonymousLine(original).text
