@@ -36,7 +36,7 @@ extension MachineRecord {
         // Files are named after guests and hosts.
         copy.namings = namings.map { naming in
             var naming = naming
-            naming.place = naming.place.map { $0.lastIndex(of: "/").map { end in String($0[..<end]) } ?? $0 }
+            if let place = naming.place, let end = place.lastIndex(of: "/") { naming.place = String(place[..<end]) }
             return naming
         }
         copy.kernelLog = kernelLog.map { lines in
