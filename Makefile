@@ -19,6 +19,7 @@ DESTDIR ?=
 TOPOLOGY ?= first-light
 KERNEL ?= 6.12
 FAULTS ?= all
+GROUPS ?= 512
 STORM ?= 50
 INPUTS ?= 1000000
 SEEDS ?= 600
@@ -46,7 +47,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: groups mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # The package's own modules are optimised in the debug build as well: tests then take a fifth of the time (Package.swift).
 export PCI_REBALANCE_OPTIMISED = 1
@@ -130,6 +131,14 @@ fault-test: fetch-kernels build
 	$(SWIFT) build --build-tests -j $(JOBS)
 	$(IN_GUESTS) PCI_REBALANCE_FAULTS=$(FAULTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel \
 	    --filter VMTests.FaultTests
+
+## groups         IOMMU groups of GROUPS random trees on each of three kernels, before plans and after (hours)
+groups: fetch-kernels build
+	$(SWIFT) build --build-tests -j $(JOBS)
+	{ for kernel in 6.1 6.12 7; do \
+	    echo "groups-$$kernel $(IN_GUESTS) PCI_REBALANCE_GROUPS=$(GROUPS):$$kernel $(SWIFT) test --skip-build --ignore-lock \
+	        --disable-xctest --no-parallel --filter VMTests.IsolationTests/forests"; \
+	done; } | Tests/run-jobs .build/groups $(JOBS)
 
 ## event-test     hot-plug events in a Debian with systemd and the package, STORM cycles of unplugging and plugging
 event-test:

@@ -249,18 +249,78 @@ struct IsolationTests {
         #expect(try changes("", runsIOMMU: false) == [tags, payload].sorted { $0.kind.rawValue < $1.kind.rawValue })
         let on = try changes("", runsIOMMU: true)
         #expect(on.contains(acs(.isolating)) && on.count == 3)
+        // From 6.12.23 on the function has what it had when it was found, without the redirections.
+        #expect(
+            try !changes("pci=disable_acs_redir=0000:00:02.0", runsIOMMU: true).contains { $0.kind == .accessControl }
+        )
+        tree.kernel.release = "6.1.0"
         #expect(
             try changes("pci=disable_acs_redir=0000:00:02.0", runsIOMMU: true)
                 .contains(acs([.sourceValidation, .upstreamForwarding]))
         )
+        #expect(
+            try changes("pci=config_acs=1x@0000:00:02.0", runsIOMMU: true).contains(acs(.isolating)),
+            "no word of 6.1's"
+        )
+        for release in ["6.11.0", "6.12.22", "6.14.9", "x", nil] {
+            tree.kernel.release = release
+            #expect(
+                try changes("pci=disable_acs_redir=0000:00:02.0", runsIOMMU: true).contains(acs(nil)),
+                "\(release ?? "-")"
+            )
+        }
+        tree.kernel.release = "6.15.0"
         #expect(try changes("pci=disable_acs_redir=0000:00:03.0", runsIOMMU: true).contains(acs(.isolating)))
-        #expect(try changes("pci=config_acs=1x@0000:00:02.0", runsIOMMU: true).contains(acs(nil)))
+        #expect(
+            try changes("pci=config_acs=1xx01@0000:00:02.0", runsIOMMU: true)
+                .contains(acs([.sourceValidation, .upstreamForwarding]))
+        )
+        #expect(
+            try changes("pci=config_acs=1@0000:00:03.0;x1x0@00:02.0;1@00:02.0", runsIOMMU: false)
+                .contains(acs(.requestRedirect)),
+            "the first that names it, whether or not there is an IOMMU"
+        )
+        #expect(
+            try changes("pci=disable_acs_redir=00:02.0,config_acs=xx@00:02.0", runsIOMMU: true)
+                .allSatisfy { $0.kind != .accessControl },
+            "what is not set stays as it was found"
+        )
+        #expect(
+            try changes("pci=config_acs=1111111@00:02.0", runsIOMMU: true).contains(acs(.isolating)),
+            "what it has no switch for is not set"
+        )
+        for wrong in ["00:02.0", "12@00:02.0", "@00:02.0", "11111111@00:02.0", "1@", "1@00:02.0;"] {
+            #expect(try changes("pci=config_acs=\(wrong)", runsIOMMU: true).contains(acs(nil)), "\(wrong)")
+        }
         #expect(try changes("pci=disable_acs_redir=pci:1b36:1", runsIOMMU: true).contains(acs(nil)))
         #expect(try changes(nil, runsIOMMU: true).contains(acs(nil)))
         #expect(try changes("pci=pcie_bus_safe", runsIOMMU: false) == [tags])
         tree.kernel.commandLine = ""
         let set = try tree.topology().rediscovered([0, 1], runsIOMMU: true).topology
         #expect(set.functions[0].config.word(0x106) == 0x1d && set.functions[1].config.word(0x48) == 0x100)
+    }
+
+    @Test(
+        "relaxed ordering: off again below root ports that cannot do it, else as it was, like read requests and no snoop"
+    )
+    func relaxedOrdering() throws {
+        func changes(_ vendor: UInt16, _ device: UInt16, control: UInt32 = 0x5910) throws -> [SettingChange] {
+            var tree = IsolationTree()
+            let port = tree.add(.rootPort, 0x10, isBridge: true, vendor: vendor, id: device)
+            tree.add(.endpoint, 0, below: port) { $0.write(control, at: 0x48, width: 2) }
+            let found = try tree.topology().rediscovered([0, 1], runsIOMMU: true)
+            let left = found.topology.functions[1].config.word(0x48)
+            #expect(left == (found.changes.isEmpty ? UInt16(control) : UInt16(control & ~0x10)))
+            return found.changes
+        }
+        for (vendor, first, last) in [(0x8086, 0x6f01, 0x6f0e), (0x8086, 0x2f01, 0x2f0e), (0x1022, 0x1a00, 0x1a02)]
+            as [(UInt16, UInt16, UInt16)]
+        {
+            #expect(try changes(vendor, first).map(\.kind) == [.relaxedOrdering])
+            #expect(try changes(vendor, last).map(\.after) == ["off"])
+            #expect(try changes(vendor, first - 1).isEmpty && changes(vendor, last + 1).isEmpty)
+            #expect(try changes(vendor, first, control: 0x5900).isEmpty)
+        }
     }
 
     @Test("a plan's change of groups: a word that reaches another port lets the group of an assigned card grow")

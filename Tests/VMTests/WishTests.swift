@@ -14,7 +14,7 @@ internal import VMLaboratory
 struct WishTests {
     private static let card = "0000:03:00.0"
 
-    @Test("one machine after another wish", arguments: [Kernel.linux6_1])
+    @Test("one machine after another wish", arguments: RepairTests.areAllCasesAsked ? Kernel.allCases : [.linux6_1])
     func wishes(kernel: Kernel) throws {
         if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
         let guest = try VirtualMachine(

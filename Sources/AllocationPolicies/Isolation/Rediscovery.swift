@@ -12,6 +12,8 @@ public struct SettingChange: Hashable, Sendable {
         case maxPayloadSize = "max-payload-size"
         /// Tags of eight bits.
         case extendedTags = "extended-tags"
+        /// Relaxed ordering.
+        case relaxedOrdering = "relaxed-ordering"
     }
 
     /// The function, at its address before.
@@ -38,8 +40,9 @@ extension Topology {
     /// Removing a function changes no register of it. Finding it does: `pci_enable_acs` switches on Source Validation and the
     /// redirections where the kernel runs an IOMMU and then follows the words `pci=disable_acs_redir=` and `pci=config_acs=`
     /// by the address of that moment; `pci_configure_mps` makes the payload size that of the port above;
-    /// `pci_configure_extended_tags` switches on tags of eight bits. Max_Read_Request_Size, relaxed ordering and no snoop stay as
-    /// they are until a driver sets them.
+    /// `pci_configure_extended_tags` switches on tags of eight bits; `pci_configure_relaxed_ordering` switches off relaxed
+    /// ordering below root ports that cannot do it. Max_Read_Request_Size and no snoop stay as they are until a driver sets
+    /// them.
     ///
     /// - Parameters:
     ///   - found: the indices of the functions that are found anew.
@@ -54,6 +57,7 @@ extension Topology {
             result.setAccessControl(i, words, runsIOMMU, &changes)
             result.setPayload(i, &changes)
             result.setExtendedTags(i, &changes)
+            result.setRelaxedOrdering(i, &changes)
         }
         return (result, changes.sorted { ($0.address, $0.kind.rawValue) < ($1.address, $1.kind.rawValue) })
     }
@@ -72,7 +76,7 @@ extension Topology {
             if IsolationQuirks.lacksSourceValidation(function) { wanted.remove(.sourceValidation) }
             control.formUnion(wanted.intersection(acs.capabilities))
         }
-        let isKnown = words.apply(to: &control, of: function.address, from: acs.control)
+        let isKnown = words.apply(to: &control, of: function.address, acs)
         guard control != acs.control || !isKnown else { return }
         changes.append(
             SettingChange(
@@ -124,6 +128,24 @@ extension Topology {
         set(i, mask: 0x100, to: 0x100)
     }
 
+    /// Root ports whose completions go wrong with it (`quirk_relaxedordering_disable`): Haswell's, Broadwell's, AMD's first
+    /// for Arm.
+    private mutating func setRelaxedOrdering(_ i: Int, _ changes: inout [SettingChange]) {
+        let function = functions[i]
+        guard !function.isVirtual, function.areSettingsTold,
+            function.capabilities.express?.isRelaxedOrderingOn == true, let root = ancestors(of: i).last,
+            functions[root].capabilities.express?.portType == .rootPort
+        else { return }
+        switch (functions[root].identity.vendor, functions[root].identity.device) {
+        case (0x8086, 0x6f01...0x6f0e), (0x8086, 0x2f01...0x2f0e), (0x1022, 0x1a00...0x1a02):
+            changes.append(
+                SettingChange(address: function.address, kind: .relaxedOrdering, before: "on", after: "off")
+            )
+            set(i, mask: 0x10, to: 0)
+        default: return
+        }
+    }
+
     private mutating func set(_ i: Int, mask: UInt16, to value: UInt16) {
         update(functions[i].address) {
             guard let express = $0.capabilities.express, let old = express.deviceControl else { return }
@@ -141,34 +163,106 @@ extension KernelIdentity {
     }
 }
 
-/// What the words `pci=disable_acs_redir=` and `pci=config_acs=` do to a function that is found.
+/// What the words `pci=disable_acs_redir=` and `pci=config_acs=` do to a function that is found (`pci_enable_acs`).
+///
+/// Up to 6.10 the first takes the redirections away from what the kernel has set, and the second is no word. From 6.15 on, and
+/// in the stable 6.12.23, a function that either names has what it had when it was found, but for the controls that the word
+/// sets ("PCI/ACS: Fix pci=config_acs= parameter"). What the releases between make of the words is not told.
 private struct AccessControlWords {
+    /// How a kernel follows the words.
+    private enum Rule {
+        case clears
+        case fromFirmware
+        case untold
+    }
+
+    /// One `FLAGS@ADDRESS` of `config_acs`.
+    private struct Setting {
+        var address: FunctionAddress
+        var mask: AccessControls
+        var flags: AccessControls
+    }
+
+    private let rule: Rule
     /// The addresses that lose the redirections.
     private let withoutRedirection: Set<FunctionAddress>
-    /// The addresses that are given controls by `config_acs`, which not every release knows.
-    private let configured: Set<FunctionAddress>
+    /// What `config_acs` asks for; nil where it is not written as it has to be.
+    private let settings: [Setting]?
     /// Whether a word names functions by ids or by their place, or whether no command line was read: what is off may be meant
     /// to be.
     private let mayReachAnyone: Bool
 
     init(_ kernel: KernelIdentity) {
-        let words = kernel.addressWords
-        withoutRedirection = Set(words.filter { $0.word == "pci=disable_acs_redir=" }.map(\.address))
-        configured = Set(words.filter { $0.word == "pci=config_acs=" }.map(\.address))
+        withoutRedirection = Set(
+            kernel.addressWords.filter { $0.word == "pci=disable_acs_redir=" }.map(\.address)
+        )
+        rule = Self.rule(kernel.release)
+        let configurations = kernel.pciWords.filter { $0.hasPrefix("config_acs=") }
         mayReachAnyone =
             kernel.commandLine == nil
-            || kernel.pciWords.contains {
-                ($0.hasPrefix("disable_acs_redir=") || $0.hasPrefix("config_acs="))
-                    && ($0.contains("pci:") || $0.contains("/"))
+            || (kernel.pciWords.filter { $0.hasPrefix("disable_acs_redir=") } + configurations).contains {
+                $0.contains("pci:") || $0.contains("/")
             }
+        // The last one counts.
+        settings = configurations.last.map { Self.settings($0.dropFirst(11)) } ?? []
+    }
+
+    private static func rule(_ release: String?) -> Rule {
+        guard let release, let known = KernelRelease(release) else { return .untold }
+        if known.series < KernelRelease.Series(6, 11) { return .clears }
+        if known.series >= KernelRelease.Series(6, 15) { return .fromFirmware }
+        return known.series == KernelRelease.Series(6, 12) && known.points.lowerBound >= 23 ? .fromFirmware : .untold
+    }
+
+    /// `1xx0@0000:01:00.0;…`: the last digit before the sign is bit 0.
+    private static func settings(_ text: Substring) -> [Setting]? {
+        var result: [Setting] = []
+        for part in text.split(separator: ";", omittingEmptySubsequences: false) {
+            let halves = part.split(separator: "@", omittingEmptySubsequences: false)
+            guard halves.count == 2, (1...7).contains(halves[0].utf8.count),
+                let address = FunctionAddress(parsing: halves[1])
+            else { return nil }
+            var setting = Setting(address: address, mask: [], flags: [])
+            for (bit, digit) in halves[0].utf8.reversed().enumerated() {
+                let control = AccessControls(rawValue: 1 << UInt16(bit))
+                switch digit {
+                case UInt8(ascii: "0"): setting.mask.insert(control)
+                case UInt8(ascii: "1"):
+                    setting.mask.insert(control)
+                    setting.flags.insert(control)
+                case UInt8(ascii: "x"), UInt8(ascii: "X"): continue
+                default: return nil
+                }
+            }
+            result.append(setting)
+        }
+        return result
     }
 
     /// Changes `control` as the words ask.
+    ///
+    /// - Parameters:
+    ///   - control: what the kernel sets by itself; afterwards, what it sets.
+    ///   - address: the address at which the function is found.
+    ///   - acs: the function's capability, as it was when the function was found.
     /// - Returns: false when what was told does not say what becomes of it.
-    func apply(to control: inout AccessControls, of address: FunctionAddress, from old: AccessControls) -> Bool {
-        if configured.contains(address) { return false }
-        guard withoutRedirection.contains(address) else { return !mayReachAnyone || control == old }
-        control.subtract([.requestRedirect, .completionRedirect, .egressControl])
+    func apply(to control: inout AccessControls, of address: FunctionAddress, _ acs: AccessControl) -> Bool {
+        let redirections: AccessControls = [.requestRedirect, .completionRedirect, .egressControl]
+        let isBare = withoutRedirection.contains(address)
+        guard let settings else { return false }
+        // The first that names the function ends the search.
+        let setting = settings.first { $0.address == address }
+        guard isBare || setting != nil && rule != .clears else { return !mayReachAnyone || control == acs.control }
+        switch rule {
+        case .untold: return false
+        case .clears: control.subtract(redirections)
+        case .fromFirmware:
+            if isBare { control = acs.control.subtracting(redirections) }
+            if let setting {
+                // What the function has no switch for stays as it reads.
+                control = acs.control.subtracting(setting.mask).union(setting.flags.intersection(acs.capabilities))
+            }
+        }
         return true
     }
 }

@@ -57,13 +57,15 @@ public struct TopologyAssembler {
         if kernel.release == nil { kernel.release = log.release }
         kernel.resourceAlignment = record.resourceAlignment
         do {
-            return try Topology(
+            var topology = try Topology(
                 kernel: kernel,
                 hostBridges: hosts,
                 functions: functions,
                 blockers: blockers.blockers(),
                 gaps: gaps
             )
+            topology.namings = record.namings
+            return topology
         } catch {
             throw ReadError(.badInput, "the functions make no tree: \(error.description)")
         }

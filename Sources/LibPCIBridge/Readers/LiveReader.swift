@@ -18,6 +18,8 @@ public struct LiveReader: Sendable {
         public var devices: String
         /// The root of what runs; udev keeps there what it read from disks.
         public var run: String
+        /// The directory above etc/, run/ and dev/, in which files name functions by address; nil reads none of them.
+        public var root: String?
         /// Whether to size wiped BARs that nothing else sizes, by writing all ones. Takes root.
         public var probe: Bool
         /// Whether to look for evidence of use, which looks at every descriptor of every process; `readUse(into:)` adds
@@ -34,6 +36,7 @@ public struct LiveReader: Sendable {
             procfs: String = "/proc",
             devices: String = "/dev",
             run: String = "/run",
+            root: String? = nil,
             probe: Bool = false,
             readsUse: Bool = true,
             readsKernelLog: Bool = true,
@@ -43,6 +46,7 @@ public struct LiveReader: Sendable {
             self.procfs = procfs
             self.devices = devices
             self.run = run
+            self.root = root ?? (sysfs == "/sys" && procfs == "/proc" ? "/" : nil)
             self.probe = probe
             self.readsUse = readsUse
             self.readsKernelLog = readsKernelLog
@@ -106,6 +110,9 @@ public struct LiveReader: Sendable {
                     detail: "the kernel is locked down: configuration space can be read and not written"
                 )
             )
+        }
+        if let root = options.root, let directory = try? Directory(path: root) {
+            FileNamings.read(directory, into: &record)
         }
         if options.probe { try probe(&record) }
         if options.readsUse { readUse(into: &record) }

@@ -19,6 +19,7 @@ internal import PCITopology
 /// | ports that pciehp drives | `sys/bus/pci_express/drivers/pciehp/DDDD:BB:DD.F:pcieNNN` |
 /// | ACPI, OPAL or device tree | `sys/firmware/acpi/tables`, `sys/firmware/opal`, `sys/firmware/devicetree/base` |
 /// | firmware's memory map | `sys/firmware/memmap` |
+/// | what names functions by address | `etc`, `run` and `dev` as on the machine (`FileNamings`) |
 public struct SysfsDirectoryReader: Sendable {
     /// The directory.
     public var path: String
@@ -65,6 +66,7 @@ public struct SysfsDirectoryReader: Sendable {
         record.gaps = tree.gaps
         readBuses(root, entries, &record)
         readTexts(root, &record)
+        FileNamings.read(root, into: &record)
         record.noteGaps()
         return record
     }

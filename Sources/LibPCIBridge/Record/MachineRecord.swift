@@ -43,6 +43,8 @@ public struct MachineRecord: Hashable, Sendable {
     public var resourceAlignment: String?
     /// What the reader was allowed to do, or nil when not recorded.
     public var privileges: PrivilegeRecord?
+    /// What names functions of the record by their addresses in files: guests' configurations, rules, links.
+    public var namings: [AddressWord] = []
     /// What could not be read, and what follows from that.
     public var gaps: [ReadingGap]
 

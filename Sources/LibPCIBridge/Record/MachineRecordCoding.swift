@@ -47,6 +47,12 @@ extension MachineRecord {
             var inner = try fields.object("privileges")
             privileges = try PrivilegeRecord(&inner)
         }
+        namings = try fields.objects("addressNames") { f throws(JSONError) in
+            AddressWord(word: try f.text("word"), address: try f.function("address"), place: try f.text("place"))
+        }
+        guard namings.count <= FileNamings.most else {
+            throw fields.error("addressNames", "expected at most \(FileNamings.most), found \(namings.count)")
+        }
         gaps = try fields.objects("gaps") { f throws(JSONError) in
             ReadingGap(code: try f.text("code"), detail: try f.text("detail"))
         }
@@ -73,6 +79,13 @@ extension MachineRecord {
 
     /// Writes a record; see the JSON schema of snapshots.
     func write(to json: inout JSONWriter) {
+        if !namings.isEmpty {
+            json.objects("addressNames", namings) {
+                $1.field("address", $0.address.description)
+                $1.field("place", $0.place ?? "")
+                $1.field("word", $0.word)
+            }
+        }
         json.objects("buses", buses) { $0.write(to: &$1) }
         json.field("deviceOrder", deviceOrder.map(\.description))
         if let firmwareMap { json.objects("firmwareMap", firmwareMap) { $0.write(to: &$1) } }

@@ -28,6 +28,8 @@ enum DeviceHolders {
         }
         mapped(scan, sysfs, &findings)
         nodes(scan, sysfs, &findings)
+        characterDevices(scan, sysfs, &findings)
+        addressSpaces(functions, sysfs, scan, &findings)
         if !scan.isComplete {
             findings.gap(
                 "holders-unseen",
@@ -186,6 +188,75 @@ enum DeviceHolders {
             guard let device = Directory(in: dax, name: name), device.linkName("driver") == "kmem" else { continue }
             findings.add(path: path, .vital("dax", "\(name) is System RAM"))
         }
+    }
+
+    /// Character devices that no class leads to, by the kernel's list of all of them (`/sys/dev/char/MAJOR:MINOR`, in whose
+    /// `uevent` the name of the node stands): the queues of accelerators (`/dev/dsa/wq0.0`).
+    ///
+    /// Such a node is how a process gives its address space to a device (`iommu_sva_bind_device`).
+    private static func characterDevices(_ scan: Scan, _ sysfs: borrowing Directory, _ findings: inout UseFindings) {
+        guard !scan.byNode.isEmpty, let devices = Directory(in: sysfs, name: "dev/char") else { return }
+        for name in devices.names() {
+            guard let path = devices.link(name), path.contains("/pci"), let device = Directory(in: devices, name: name),
+                !otherClasses.contains(device.linkName("subsystem") ?? ""), let uevent = device.contents("uevent")
+            else { continue }
+            for line in TextLines(uevent) {
+                guard line.starts("DEVNAME="), let node = line.after("DEVNAME=")?.string,
+                    let holder = scan.byNode["/dev/" + node]
+                else { continue }
+                for address in findings.endpoints(on: path) {
+                    let isSharing = findings.functions[address].map(hasAddressSpaces) == true
+                    findings.add(
+                        address,
+                        isSharing
+                            ? .vital(
+                                "sva",
+                                "/dev/\(node) is held by \(holder), whose address space it may use (PASID is on)"
+                            )
+                            : .vital("open", "/dev/\(node) is held by \(holder)")
+                    )
+                }
+            }
+        }
+    }
+
+    /// Address spaces of processes that functions use through PASID: Intel's IOMMU lists them in debugfs
+    /// (`intel_iommu_debugfs_create_dev_pasid`, for root only). Where nobody could look at who holds what, a function whose
+    /// driver has asked for page faults has users that are not known.
+    private static func addressSpaces(
+        _ functions: [FunctionRecord],
+        _ sysfs: borrowing Directory,
+        _ scan: Scan,
+        _ findings: inout UseFindings
+    ) {
+        for f in functions where hasAddressSpaces(f) {
+            if let spaces = Directory(in: sysfs, name: "kernel/debug/iommu/intel/\(f.address)") {
+                let numbers = spaces.names().compactMap { Int($0) }.filter { $0 > 0 }.sorted()
+                if !numbers.isEmpty {
+                    let list = numbers.prefix(4).map(String.init).joined(separator: ", ")
+                    findings.add(
+                        f.address,
+                        .vital(
+                            "sva",
+                            "it uses \(numbers.count) address spaces of others (PASID \(list)\(numbers.count > 4 ? ", …" : ""))"
+                        )
+                    )
+                }
+            } else if !scan.isComplete, f.driver != nil, Capabilities(f.config).pageRequests?.isEnabled == true {
+                findings.add(
+                    f.address,
+                    .vital(
+                        "sva-untold",
+                        "PASID and page requests are on, and which processes share memory with it was not seen"
+                    )
+                )
+            }
+        }
+    }
+
+    /// Whether requests of the function may name address spaces of processes (PASID is on).
+    private static func hasAddressSpaces(_ f: FunctionRecord) -> Bool {
+        Capabilities(f.config).processAddressSpaces?.isEnabled == true
     }
 
     /// /dev/nvidiaN by the driver's own list: `gpus/0000:3b:00.0/information` has a line `Device Minor: N`.

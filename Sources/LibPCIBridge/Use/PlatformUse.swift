@@ -16,12 +16,7 @@ enum PlatformUse {
                 regions[group] = found
                 for evidence in found { findings.add(f.address, evidence) }
             }
-            if let driver = f.driver, isBridgeToAnotherHost(f) {
-                findings.add(
-                    f.address,
-                    .vital("ntb", "another host reaches this one through it (\(driver)) and was told its addresses")
-                )
-            }
+            if let evidence = bridgeToAnotherHost(f, sysfs) { findings.add(f.address, evidence) }
             if isFixed(f) {
                 findings.add(
                     f.address,
@@ -40,14 +35,38 @@ enum PlatformUse {
         }
     }
 
-    /// A non-transparent bridge with a driver: whether its link is up stands in debugfs only.
-    private static func isBridgeToAnotherHost(_ f: FunctionRecord) -> Bool {
-        Function.Identity(
-            vendor: f.vendor ?? 0xffff,
-            device: f.device ?? 0xffff,
-            classCode: f.classCode ?? 0
+    /// One side of a non-transparent bridge: whether its link is up stands in its registers, else the driver says so in
+    /// debugfs (`Link Status - Up`, for root only).
+    private static func bridgeToAnotherHost(_ f: FunctionRecord, _ sysfs: borrowing Directory) -> UseEvidence? {
+        var function = Function(
+            address: f.address,
+            identity: Function.Identity(
+                vendor: f.vendor ?? 0xffff,
+                device: f.device ?? 0xffff,
+                classCode: f.classCode ?? 0,
+                revision: f.revision ?? 0
+            ),
+            config: f.config
         )
-        .isNonTransparentBridge(driver: f.driver)
+        function.use.driver = f.driver
+        guard var link = function.nonTransparentBridge?.link else { return nil }
+        if link == .untold, let driver = f.driver,
+            let text = Directory(in: sysfs, name: "kernel/debug/\(driver)/\(f.address)")?.contents(
+                "info",
+                limit: 65_536
+            )
+        {
+            for line in TextLines(text) {
+                guard let value = line.after("Link Status -")?.trimmed else { continue }
+                if value.starts("Up") { link = .up } else if value.starts("Down") { link = .down }
+            }
+        }
+        switch link {
+        case .up: return .vital("ntb", "another host reaches this one through it: its link is up")
+        case .down:
+            return .use("ntb-down", "it is one side of a bridge to another host, and its link is down", weight: 50)
+        case .untold: return function.heldByOtherHost.map { .vital("ntb-untold", $0) }
+        }
     }
 
     /// Memory of the function that the kernel hands to other devices (`p2pmem`, Documentation/driver-api/pci/p2pdma.rst):

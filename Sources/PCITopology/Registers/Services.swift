@@ -110,23 +110,4 @@ extension Function {
 
     /// The ACS capability, as far as it was told.
     public var accessControl: Told<AccessControl> { told(capabilities.accessControl, isPresent: capabilities.hasACS) }
-
-    /// Whether the function is one side of a non-transparent bridge: two hosts talk through its BARs, and the other side
-    /// holds addresses that it was told. Known by the bound driver, else by the ids that Linux has drivers for.
-    public var isNonTransparentBridge: Bool { identity.isNonTransparentBridge(driver: use.driver) }
-}
-
-extension Function.Identity {
-    /// Whether a function of this identity and bound `driver` is one side of a non-transparent bridge.
-    public func isNonTransparentBridge(driver: String?) -> Bool {
-        let drivers = ["ntb_hw_intel", "ntb_hw_amd", "ntb_hw_idt", "ntb_hw_epf", "switchtec"]
-        if let driver, drivers.contains(driver) { return driver != "switchtec" || classWord == 0x0680 }
-        switch (vendor, device) {
-        case (0x8086, 0x3725...0x3727), (0x8086, 0x3c0d...0x3c0f), (0x8086, 0x0e0d...0x0e0f), (0x8086, 0x2f0d...0x2f0f),
-            (0x8086, 0x6f0d...0x6f0f), (0x8086, 0x201c), (0x8086, 0x347e), (0x1022, 0x145b), (0x1022, 0x148b),
-            (0x1022, 0x14c0), (0x1022, 0x14c3), (0x1d94, 0x145b), (0x10b5, 0x87b0...0x87b1):
-            return true
-        default: return vendor == 0x11f8 && classWord == 0x0680
-        }
-    }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-/// A word of the kernel's command line that names a function by its address.
+/// A word of the kernel's command line, or of a file, that names a function by its address.
 ///
 /// Such a word means the address, not the device: after a device has come back on another bus, the word reaches nobody,
 /// or whoever has the address then.
@@ -12,6 +12,23 @@ public struct AddressWord: Hashable, Sendable {
     /// Whether the kernel looks for the address whenever it finds a function, so that the word's effect goes with the
     /// number at once and not only with the next boot (`pci_dev_str_match` in `pci_acs_init`, `pci_specified_resource_alignment`).
     public var isReadWhenFound: Bool
+    /// The file or directory in which the word stands; nil for the kernel's command line.
+    public var place: String?
+
+    /// Creates a word.
+    public init(word: String, address: FunctionAddress, isReadWhenFound: Bool = false, place: String? = nil) {
+        self.word = word
+        self.address = address
+        self.isReadWhenFound = isReadWhenFound
+        self.place = place
+    }
+}
+
+extension Topology {
+    /// All that names a function by its address: the words of the command line first, then what files hold.
+    ///
+    /// - Complexity: O(length of the command line + number of words in files).
+    public var addressWords: [AddressWord] { kernel.addressWords + namings }
 }
 
 extension KernelIdentity {

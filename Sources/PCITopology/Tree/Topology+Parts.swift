@@ -54,12 +54,14 @@ extension Topology {
     /// - Returns: the part, or nil when what is left is no tree.
     public func part(ofHosts hosts: [Int]) -> Topology? {
         let isIncluded = Set(hosts)
-        return try? Topology(
+        var part = try? Topology(
             kernel: kernel,
             hostBridges: hosts.map { hostBridges[$0] },
             functions: functions.indices.filter { isIncluded.contains(host(of: $0)) }.map { functions[$0] },
             blockers: blockers,
             gaps: gaps
         )
+        part?.namings = namings
+        return part
     }
 }

@@ -15,6 +15,8 @@ public struct Topology: Hashable, Sendable {
     public var blockers: [Blocker]
     /// What could not be read, and what follows from that.
     public var gaps: [ReadingGap]
+    /// What names functions by their addresses outside the command line: guests' configurations, rules, links.
+    public var namings: [AddressWord] = []
 
     private var childrenOf: [[Int]]
     private var parentOf: [Int]

@@ -130,7 +130,10 @@ struct PlanExecution {
                 )
             }
             if let isolation = plan.isolation, isolation.hasGroups {
-                differences += isolation.differences(from: try run.machine.observer.iommuGroups())
+                differences += isolation.differences(
+                    from: try run.machine.observer.iommuGroups(),
+                    isAfterwards: i == plan.steps.count - 1 && appeared.isEmpty && !run.hasEndedOtherwise
+                )
             }
             guard differences.isEmpty else {
                 run.progress(.differs(differences))

@@ -44,6 +44,8 @@ struct DisturbanceWeights {
                 let reason = function.use.evidence.first(where: \.isProtected)
             {
                 protections[i] = reason.detail
+            } else if !constraints.allowDisturb.contains(function.address), let reason = function.heldByOtherHost {
+                protections[i] = reason
             } else if !constraints.allowDisturb.contains(function.address), function.use.enabledVFs ?? 0 > 0 {
                 protections[i] = "it has \(function.use.enabledVFs ?? 0) VFs enabled"
             }

@@ -101,7 +101,7 @@ final class SearchContext: Sendable {
         var wiredParent = parent
         for (bridge, below) in wired.enumerated() { for i in below { wiredParent[i] = bridge } }
         self.wiredParent = wiredParent
-        let named = Set(topology.kernel.addressWords.map(\.address))
+        let named = Set(topology.addressWords.map(\.address))
         isNamedByWords = named.isEmpty ? [] : Set((0..<count).filter { named.contains(topology.functions[$0].address) })
         strays = Self.strays(topology, states)
         var homeOfAdrift = [Int?](repeating: nil, count: count)

@@ -33,6 +33,12 @@ extension MachineRecord {
                 copy.functions[i].use[j].detail = copy.functions[i].use[j].code
             }
         }
+        // Files are named after guests and hosts.
+        copy.namings = namings.map { naming in
+            var naming = naming
+            if let place = naming.place, let end = place.lastIndex(of: "/") { naming.place = String(place[..<end]) }
+            return naming
+        }
         copy.kernelLog = kernelLog.map { lines in
             lines.map { original in
                 let line = AnonymousLine(original).text

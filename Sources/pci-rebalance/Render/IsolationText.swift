@@ -71,6 +71,41 @@ struct IsolationText {
         }
     }
 
+    /// What a VF of the function at index `i` would need, and whose IOMMU group it would share; nil without SR-IOV.
+    func virtualFunction(of i: Int) -> String? {
+        let function = topology.functions[i]
+        guard let sriov = function.capabilities.sriov, sriov.totalVFs > 0, function.areSettingsTold else { return nil }
+        let address = function.address
+        let last = sriov.routingID(ofVF: sriov.totalVFs - 1, bus: address.bus, devfn: address.devfn)
+        var needs: [String] = []
+        let buses = (last >> 8) - Int(address.bus.rawValue)
+        if buses > 0 {
+            needs.append("\(buses) bus number\(buses == 1 ? "" : "s") beyond \(address.bus) for all \(sriov.totalVFs)")
+        }
+        let hasNone = function.resources.contains { resource in
+            guard resource.index.isVFBAR else { return false }
+            if case .assigned = resource.assignment { return false }
+            return true
+        }
+        if hasNone { needs.append("addresses for the VF BARs") }
+        let text =
+            needs.isEmpty ? "a VF needs nothing that is not there" : "a VF needs " + needs.joined(separator: " and ")
+        return "\(text); \(groupOfVirtual(below: i))"
+    }
+
+    /// A VF is no part of a device of several: what counts is whether requests may turn around on the way up.
+    private func groupOfVirtual(below i: Int) -> String {
+        let way = topology.ancestors(of: i)
+        let would = topology.hasGroups ? "it" : "with an IOMMU it"
+        if let unread = way.first(where: { topology.isolation(of: $0) == .unknown }) {
+            return "whose IOMMU group \(would) would share the registers of \(name(unread)) would tell"
+        }
+        guard let open = way.first(where: { topology.isolation(of: $0) != .isolated }), let port = way.first else {
+            return "\(would) would be alone in its IOMMU group"
+        }
+        return "\(would) would share the IOMMU group of \(name(port)): \(name(open)) \(why(open))"
+    }
+
     /// The ACS of a port, or nil for a function that has no use for it.
     func accessControl(of i: Int) -> String? {
         let function = topology.functions[i]
@@ -139,6 +174,22 @@ struct IsolationText {
         return result
     }
 
+    /// Which side of a non-transparent bridge the function is, with its windows and its link; nil for any other.
+    func bridgeToAnotherHost(_ i: Int) -> String? {
+        guard let bridge = topology.functions[i].nonTransparentBridge else { return nil }
+        var parts = ["non-transparent bridge, \(bridge.kind.rawValue)", "link \(bridge.link.rawValue)"]
+        guard let windows = bridge.windows else {
+            parts.append("which BARs are its windows is not told")
+            return parts.joined(separator: "; ")
+        }
+        for window in windows {
+            let size = window.size?.description ?? "of unknown size"
+            let alignment = window.translationAlignment.map { "on \($0)" } ?? "on its own size"
+            parts.append("window BAR \(window.bar) \(size), translated to addresses \(alignment)")
+        }
+        return parts.joined(separator: "; ")
+    }
+
     /// The sizes of payloads and read requests, or nil.
     func sizes(of i: Int) -> String? {
         let function = topology.functions[i]
@@ -146,7 +197,12 @@ struct IsolationText {
             let request = express.maxReadRequestSize
         else { return nil }
         let most = function.knowledge.registers == .seen ? " of \(express.maxPayloadSupported)" : ""
-        return "payload \(express.maxPayloadSize)\(most) bytes, read requests \(request)"
+        let ordering = [
+            ("relaxed ordering", express.isRelaxedOrderingOn), ("no snoop", express.isNoSnoopOn),
+            ("8-bit tags", express.isExtendedTagOn),
+        ]
+        .filter { $0.1 == true }.map { ", \($0.0)" }.joined()
+        return "payload \(express.maxPayloadSize)\(most) bytes, read requests \(request)\(ordering)"
     }
 
     /// The groups of several functions, the routes between siblings, and what was recorded otherwise, a line each.

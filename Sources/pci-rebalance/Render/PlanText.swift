@@ -283,6 +283,7 @@ extension IsolationChange {
                 case .accessControl: "ACS"
                 case .maxPayloadSize: "Max_Payload_Size"
                 case .extendedTags: "8-bit tags"
+                case .relaxedOrdering: "relaxed ordering"
                 }
             let after = one.after.map { "will be \($0)" } ?? "may be otherwise, which is not told"
             return "\(one.address) \(what): now \(one.before), \(after), since the kernel sets it when it finds the "

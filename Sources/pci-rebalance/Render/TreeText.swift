@@ -302,6 +302,7 @@ struct TreeText {
         if topology.functions[i].use.iommuGroup == nil, verbosity < 2 { lines[0] = nil }
         let facts = [isolation.accessControl(of: i), isolation.services(of: i), isolation.sizes(of: i)]
         lines.append(facts.compactMap(\.self).isEmpty ? nil : facts.compactMap(\.self).joined(separator: "; "))
+        lines += [isolation.virtualFunction(of: i), isolation.bridgeToAnotherHost(i)]
         for line in lines.compactMap(\.self) { page.paragraph(line, indent: indent, hanging: indent + 2) }
     }
 

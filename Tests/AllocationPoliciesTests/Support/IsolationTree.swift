@@ -20,7 +20,7 @@ struct IsolationTree {
     }
 
     private(set) var functions: [Function] = []
-    var kernel = KernelIdentity(release: "6.12.1", commandLine: "", architecture: "x86_64")
+    var kernel = KernelIdentity(release: "6.12.118", commandLine: "", architecture: "x86_64")
     private var nextBus: UInt8 = 1
 
     /// Adds a function, conventional where `type` is nil, and gives its address. Bridges get bus numbers in the order of the
