@@ -46,7 +46,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test path-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # Tests that compute much, optimised.
 OPTIMISED_TESTS = .build/optimised-tests
@@ -128,6 +128,12 @@ fault-test: fetch-kernels build
 	$(SWIFT) build --build-tests -j $(JOBS)
 	$(IN_GUESTS) PCI_REBALANCE_FAULTS=$(FAULTS) $(SWIFT) test --skip-build --disable-xctest --no-parallel \
 	    --filter VMTests.FaultTests
+
+## path-test      60 paths of the model of journal and recovery, followed on three real kernels
+path-test: fetch-kernels build
+	$(SWIFT) build --build-tests -j $(JOBS)
+	$(IN_GUESTS) PCI_REBALANCE_PATHS=60 $(SWIFT) test --skip-build --disable-xctest --no-parallel \
+	    --filter VMTests.JournalPathTests
 
 ## event-test     hot-plug events in a Debian with systemd and the package, STORM cycles of unplugging and plugging
 event-test: fetch-kernels deb
