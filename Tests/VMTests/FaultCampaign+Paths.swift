@@ -29,7 +29,7 @@ extension FaultCampaign {
         return problems
     }
 
-    /// Sends the apply a signal after its first write.
+    /// Sends the apply a signal after its first write. A shell has what it starts in the background ignore INT and QUIT.
     func signal(_ name: String) throws -> [String] {
         let isPaused = try machine.start(
             "\(Self.preload) FAULT_AFTER=1:\(Self.pause) \(command)",
@@ -39,7 +39,7 @@ extension FaultCampaign {
         try machine.guest.run("kill -\(name) $(pidof pci-rebalance)").checked()
         let (status, lines) = try machine.finish(pausing: Self.pause)
         said += lines
-        let expected = name == "QUIT" ? (5, "APPLY: rolled-back reason=interrupted") : (0, "APPLY: done")
+        let expected = name == "TERM" ? (5, "APPLY: rolled-back reason=interrupted") : (0, "APPLY: done")
         if status == expected.0, Self.verdict(lines)?.hasPrefix(expected.1) == true { return [] }
         return ["expected \(expected), found \(status):\n" + lines.suffix(24).joined(separator: "\n")]
     }

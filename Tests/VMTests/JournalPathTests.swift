@@ -59,7 +59,7 @@ struct JournalPathTests {
         }
         happened.apply += campaign.happened.apply
         happened.recovery += campaign.happened.recovery
-        let names = Self.asked == nil ? ["TSTP", "QUIT"] : ["TSTP", "TTIN", "QUIT", "XFSZ"]
+        let names = Self.asked == nil ? ["TSTP", "TERM"] : ["TSTP", "TTIN", "TERM", "XFSZ"]
         for name in names { try signal(name, campaign, kernel) }
         print(
             "journal paths, \(kernel): \(followed) followed, \(bad) with problems; disturbed: \(happened.apply) applies, "
