@@ -47,7 +47,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: groups mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: groups mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test path-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # The package's own modules are optimised in the debug build as well: tests then take a fifth of the time (Package.swift).
 export PCI_REBALANCE_OPTIMISED = 1
@@ -139,6 +139,12 @@ groups: fetch-kernels build
 	    echo "groups-$$kernel $(IN_GUESTS) PCI_REBALANCE_GROUPS=$(GROUPS):$$kernel $(SWIFT) test --skip-build --ignore-lock \
 	        --disable-xctest --no-parallel --filter VMTests.IsolationTests/forests"; \
 	done; } | Tests/run-jobs .build/groups $(JOBS)
+
+## path-test      60 paths of the model of journal and recovery, followed on three real kernels
+path-test: fetch-kernels build
+	$(SWIFT) build --build-tests -j $(JOBS)
+	$(IN_GUESTS) PCI_REBALANCE_PATHS=60 $(SWIFT) test --skip-build --disable-xctest --no-parallel \
+	    --filter VMTests.JournalPathTests
 
 ## event-test     hot-plug events in a Debian with systemd and the package, STORM cycles of unplugging and plugging
 event-test:

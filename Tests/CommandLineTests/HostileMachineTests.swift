@@ -89,8 +89,72 @@ struct HostileMachineTests {
         #expect(try Command.run("compare", "--policies", "linux-6.13").errors.contains("did you mean linux-6.1"))
     }
 
+    @Test(
+        "whoever mistypes a name is told which one is near",
+        arguments: [
+            (["simulate", "--op", "hotad 02:01.0 nvme"], "did you mean hotadd?"),
+            (["simulate", "--op", "unbnd 02:01.0"], "did you mean unbind?"),
+            (["plan", "--reserve", "02:01.0=perf:1G"], "found perf; did you mean pref?"),
+            (["cmdline", "--reserve", "02:01.0=bus:4"], "expected one of mem, pref, io, buses, found bus"),
+            (["plan", "--reserve", "02:01.0=buses:256"], "expected 1 to 255 bus numbers, found 256"),
+            (["compare", "--policies", "linux-6.12@arm-acpi"], "did you mean linux-6.12@arm64-acpi?"),
+            (["map", "--policies", "optmal"], "did you mean optimal?"),
+            (["fit", "02:01.0", "--profile", "nvem"], "did you mean nvme?"),
+        ]
+    )
+    func nearNames(_ command: [String], _ answer: String) throws {
+        let fixture = FixtureTests.fixture("first-light-6.12/boot.snapshot.json")
+        let result = try Command.run(command + ["--from", fixture])
+        #expect(result.status == 64)
+        let errors = result.errors.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        #expect(errors.contains(answer), "\(errors)")
+    }
+
     @Test("arguments come from the C library, not from /proc")
     func arguments() {
         #expect(!ProcessArguments.given.isEmpty || CommandLine.arguments.count == 1)
+    }
+
+    /// Runs the command from a shell, after other words.
+    private func shell(_ words: String, _ arguments: String) throws -> (status: Int32, output: String, errors: String) {
+        try run(
+            "/bin/sh",
+            ["-c", "\(words) && exec '\(Command.path)' \(arguments)"],
+            input: "",
+            environment: ["COLUMNS": "80", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"]
+        )
+    }
+
+    @Test("without /proc commands do what they are asked for", .enabled(if: geteuid() == 0))
+    func withoutProc() throws {
+        let fixture = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        func hidden(_ arguments: String) throws -> (status: Int32, output: String, errors: String) {
+            try run(
+                "/usr/bin/unshare",
+                ["-m", "/bin/sh", "-c", "umount -l /proc && exec '\(Command.path)' \(arguments)"],
+                input: "",
+                environment: ["COLUMNS": "80", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"]
+            )
+        }
+        let check = try hidden("check --from '\(fixture)'")
+        #expect(check.status == 3)
+        #expect(check.output.contains("not healthy:"))
+        let typo = try hidden("chekc")
+        #expect(typo.status == 64)
+        #expect(typo.errors.contains("Did you mean 'check'?"))
+        #expect(try hidden("").status == 64)
+    }
+
+    @Test("a limit on the size of files ends a command with an error, and leaves nothing behind")
+    func fileSizes() throws {
+        let fixture = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        let directory = try TemporaryDirectory()
+        for command in ["snapshot -q", "plan -q", "report -q"] {
+            let result = try shell("ulimit -f 4", "\(command) --from '\(fixture)' -o '\(directory.path("out"))'")
+            #expect(result.status == 1, "\(command): \(result.errors)")
+            #expect(result.errors.contains("error: "), "\(command): \(result.errors)")
+            let left = try FileManager.default.contentsOfDirectory(atPath: directory.url.path)
+            #expect(left == [], "\(command)")
+        }
     }
 }

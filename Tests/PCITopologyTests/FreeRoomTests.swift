@@ -36,6 +36,7 @@ struct FreeRoomTests {
         let last = FreeRoom(in: try range(.max, .max), taken: [])
         #expect(last.holds(1))
         #expect(!last.holds(2))
+        #expect(FreeRoom.block(of: 0) == 0)
         #expect(FreeRoom.block(of: 1) == 1)
         #expect(FreeRoom.block(of: .max) == 1 << 63)
     }

@@ -51,7 +51,9 @@ final class Bench {
         original.devices.indices.compactMap { i in
             let hops = original.devices[i].hops
             guard original.devices[i].isKnown, let now = machine.state.index(hops) else { return nil }
-            guard machine.state.devices[now].isPresent else { return nil }
+            // A VF goes with its function, and comes with it.
+            let hardware = original.devices[i].physical.flatMap { machine.state.index($0) } ?? now
+            guard machine.state.devices[hardware].isPresent else { return nil }
             if !machine.state.devices[now].isKnown { return "\(original.address(i)) is missing" }
             if original.works(i), !machine.state.works(now) { return "\(original.address(i)) does not work" }
             return nil

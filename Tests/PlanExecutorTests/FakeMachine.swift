@@ -107,6 +107,10 @@ final class FakeMachine: SystemWriter, MachineObserver {
             guard isResizable else { return nil }
             return state.known(address).flatMap { state.devices[$0].bars[bar] }
                 .map { .number(UInt64(max(0, $0.trailingZeroBitCount - 20))) }
+        case .sriovNumVFs(let address, _):
+            return state.known(address).flatMap { i in
+                state.virtualFunctions(i).isEmpty ? nil : .number(UInt64(state.enabledVFs(i)))
+            }
         default: return nil
         }
     }

@@ -16,6 +16,8 @@ struct FakeDevice {
     var preferredDriver: String?
     /// Whether the driver takes the device only when the administrator says so.
     var isBoundByChoice = false
+    /// The function whose VF this is; a VF is there while its function has it enabled.
+    var physical: [UInt8]?
     /// Whether the hardware is in its slot.
     var isPresent = true
     var config = [UInt8](repeating: 0, count: 256)
@@ -195,12 +197,53 @@ struct FakeMachineState {
         case .driverOverride(let address, let driver):
             guard let i = known(address) else { return notThere }
             devices[i].driverOverride = driver
-        case .slotPower, .sriovNumVFs: return notThere
+        case .sriovNumVFs(let address, let count):
+            guard let i = known(address), !virtualFunctions(i).isEmpty else { return notThere }
+            return enable(i, count)
+        case .slotPower: return notThere
+        }
+        return nil
+    }
+
+    // MARK: VFs
+
+    /// The VFs that a function can have, in order.
+    func virtualFunctions(_ i: Int) -> [Int] { devices.indices.filter { devices[$0].physical == devices[i].hops } }
+
+    /// How many VFs a function has.
+    func enabledVFs(_ i: Int) -> Int { virtualFunctions(i).count { devices[$0].isPresent } }
+
+    /// Adds VFs to a function, none of them enabled.
+    mutating func addVFs(_ count: Int, of hops: [UInt8], ids: UInt32) {
+        for k in 1...count {
+            let own = Array(hops.dropLast()) + [(hops.last ?? 0) + UInt8(k)]
+            add(own, ids: ids, driver: nil)
+            guard let i = index(own) else { continue }
+            devices[i].physical = hops
+            devices[i].isPresent = false
+            // A VF has no ids of its own to read.
+            for k in 0..<4 { devices[i].config[k] = 0xff }
+        }
+    }
+
+    /// As the kernel does it: the driver enables them, and another number only from none.
+    private mutating func enable(_ i: Int, _ count: Int) -> Int32? {
+        let all = virtualFunctions(i)
+        guard count <= all.count else { return 34 }
+        guard devices[i].driver != nil else { return 2 }
+        guard count == 0 || enabledVFs(i) == 0 else { return 16 }
+        for (k, virtual) in all.enumerated() {
+            devices[virtual].isPresent = k < count
+            devices[virtual].isKnown = k < count
         }
         return nil
     }
 
     private mutating func remove(_ i: Int) {
+        for virtual in virtualFunctions(i) {
+            devices[virtual].isPresent = false
+            devices[virtual].isKnown = false
+        }
         for child in children(i) where devices[child].isKnown { remove(child) }
         devices[i].isKnown = false
         devices[i].driver = nil

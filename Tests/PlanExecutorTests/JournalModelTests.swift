@@ -4,6 +4,7 @@ import Foundation
 import PCITopology
 import PlanExecutor
 import RebalancePlanner
+import TestSupport
 import Testing
 
 /// Journal and recovery as a model: at every write of every kind of plan the machine does what it likes, the process
@@ -14,21 +15,11 @@ import Testing
 /// sample of a fixed stride.
 @Suite("Journal and recovery, every path")
 struct JournalModelTests {
-    /// What the machine does with a write.
-    enum Outcome: CaseIterable {
-        case done, refused, hangs, otherwise, cardAppears, cardGoes
-    }
-
-    /// What becomes of the process at that write.
-    enum Life: CaseIterable {
-        case goesOn, killedBefore, killedAfter, powerCut
-    }
-
     /// A port and a card that is not plugged in yet.
     private static let sparePort: [UInt8] = [0x20]
     private static let spareCard: [UInt8] = [0x20, 0]
 
-    private static func machine(withDriver: Bool) -> FakeMachineState {
+    private static func machine(_ plan: String, withDriver: Bool) -> FakeMachineState {
         var state = Fake.machine()
         state.add(sparePort, ids: 0x1b36_000c, bridge: true, driver: "pcieport")
         if let i = state.index(sparePort) { state.devices[i].spareBuses = 1 }
@@ -38,6 +29,10 @@ struct JournalModelTests {
         if !withDriver, let i = state.index(Fake.endpoint) {
             state.devices[i].driver = nil
             state.devices[i].preferredDriver = nil
+        }
+        if plan == "virtualFunctions" {
+            state.addVFs(2, of: Fake.otherEndpoint, ids: 0x8086_10ed)
+            _ = state.perform(.sriovNumVFs(Fake.at(Fake.otherEndpoint, state), count: 2))
         }
         return state
     }
@@ -100,10 +95,22 @@ struct JournalModelTests {
         )
     }
 
+    /// A function with VFs found again: they are taken away before and enabled afterwards.
+    private static func virtualFunctions(_ state: FakeMachineState) -> Plan {
+        let target = Fake.at(Fake.otherEndpoint, state)
+        let rescan = SystemWrite.rescanBus(segment: 0, bus: bus(of: Fake.otherPort, state))
+        let again = SystemWrite.sriovNumVFs(target, count: 2)
+        return Fake.plan(
+            state,
+            [([.sriovNumVFs(target, count: 0), .remove(target)], [rescan, again]), ([rescan, again], [])]
+        )
+    }
+
     static let makers: [(name: String, make: @Sendable (FakeMachineState) -> Plan)] =
         Fake.plans + [
             ("refind", refind), ("refindByDevice", refindByDevice), ("rescanEverything", rescanEverything),
             ("decodeOff", decodeOff), ("rebind", rebind), ("twoSubtrees", twoSubtrees),
+            ("virtualFunctions", virtualFunctions),
         ]
 
     /// Of so many paths one is taken: prime to the numbers of outcomes and lives, so that all of these come
@@ -114,7 +121,7 @@ struct JournalModelTests {
     // MARK: One path
 
     /// Makes the write at `place` of the trace end as said, and the process with it.
-    private func arm(_ bench: Bench, _ place: Int, _ outcome: Outcome, _ life: Life, moment: Int?) {
+    private func arm(_ bench: Bench, _ place: Int, _ outcome: WriteOutcome, _ life: ProcessLife, moment: Int?) {
         switch outcome {
         case .refused: bench.machine.failures[place] = .refused
         case .hangs: bench.machine.failures[place] = .timedOut
@@ -150,6 +157,7 @@ struct JournalModelTests {
         bench.machine.state.alignment = ""
         for i in bench.machine.state.devices.indices {
             bench.machine.state.devices[i].isKnown = false
+            if bench.machine.state.devices[i].physical != nil { bench.machine.state.devices[i].isPresent = false }
             bench.machine.state.devices[i].driver = nil
             bench.machine.state.devices[i].driverOverride = nil
             bench.machine.state.devices[i].buses = nil
@@ -174,7 +182,7 @@ struct JournalModelTests {
     }
 
     /// Runs `body` as a process that may die; true when it lived.
-    private func process(_ bench: Bench, _ life: Life, _ body: () throws -> Void) throws -> Bool {
+    private func process(_ bench: Bench, _ life: ProcessLife, _ body: () throws -> Void) throws -> Bool {
         do {
             try body()
             return true
@@ -221,7 +229,7 @@ struct JournalModelTests {
     @Test("every write of every plan, every outcome, every death", arguments: makers.map(\.name), [true, false])
     func everyPath(_ name: String, _ withDriver: Bool) throws {
         let make = try #require(Self.makers.first { $0.name == name }).make
-        let machine = Self.machine(withDriver: withDriver)
+        let machine = Self.machine(name, withDriver: withDriver)
         let probe = Bench(machine)
         let before = try moments(probe, from: 0) { _ = try probe.applier.apply(make(probe.original)) }
         #expect(!before.isEmpty)
@@ -230,8 +238,8 @@ struct JournalModelTests {
         // Another part of the paths for every plan.
         var number = Self.makers.firstIndex { $0.name == name } ?? 0
         for place in before.indices {
-            for outcome in Outcome.allCases {
-                for life in Life.allCases {
+            for outcome in WriteOutcome.allCases {
+                for life in ProcessLife.allCases {
                     number += 1
                     guard isLong || number % Self.stride == 0 else { continue }
                     func start() throws -> Bench {
@@ -251,8 +259,8 @@ struct JournalModelTests {
                     paths += 1
                     guard isUnfinished else { continue }
                     for (k, moment) in again.enumerated() {
-                        for outcome in Outcome.allCases {
-                            for life in Life.allCases {
+                        for outcome in WriteOutcome.allCases {
+                            for life in ProcessLife.allCases {
                                 serial += 1
                                 guard isLong || serial % Self.recoveryStride == 0 else { continue }
                                 let bench = try start()

@@ -28,6 +28,31 @@ struct RegisterCheckTests {
         #expect(sentences(ConfigSpace()) == ["\(address) expected to answer, found all ones"])
     }
 
+    @Test("a bridge that stopped decoding is a fault of the path, whichever of the bridges above it is")
+    func farAbove() throws {
+        let machine = Fake.machine()
+        let endpoint = Fake.at(Fake.endpoint, machine)
+        func faults(_ stopped: [UInt8]?, of addresses: Set<FunctionAddress>) throws -> [String] {
+            var state = machine
+            if let stopped { state.set(try #require(state.index(stopped)), 4, 0, bytes: 2) }
+            let health = state.devices.indices.filter { state.devices[$0].isKnown }.map {
+                FunctionHealth(address: state.address($0), driver: nil, config: state.config($0))
+            }
+            return RegisterCheck.pathFaults(state.tree, health, of: addresses)
+        }
+        #expect(try faults(nil, of: [endpoint]) == [])
+        for hops in [Fake.rootPort, Fake.upstream, Fake.firstPort] {
+            let bridge = Fake.at(hops, machine)
+            let expected =
+                "\(bridge) expected to decode what \(endpoint) below it decodes, found 0x2 of COMMAND off"
+            #expect(try faults(hops, of: [endpoint]) == [expected])
+        }
+        // Beside the way, below it, and where the function itself decodes nothing.
+        #expect(try faults(Fake.otherPort, of: [endpoint]) == [])
+        #expect(try faults(Fake.firstPort, of: [Fake.at(Fake.upstream, machine)]) == [])
+        #expect(try faults(Fake.endpoint, of: [endpoint]) == [])
+    }
+
     /// A bridge with a prefetchable window, and the registers as a kernel writes them for it.
     private func bridge(_ window: ResourceLine) throws -> (FunctionState, ConfigSpace) {
         var lines = Array(repeating: ResourceLine.zero, count: 17)

@@ -49,7 +49,8 @@ struct OtherHostTests {
         }
         let topology = try machine(device: 0x201c, status: 0)
         let moved = try plan(topology)
-        #expect(moved.verdict.answer == .act && moved.disturbed.map(\.address).contains(try at(Self.sibling)))
+        let sibling = try at(Self.sibling)
+        #expect(moved.verdict.answer == .act && moved.disturbed.map(\.address).contains(sibling))
         let before = try #require(topology[try at(Self.sibling)])
         let after = try #require(moved.after.functions.first { $0.address.description == Self.sibling })
         var windows = 0

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
+internal import TestSupport
+
 /// What happens to an apply.
 enum Fault: Hashable, CustomStringConvertible {
     /// Nothing.
@@ -22,6 +24,10 @@ enum Fault: Hashable, CustomStringConvertible {
     case vanish(moment: Int)
     /// A card is plugged in at a moment.
     case appear(moment: Int)
+    /// A path of the journal's model.
+    case path(JournalPath)
+    /// A signal after the first write.
+    case signal(String)
     /// Two applies at once.
     case two
     /// No room for the journal.
@@ -40,6 +46,8 @@ enum Fault: Hashable, CustomStringConvertible {
         case .wrongPrediction: "wrong prediction"
         case .vanish: "a card vanishes"
         case .appear: "a card appears"
+        case .path(let path): "\(path.apply.outcome), \(path.apply.life)"
+        case .signal(let name): "SIG\(name)"
         case .two: "two appliers"
         case .fullDisk: "disk full"
         }
@@ -53,7 +61,8 @@ enum Fault: Hashable, CustomStringConvertible {
         case .refuse(let journaled), .late(let journaled): "\(kind): \(journaled)"
         case .held(let seconds): "\(kind) for \(seconds) s"
         case .wrongPrediction(let step): "\(kind) after step \(step)"
-        case .none, .two, .fullDisk: kind
+        case .path(let path): path.description
+        case .none, .signal, .two, .fullDisk: kind
         }
     }
 }

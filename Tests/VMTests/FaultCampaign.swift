@@ -3,25 +3,30 @@
 internal import AllocationPolicies
 internal import PCITopology
 internal import RebalancePlanner
+internal import TestSupport
 internal import VMLaboratory
 
 @testable internal import PlanExecutor
 
 /// Applies that are disturbed one after another in one guest; what each leaves is compared with what was there.
 final class FaultCampaign {
-    private static let preload = "LD_PRELOAD=/usr/bin/guest-faults.so"
-    private static let card = Device.testDevice("card", memory: .mib(1))
-    private static let small = "0000:00:02.0/00.0/03.0/00.0"
+    static let preload = "LD_PRELOAD=/usr/bin/guest-faults.so"
+    static let card = Device.testDevice("card", memory: .mib(1))
+    static let small = "0000:00:02.0/00.0/03.0/00.0"
 
     let machine: FaultMachine
     private let behaviour: KernelBehaviour
     private(set) var last: FaultMachine.Moment
     /// Places that a fault itself has emptied.
-    private var pulled: Set<String> = []
+    var pulled: Set<String> = []
     /// Whether the device beside is bound to vfio-pci.
     private var isHeld = false
     /// What the command wrote since the disturbed apply began.
-    private var said: [String] = []
+    var said: [String] = []
+    /// Whether a path has plugged the card in.
+    var isPlugged = false
+    /// How many faults of paths have really happened: in applies, in recoveries.
+    var happened = (apply: 0, recovery: 0)
 
     /// Boots a guest.
     init(kernel: Kernel) throws {
@@ -101,10 +106,10 @@ final class FaultCampaign {
         return try disturb(fault) + compare()
     }
 
-    private let command = "pci-rebalance apply /tmp/plan.json"
+    let command = "pci-rebalance apply /tmp/plan.json"
 
     /// The last line but for warnings, which go to the other output and may arrive later.
-    private static func verdict(_ lines: [String]) -> String? {
+    static func verdict(_ lines: [String]) -> String? {
         lines.last { !$0.hasPrefix("pci-rebalance: warning: ") }
     }
 
@@ -140,6 +145,8 @@ final class FaultCampaign {
             )
         case .wrongPrediction: expect(try run(""), [5: "APPLY: rolled-back reason=prediction-differs"])
         case .held(let seconds): problems += try applyHeld(seconds)
+        case .path(let path): problems += try follow(path)
+        case .signal(let name): problems += try signal(name)
         case .vanish(let moment): problems += try vanish(moment)
         case .appear(let moment): problems += try appear(moment)
         case .two: problems += try applyTwice()
@@ -161,7 +168,7 @@ final class FaultCampaign {
         return result
     }
 
-    private func recover(_ environment: String = "") throws -> CommandResult {
+    func recover(_ environment: String = "") throws -> CommandResult {
         let words = environment.isEmpty ? "" : "\(Self.preload) \(environment)"
         let result = try machine.guest.run("\(words) pci-rebalance recover", timeout: .seconds(300))
         said += result.lines + result.errors.split(separator: "\n").map(String.init)
@@ -320,6 +327,7 @@ final class FaultCampaign {
         if hasAppeared, try !machine.pull("card") {
             throw CampaignError(description: "the card that appeared does not go")
         }
+        isPlugged = false
         // No driver switches its decoding on.
         try machine.guest.run(
             "for f in /sys/bus/pci/devices/*; do grep -q 0x0005 $f/device && echo 1 >$f/enable; done; :"

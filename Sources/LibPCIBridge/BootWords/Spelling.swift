@@ -15,4 +15,9 @@ public enum Spelling {
         }
         return best?.word
     }
+
+    /// The end of a sentence that says what was found: `; did you mean optimal?`, or nothing where no word is near.
+    public static func question(_ word: String, among known: [String]) -> String {
+        nearest(to: word, among: known).map { "; did you mean \($0)?" } ?? ""
+    }
 }

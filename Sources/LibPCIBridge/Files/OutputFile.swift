@@ -37,8 +37,7 @@ public enum OutputFile {
                 throw ReadError(
                     .badInput,
                     path: path,
-                    "\(path): expected a file or a link of user \(geteuid()) or 0, found a link that user "
-                        + "\(status.st_uid) made"
+                    "\(path): expected a file, or a link that you or root made, found a link that user \(status.st_uid) made"
                 )
             }
             guard stat(path, &status) == 0 else {

@@ -22,11 +22,13 @@ public struct FreeRoom: Hashable, Sendable {
 
     /// Whether `wanted` bytes are free, and a BAR of the largest power of two in them has a place.
     public func holds(_ wanted: UInt64) -> Bool {
-        wanted == 0 || (largestBlock >= Self.block(of: wanted) && bytes >= wanted)
+        largestBlock >= Self.block(of: wanted) && bytes >= wanted
     }
 
-    /// The naturally aligned block that room of `wanted` bytes, 1 and up, must have: the largest power of two in it.
-    public static func block(of wanted: UInt64) -> UInt64 { 1 << UInt64(63 - wanted.leadingZeroBitCount) }
+    /// The naturally aligned block that room of `wanted` bytes must have: the largest power of two in it, 0 for no bytes.
+    public static func block(of wanted: UInt64) -> UInt64 {
+        wanted == 0 ? 0 : 1 << UInt64(63 - wanted.leadingZeroBitCount)
+    }
 
     /// The bus numbers of a port that neither its own bus nor the bridges below it take.
     ///

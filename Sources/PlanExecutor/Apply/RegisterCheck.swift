@@ -124,8 +124,14 @@ struct RegisterCheck {
     }
 
     /// What keeps transactions from passing between functions and the root, though every address is right, a sentence
-    /// each: a bridge above that does not decode the space that the function decodes, or that takes smaller payloads than
-    /// the function sends.
+    /// each: a bridge above, however far up, that does not decode the space that the function decodes, or the next one
+    /// that takes smaller payloads than the function sends.
+    ///
+    /// - Parameters:
+    ///   - tree: the functions and the bridges above them.
+    ///   - health: the registers of both; a bridge of which there are none is passed over.
+    ///   - addresses: the functions that are asked about.
+    /// - Returns: the sentences, by function in the order of `tree`, from the nearest bridge up.
     static func pathFaults(
         _ tree: TreeState,
         _ health: [FunctionHealth],
@@ -141,7 +147,10 @@ struct RegisterCheck {
         for function in tree.functions where addresses.contains(function.address) {
             guard let sign = signs[function.address] else { continue }
             let needed = sign.decode.intersection(function.placedSpaces)
-            if let above = function.path.above, let bridge = byPlace[above] {
+            var place = function.path.above
+            while let above = place {
+                place = above.above
+                guard let bridge = byPlace[above] else { continue }
                 let missing = needed.subtracting(bridge.decode)
                 if !missing.isEmpty {
                     result.append(
@@ -149,7 +158,9 @@ struct RegisterCheck {
                             + "\(hex(UInt64(missing.rawValue))) of COMMAND off"
                     )
                 }
-                if let size = sign.maxPayloadSize, let limit = bridge.maxPayloadSize, size > limit {
+                if above == function.path.above, let size = sign.maxPayloadSize, let limit = bridge.maxPayloadSize,
+                    size > limit
+                {
                     result.append(
                         "\(sign.address) expected to send payloads of at most \(limit) bytes, found \(size)"
                     )

@@ -77,7 +77,7 @@ extension PlanningRun {
                 var trial = current
                 guard isWithinLimit(offer.stopped), trial.carryOut(offer.stage) else { continue }
                 let after = stretches(host, trial)
-                guard zip(after, before).allSatisfy({ $0 >= Self.least($1) }),
+                guard zip(after, before).allSatisfy({ $0 >= FreeRoom.block(of: $1) }),
                     Self.rank(best).lexicographicallyPrecedes(Self.rank(after)),
                     acceptance.accepts(trial, wanted: [])
                 else { continue }
@@ -85,7 +85,7 @@ extension PlanningRun {
             }
             guard best != before else { continue }
             let wanted = FreeStretch.allCases.enumerated().map { n, stretch in
-                Demand.stretch(root, stretch, max(best[n] > before[n] ? best[n] : 0, Self.least(before[n])))
+                Demand.stretch(root, stretch, max(best[n] > before[n] ? best[n] : 0, FreeRoom.block(of: before[n])))
             }
             guard case .solved(let solution) = search(wanted, budget: Self.oneOfSeveral) else { continue }
             accept(solution, wanted)
@@ -99,13 +99,10 @@ extension PlanningRun {
         }
     }
 
-    /// What must be left of a stretch that does not grow.
-    private static func least(_ size: UInt64) -> UInt64 { size == 0 ? 0 : FreeRoom.block(of: size) }
-
     /// What makes one packing better than another: the powers of two that stretches hold, memory above 4 GiB first; then
     /// bus numbers, then every byte.
     private static func rank(_ sizes: [UInt64]) -> [UInt64] {
-        [least(sizes[0]), least(sizes[1]), sizes[2], sizes[0], sizes[1]]
+        [FreeRoom.block(of: sizes[0]), FreeRoom.block(of: sizes[1]), sizes[2], sizes[0], sizes[1]]
     }
 
     private func stretches(_ host: Int, _ state: SearchState) -> [UInt64] {

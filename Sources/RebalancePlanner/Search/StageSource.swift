@@ -285,7 +285,7 @@ struct StageSource {
             let granule: UInt64 = kind == .io ? 0x1000 : 0x10_0000
             size = alignUpClamped(size, granule)
             bare.append(Stage.WindowWrite(bridge: demand.function, kind: kind, size: size))
-            if case .room(_, _, let bytes) = demand, bytes > 0, FreeRoom.block(of: bytes) > granule {
+            if case .room(_, _, let bytes) = demand, FreeRoom.block(of: bytes) > granule {
                 size = alignUpClamped(size.saturatingAdd(FreeRoom.block(of: bytes) - granule), granule)
             }
             roomy.append(Stage.WindowWrite(bridge: demand.function, kind: kind, size: size))

@@ -2,6 +2,7 @@
 
 import AllocationPolicies
 import ArgumentParser
+import LibPCIBridge
 import PCITopology
 import RebalancePlanner
 
@@ -29,7 +30,8 @@ struct BootGoalOptions: ParsableArguments {
         help: ArgumentHelp(
             "Find the words that keep this much room free below a port. May be given several times.",
             valueName: "port=mem:s,pref:s,io:s,buses:n"
-        )
+        ),
+        transform: ReserveWish.init
     )
     var reserve: [ReserveWish] = []
 
@@ -79,30 +81,51 @@ struct CardWish: ExpressibleByArgument, Equatable {
 }
 
 /// What `--reserve` asks for: `02:01.0=mem:64M,pref:16G,buses:4`.
-struct ReserveWish: ExpressibleByArgument, Equatable {
+struct ReserveWish: Equatable {
     var port: FunctionAddress
     var room: Headroom
 
-    init?(argument: String) {
+    private static let kinds = ["mem", "pref", "io", "buses"]
+
+    /// Reads the words.
+    ///
+    /// - Throws: `ValidationError`, what was expected and what was found.
+    init(_ argument: String) throws {
         let sides = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard sides.count == 2, let port = FunctionAddress(parsing: sides[0]), !sides[1].isEmpty else { return nil }
+        guard sides.count == 2, !sides[1].isEmpty else {
+            throw ValidationError("expected a port, = and sizes, such as 02:01.0=pref:16G,buses:4")
+        }
+        guard let port = FunctionAddress(parsing: sides[0]) else {
+            throw ValidationError("expected the address of a port such as 0000:3a:00.0, found \(sides[0])")
+        }
         self.port = port
         room = Headroom()
         var seen: Set<Substring> = []
         for part in sides[1].split(separator: ",", omittingEmptySubsequences: false) {
             let pair = part.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            guard pair.count == 2, seen.insert(pair[0]).inserted else { return nil }
-            if pair[0] == "buses" {
-                guard let count = Int(pair[1]), (1...255).contains(count) else { return nil }
+            let kind = String(pair[0])
+            guard Self.kinds.contains(kind) else {
+                throw ValidationError(
+                    "expected one of \(Self.kinds.joined(separator: ", ")), found \(kind)"
+                        + Spelling.question(kind, among: Self.kinds)
+                )
+            }
+            guard pair.count == 2 else { throw ValidationError("expected a number after \(kind), such as \(kind):16") }
+            guard seen.insert(pair[0]).inserted else { throw ValidationError("expected \(kind) once, found it again") }
+            if kind == "buses" {
+                guard let count = Int(pair[1]), (1...255).contains(count) else {
+                    throw ValidationError("expected 1 to 255 bus numbers, found \(pair[1])")
+                }
                 room.buses = count
                 continue
             }
-            guard let size = ByteCount(parsing: String(pair[1])), size > .zero else { return nil }
-            switch pair[0] {
+            guard let size = ByteCount(parsing: String(pair[1])), size > .zero else {
+                throw ValidationError("expected a size such as 64M, found \(pair[1])")
+            }
+            switch kind {
             case "io": room.io = size
             case "mem": room.memory = size
-            case "pref": room.prefetchable = size
-            default: return nil
+            default: room.prefetchable = size
             }
         }
     }

@@ -16,8 +16,7 @@ enum CardWords {
         do {
             return try CardProfile(word: word)
         } catch {
-            let meant = Spelling.nearest(to: word, among: names).map { "; did you mean \($0)?" } ?? ""
-            throw CommandEnd(.usage, error.description + meant)
+            throw CommandEnd(.usage, error.description + Spelling.question(word, among: names))
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 import AllocationPolicies
+import LibPCIBridge
 import PCITopology
 
 /// Operations as they are typed after `--op`: `remove 00:02.0`, `rescan`, `rescan-bus 0000:01`, `hotadd 02:01.0 nvme`,
@@ -39,6 +40,11 @@ struct OperationWords {
         return (lists, untold)
     }
 
+    private static let verbs = [
+        "remove", "rescan", "rescan-bus", "hotadd", "unplug", "setbus", "resize", "vfs", "align", "bind", "unbind",
+        "boot",
+    ]
+
     private mutating func next() throws(CommandEnd) -> TwinOperation {
         let verb = words.removeFirst()
         switch verb {
@@ -72,10 +78,10 @@ struct OperationWords {
                 Platform(topology)
             )
         default:
+            let meant = Spelling.question(verb, among: Self.verbs)
             throw CommandEnd(
                 .usage,
-                "expected remove, rescan, rescan-bus, hotadd, unplug, setbus, resize, vfs, align, bind, unbind or boot, "
-                    + "found \(verb)"
+                "expected one of \(Self.verbs.joined(separator: ", ")), found \(verb)\(meant)"
             )
         }
     }

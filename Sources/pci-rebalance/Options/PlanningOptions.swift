@@ -52,7 +52,8 @@ struct PlanningOptions: ParsableArguments {
             port has held. May be given several times.
             """,
             valueName: "port=kind:size,…|auto"
-        )
+        ),
+        transform: ReserveChoice.init
     )
     var reserve: [ReserveChoice] = []
 

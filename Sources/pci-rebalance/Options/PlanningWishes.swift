@@ -28,20 +28,21 @@ struct ResizeWish: ExpressibleByArgument, Equatable {
 }
 
 /// What `--reserve` asks for: room below a port, or what each port has held before.
-enum ReserveChoice: ExpressibleByArgument, Equatable {
+enum ReserveChoice: Equatable {
     /// `auto`: by this machine's ledger; `auto=FILE`: by one that `event --status --json` printed.
     case auto(String?)
     case room(ReserveWish)
 
-    init?(argument: String) {
+    /// Reads the words.
+    ///
+    /// - Throws: `ValidationError`, what was expected and what was found.
+    init(_ argument: String) throws {
         if argument == "auto" {
             self = .auto(nil)
         } else if argument.hasPrefix("auto="), argument.utf8.count > 5 {
             self = .auto(String(argument.dropFirst(5)))
-        } else if let wish = ReserveWish(argument: argument) {
-            self = .room(wish)
         } else {
-            return nil
+            self = .room(try ReserveWish(argument))
         }
     }
 

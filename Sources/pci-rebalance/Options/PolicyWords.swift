@@ -26,7 +26,10 @@ enum PolicyWords {
     static func policy(_ name: String, for topology: Topology) throws(CommandEnd) -> any AllocationPolicy {
         if let kind = IdealPolicy.Kind(rawValue: name) { return IdealPolicy(topology, kind) }
         if let policy = PolicyCatalog.policy(name, for: topology) { return policy }
-        let meant = Spelling.nearest(to: name, among: names).map { "; did you mean \($0)?" } ?? ""
+        // A kernel that is known may stand before a platform that is not.
+        let kernel = name.split(separator: "@", maxSplits: 1).first.map(String.init) ?? ""
+        let platforms = PolicyCatalog.policy(kernel, for: topology) == nil ? [] : Platform.Preset.allCases
+        let meant = Spelling.question(name, among: names + platforms.map { "\(kernel)@\($0.rawValue)" })
         throw CommandEnd(
             .usage,
             "expected a policy (\(names.joined(separator: ", ")), or linux-…@PLATFORM+WORD), found \(name)\(meant)"

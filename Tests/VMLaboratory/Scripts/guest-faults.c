@@ -9,6 +9,10 @@
  *   FAULT_REFUSE=N      the N-th deed (first write of the N-th child, from 1) fails with EBUSY
  *   FAULT_HANG=N:S      the N-th deed sleeps S seconds before it is done
  *   FAULT_PATIENCE=MS   poll() waits at most MS milliseconds
+ *   FAULT_BEFORE=N      kills the program just before the N-th deed
+ *   FAULT_AFTER=N:PATH  after the N-th deed makes PATH.paused and waits until PATH.go is there; N alone does not wait
+ *   FAULT_DIE=1         kills the program there, after the wait
+ *   FAULT_FIRED=FILE    makes FILE when a deed is refused, hangs, or one of the last three happens
  *
  * Moments: before and after a file or directory is brought to the disk, before and after a rename, before and after
  * a child is made, after a child has been waited for.
@@ -29,6 +33,7 @@
 static int moments;
 static int deeds;
 static int deed_is_pending;
+static int after_is_due;
 
 static int number(const char *name)
 {
@@ -53,14 +58,34 @@ static void wait_here(const char *path)
         usleep(20000);
 }
 
+static void fired(void)
+{
+    const char *path = getenv("FAULT_FIRED");
+    int file = path ? open(path, O_WRONLY | O_CREAT, 0600) : -1;
+
+    if (file >= 0)
+        close(file);
+}
+
+static void die(void)
+{
+    kill(getpid(), SIGKILL);
+    pause();
+}
+
 static void moment(void)
 {
     if (deed_is_pending)
         return;
-    if (++moments == number("FAULT_KILL")) {
-        kill(getpid(), SIGKILL);
-        pause();
+    if (after_is_due) {
+        after_is_due = 0;
+        fired();
+        wait_here(strchr(getenv("FAULT_AFTER"), ':'));
+        if (number("FAULT_DIE"))
+            die();
     }
+    if (++moments == number("FAULT_KILL"))
+        die();
     if (moments == number("FAULT_PAUSE"))
         wait_here(strchr(getenv("FAULT_PAUSE"), ':'));
 }
@@ -116,13 +141,17 @@ pid_t fork(void)
     pid_t child;
 
     moment();
-    deeds++;
+    if (++deeds == number("FAULT_BEFORE")) {
+        fired();
+        die();
+    }
     child = real();
     if (child == 0) {
         deed_is_pending = 1;
         return 0;
     }
     moment();
+    after_is_due = deeds == number("FAULT_AFTER");
     return child;
 }
 
@@ -151,9 +180,14 @@ static int spoil_deed(void)
     if (deed_is_pending != 1)
         return 0;
     deed_is_pending = 2;
-    if (hang && atoi(hang) == deeds && strchr(hang, ':'))
+    if (hang && atoi(hang) == deeds && strchr(hang, ':')) {
+        fired();
         sleep(atoi(strchr(hang, ':') + 1));
-    return deeds == number("FAULT_REFUSE");
+    }
+    if (deeds != number("FAULT_REFUSE"))
+        return 0;
+    fired();
+    return 1;
 }
 
 ssize_t write(int fd, const void *bytes, size_t count)

@@ -17,19 +17,19 @@ enum Fuzz {
         case "seeds":
             Seeds.write(Array(CommandLine.arguments.dropFirst(2)))
             status = 0
-        case "plan": status = run_fuzzer(count, arguments) { Readers.plan(bytes($0, $1)) }
-        case "snapshot": status = run_fuzzer(count, arguments) { Readers.snapshot(bytes($0, $1)) }
-        case "journal": status = run_fuzzer(count, arguments) { Readers.journal(bytes($0, $1)) }
-        case "lspci", "hex", "dmesg": status = run_fuzzer(count, arguments) { Readers.text(bytes($0, $1)) }
-        case "triage": status = run_fuzzer(count, arguments) { Readers.triage(bytes($0, $1)) }
-        case "iomem": status = run_fuzzer(count, arguments) { Readers.iomem(bytes($0, $1)) }
-        case "words": status = run_fuzzer(count, arguments) { Readers.words(bytes($0, $1)) }
-        case "archive": status = run_fuzzer(count, arguments) { Readers.archive(bytes($0, $1)) }
-        case "report": status = run_fuzzer(count, arguments) { Readers.report(bytes($0, $1)) }
-        case "policy": status = run_fuzzer(count, arguments) { Readers.policy(bytes($0, $1)) }
-        case "twin": status = run_fuzzer(count, arguments) { Machines.twin(bytes($0, $1)) }
-        case "planner": status = run_fuzzer(count, arguments) { Machines.planner(bytes($0, $1)) }
-        case "arguments": status = run_fuzzer(count, arguments) { Machines.arguments(bytes($0, $1)) }
+        case "plan": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.plan) }
+        case "snapshot": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.snapshot) }
+        case "journal": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.journal) }
+        case "lspci", "hex", "dmesg": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.text) }
+        case "triage": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.triage) }
+        case "iomem": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.iomem) }
+        case "words": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.words) }
+        case "archive": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.archive) }
+        case "report": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.report) }
+        case "policy": status = run_fuzzer(count, arguments) { limited($0, $1, Readers.policy) }
+        case "twin": status = run_fuzzer(count, arguments) { limited($0, $1, Machines.twin) }
+        case "planner": status = run_fuzzer(count, arguments) { limited($0, $1, Machines.planner) }
+        case "arguments": status = run_fuzzer(count, arguments) { limited($0, $1, Machines.arguments) }
         default: usage()
         }
         exit(status)
@@ -49,7 +49,13 @@ enum Fuzz {
     }
 }
 
+/// Gives an input to a reader, which has 2 seconds of the processor (POSIX counts a million in each); libFuzzer's own limit
+/// looks at the wall clock, which also counts other work.
+///
 /// A function of its own: a C function pointer carries no type with it.
-private func bytes(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
-    Array(UnsafeBufferPointer(start: start, count: count))
+private func limited(_ start: UnsafePointer<UInt8>?, _ count: Int, _ reader: ([UInt8]) -> Int32) -> Int32 {
+    let begin = clock()
+    let result = reader(Array(UnsafeBufferPointer(start: start, count: count)))
+    precondition(clock() - begin < 2_000_000, "expected an end within 2 seconds of the processor")
+    return result
 }

@@ -128,6 +128,8 @@ enum Machines {
         let planner = Planner(topology: topology, behaviour: behaviour(topology))
         let size = ByteCount(what & 1 == 0 ? .max : 1 << 63)
         var constraints = Constraints()
+        // A hundredth of a second's work, for many inputs to be tried.
+        constraints.workLimit = Constraints.workPerSecond / 100
         let goals: [Goal]
         switch what & 7 {
         case 0, 1: goals = [.everythingRequired]
@@ -139,7 +141,12 @@ enum Machines {
             goals = [.everythingRequired]
             constraints.highestAddress = size.rawValue
         default:
-            let question = FitQuestion(topology: topology, behaviour: behaviour(topology), port: address)
+            let question = FitQuestion(
+                topology: topology,
+                behaviour: behaviour(topology),
+                port: address,
+                constraints: constraints
+            )
             _ = try? question.answer(for: .endpoint(name: "x", memory: 1 << 63, prefetchable: 1 << 63, io: 1 << 63))
             return 0
         }
