@@ -51,6 +51,8 @@ struct RegisterCheckTests {
         #expect(try faults(Fake.otherPort, of: [endpoint]) == [])
         #expect(try faults(Fake.firstPort, of: [Fake.at(Fake.upstream, machine)]) == [])
         #expect(try faults(Fake.endpoint, of: [endpoint]) == [])
+        // Windows are asked of what is below them.
+        #expect(try faults(Fake.rootPort, of: [Fake.at(Fake.upstream, machine)]) == [])
     }
 
     /// A bridge with a prefetchable window, and the registers as a kernel writes them for it.

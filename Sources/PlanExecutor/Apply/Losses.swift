@@ -214,9 +214,14 @@ extension TreeState {
 
 extension FunctionState {
     /// The decode bits that the addresses of the function call for; windows of a bridge count.
-    var placedSpaces: Command {
+    var placedSpaces: Command { spaces { $0.isBAR || $0.isWindow } }
+
+    /// The decode bits that its BARs call for: what a bridge forwards is asked of what is below it.
+    var barSpaces: Command { spaces(of: \.isBAR) }
+
+    private func spaces(of isMeant: (ResourceIndex) -> Bool) -> Command {
         var result: Command = []
-        for (index, line) in lines.byIndex where index.isBAR || index.isWindow {
+        for (index, line) in lines.byIndex where isMeant(index) {
             if line.range(of: index) != nil { result.insert(line.flags.contains(.io) ? .ioSpace : .memorySpace) }
         }
         return result

@@ -124,8 +124,9 @@ struct RegisterCheck {
     }
 
     /// What keeps transactions from passing between functions and the root, though every address is right, a sentence
-    /// each: a bridge above, however far up, that does not decode the space that the function decodes, or the next one
-    /// that takes smaller payloads than the function sends.
+    /// each: a bridge above, however far up, that does not decode the space in which the function decodes its BARs, or the
+    /// next one that takes smaller payloads than the function sends. A port with nothing below it that decodes needs
+    /// nobody above: whoever is enabled there has the bridges enabled first (`pci_enable_bridge`).
     ///
     /// - Parameters:
     ///   - tree: the functions and the bridges above them.
@@ -146,7 +147,7 @@ struct RegisterCheck {
         var result: [String] = []
         for function in tree.functions where addresses.contains(function.address) {
             guard let sign = signs[function.address] else { continue }
-            let needed = sign.decode.intersection(function.placedSpaces)
+            let needed = sign.decode.intersection(function.barSpaces)
             var place = function.path.above
             while let above = place {
                 place = above.above
