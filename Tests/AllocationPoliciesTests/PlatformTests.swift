@@ -68,6 +68,17 @@ struct PlatformTests {
         #expect(!platform("pci=nocrs", .arm64ACPI).ignoresApertures)
     }
 
+    @Test("a kernel that does not reallocate by itself does so on request alone")
+    func reallocation() {
+        var kernel = KernelIdentity(architecture: "x86_64")
+        #expect(Platform(kernel, commandLine: nil).reallocation == .automatic)
+        kernel.reallocatesByItself = true
+        #expect(Platform(kernel, commandLine: nil).reallocation == .automatic)
+        kernel.reallocatesByItself = false
+        #expect(Platform(kernel, commandLine: "ro quiet").reallocation == .off)
+        #expect(Platform(kernel, commandLine: "pci=realloc").reallocation == .on)
+    }
+
     @Test("a word that changes nothing is none that a platform acts on")
     func known() {
         for word in [

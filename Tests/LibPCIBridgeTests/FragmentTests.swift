@@ -132,7 +132,7 @@ import Testing
 
     @Test("the old size refused behind another one leaves no place")
     func oldSizeRefused() {
-        var sizes = RefusedSizes()
+        var sizes = SizesTried()
         var answers: [Bool] = []
         // The first is refused without that another size was asked for.
         for (size, old) in [(28, 28), (33, 28), (28, 28), (32, nil)] as [(UInt64, UInt64?)] {

@@ -216,7 +216,7 @@ struct TriageRuleTests {
         func code(_ range: String) throws -> Triage.Group {
             try only("[    1.0] pci 0000:01:00.0: BAR 2 [\(range)]: not claimed; can't enable device\n")
         }
-        #expect(try code("io  0x0ff8-0x0fff").code == "legacy-ports")
+        #expect(try code("io  0x0ff8-0x0fff").code == "legacy-ports" && code("io  0x0ff8-0x0fff").severity == .fatal)
         #expect(try code("io  0x1000-0x1007").code == "bar-not-claimed")
         #expect(try code("mem 0x00000ff8-0x00000fff").code == "bar-not-claimed")
         let outside = try code("mem 0x90000000-0x900fffff")

@@ -52,6 +52,7 @@ import Testing
         plan.otherWays = [
             .reboot, .parameter("pci=realloc,noaer"), .parameter(nil), .kexec(functions: 12), .firmware(.above4G),
             .firmware(.largerAperture), .firmware(.deviceTree), .kernel(placedBy: ["6.1", "6.12"]),
+            .kernel(placedBy: ["6.12"], rules: ["relaxedTail", "a window may be smaller"]),
         ]
         return plan
     }

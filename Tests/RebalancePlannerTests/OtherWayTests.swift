@@ -159,6 +159,10 @@ struct OtherWayTests {
                     + "says by which decision)"
             ),
             (
+                .kernel(placedBy: ["6.12"], rules: ["one rule", "another"]),
+                "another kernel: 6.12 would place it; the obstacle is this kernel's rule: one rule; another"
+            ),
+            (
                 .firmware(.above4G),
                 "firmware's setup: Above 4G Decoding on; no aperture above 4 GiB is declared"
             ),

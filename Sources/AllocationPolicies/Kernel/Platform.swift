@@ -117,6 +117,7 @@ public struct Platform: Sendable, Hashable {
             hardwareDescription: kernel.hardwareDescription,
             commandLine: commandLine
         )
+        if kernel.reallocatesByItself == false, reallocation == .automatic { reallocation = .off }
     }
 
     /// A preset with the words of a kernel command line applied.

@@ -54,6 +54,7 @@ public struct TopologyAssembler {
         if let gap = blockers.gap { gaps.append(gap) }
         if let gap = hiddenBARs(functions) { gaps.append(gap) }
         var kernel = record.kernel
+        kernel.reallocatesByItself = log.reallocatesByItself
         if kernel.release == nil { kernel.release = log.release }
         kernel.resourceAlignment = record.resourceAlignment
         do {
@@ -226,12 +227,17 @@ public struct TopologyAssembler {
                 )
             }
         }
+        evidence.implemented = f.named
         evidence.untold = f.unsized.reduce(f.ignored) { $0 | 1 << UInt32($1.index.rawValue) }
         if let facts = log.functions[f.address] {
             evidence.sizes += facts.sizes
             evidence.implemented |= facts.implemented
             evidence.refuted |= facts.invalid
             for (index, range) in facts.refused where lineRange(f, index) == range {
+                evidence.unheld |= 1 << UInt32(index.rawValue)
+            }
+            // Where nobody tells what the kernel holds, its last word on a claim counts.
+            for (index, range) in facts.unclaimed where evidence.held == nil && lineRange(f, index) == range {
                 evidence.unheld |= 1 << UInt32(index.rawValue)
             }
             // The log listed every BAR that the kernel found at this address.

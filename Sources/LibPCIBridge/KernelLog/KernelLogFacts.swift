@@ -17,8 +17,12 @@ struct KernelLogFacts {
     private(set) var usesE820: Bool?
     /// The kernel release that the banner names, or nil.
     private(set) var release: String?
+    /// Whether a boot releases windows by itself for VF BARs without address; nil where the log does not say.
+    private(set) var reallocatesByItself: Bool?
     /// The names of the slots that acpiphp registered.
     private(set) var acpiSlots: Set<String> = []
+    /// The segments whose root bus only the dump of buses told.
+    private var dumpedRoots: Set<UInt32> = []
     /// What the negotiation before the next host bridge came to.
     private var pendingNativeHotPlug: Bool?
 
@@ -52,11 +56,19 @@ struct KernelLogFacts {
         var discovered: [ResourceIndex: ByteCount] = [:]
         /// The size with which a window was last named.
         var windows: [ResourceIndex: ByteCount] = [:]
+        /// Bits of the VF BARs that have no address.
+        var unplacedVFs: UInt32 = 0
         /// The addresses over which the kernel refused to enable the device, since it never claimed them.
         var refused: [ResourceIndex: AddressRange] = [:]
+        /// The addresses that the kernel could not claim, where no later line gives another.
+        var unclaimed: [ResourceIndex: AddressRange] = [:]
 
         mutating func learn(_ index: ResourceIndex, _ text: RangeText) {
             implemented |= 1 << UInt32(index.rawValue)
+            if index.isVFBAR {
+                let bit: UInt32 = 1 << UInt32(index.rawValue)
+                if (text.range?.first ?? 0) == 0 { unplacedVFs |= bit } else { unplacedVFs &= ~bit }
+            }
             guard let size = text.size, size.rawValue > 0, !index.isWindow else { return }
             if isDiscovered, discovered[index] == nil, !index.isVFBAR { discovered[index] = size }
             sizes.removeAll { $0.index == index }
@@ -134,6 +146,22 @@ struct KernelLogFacts {
             hosts[i].lacksNumbers = true
             return
         }
+        if text.has("Some PCI device resources are unassigned"), let root = BusRecord.parse(text.before(": ")) {
+            // A kernel that does it by itself says so in these cases (`pci_assign_unassigned_root_bus_resources`).
+            if hasUnplacedVFs(below: root.segment, root.bus) { reallocatesByItself = false }
+            return
+        }
+        if text.has("Automatically enabled pci realloc") { reallocatesByItself = true }
+        if let root = BusResourceText(text) {
+            // The dump after the assignment; where the log tells a root bus otherwise, bus addresses included, that counts.
+            guard !hosts.contains(where: { $0.segment == root.segment }) else {
+                return dumpedRoots.contains(root.segment) ? takeDumped(root) : ()
+            }
+            guard root.isFirstOfRoot else { return }
+            dumpedRoots.insert(root.segment)
+            beginHost(root.segment, root.bus)
+            return takeDumped(root)
+        }
         guard let resource = text.after("root bus resource "), let bus = BusRecord.parse(text.before(": ")) else {
             return
         }
@@ -155,6 +183,23 @@ struct KernelLogFacts {
         }
         let aperture = Aperture(range: range, flags: parsed.flags, offset: offset)
         if !hosts[i].apertures.contains(aperture) { hosts[i].apertures.append(aperture) }
+    }
+
+    /// Whether a function below a root bus has a VF BAR without address.
+    private func hasUnplacedVFs(below segment: UInt32, _ root: BusNumber) -> Bool {
+        let next = hosts.filter { $0.segment == segment && $0.rootBus > root }.map(\.rootBus).min()
+        return functions.contains { address, facts in
+            facts.unplacedVFs != 0 && address.segment == segment && address.bus >= root
+                && (next.map { address.bus < $0 } ?? true)
+        }
+    }
+
+    private mutating func takeDumped(_ root: BusResourceText) {
+        guard let aperture = root.aperture,
+            let i = hosts.firstIndex(where: { $0.segment == root.segment && $0.rootBus == root.bus }),
+            !hosts[i].apertures.contains(aperture)
+        else { return }
+        hosts[i].apertures.append(aperture)
     }
 
     private mutating func readE820(_ text: TextBytes) {
@@ -190,6 +235,9 @@ struct KernelLogFacts {
                 return
             }
             learn(address, index, rest)
+        } else if rest.take("can't claim BAR ") {
+            guard let number = rest.takeDecimal(), number <= 5, let index = ResourceIndex(Int(number)) else { return }
+            noteUnclaimed(address, index, rest)
         } else if rest.take("ROM ") || rest.take("ROM: ") {
             learn(address, .rom, rest)
         } else if rest.take("BAR ") {
@@ -206,9 +254,11 @@ struct KernelLogFacts {
                 range.first != 0
             {
                 functions[address, default: LoggedFunction()].refused[index] = range
-            } else if index.isBAR, rest.has("assigned") || rest.has("releasing") {
+            } else if index.isBAR, rest.has("assign") || rest.has("releasing") || rest.has("set to") {
                 functions[address]?.refused[index] = nil
+                functions[address]?.unclaimed[index] = nil
             }
+            if index.isBAR, rest.has("can't claim") { noteUnclaimed(address, index, rest) }
             if index.isWindow {
                 note(address, index)
                 if let parsed = RangeText.first(in: rest)?.resource { learnWindow(address, index, parsed) }
@@ -231,6 +281,11 @@ struct KernelLogFacts {
         } else {
             learn(address, index, rest)
         }
+    }
+
+    private mutating func noteUnclaimed(_ address: FunctionAddress, _ index: ResourceIndex, _ text: TextBytes) {
+        guard let range = RangeText.first(in: text)?.resource.range, range.first != 0 else { return }
+        functions[address, default: LoggedFunction()].unclaimed[index] = range
     }
 
     private mutating func note(_ address: FunctionAddress, _ index: ResourceIndex) {

@@ -56,6 +56,8 @@ public struct FunctionRecord: Hashable, Sendable {
     package var name: String?
     /// Bit n: a text says of resource n that there is none to speak of (`<ignored>`), whatever a register reads.
     package var ignored: UInt32 = 0
+    /// Bit n: a text says that there is a BAR n in memory without address, and not how large it is.
+    package var named: UInt32 = 0
 
     /// Where a function sits.
     public enum Placement: Hashable, Sendable {

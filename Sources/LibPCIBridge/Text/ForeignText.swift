@@ -39,7 +39,11 @@ enum ForeignText: CaseIterable {
         switch self {
         case .pciconf: [["@pci", "hdr=0x"]]
         case .windows: [["PCI\\VEN_"], ["Code 12)"], ["Get-PnpDevice", "PCI"], ["PCIROOT("]]
-        case .esxi: [["   Device Class Name:", "   Module ID:"], ["pciPassthru"], ["VMkernel Name:"]]
+        case .esxi:
+            [
+                ["   Device Class Name:", "   Module ID:"], ["pciPassthru"], ["PCIPassthru"], ["VMkernel Name:"],
+                [")WARNING: PCI: "],
+            ]
         case .macOS: [["Driver Installed:", "Slot: Thunderbolt"], ["Vendor ID: 0x", "Link Width: x", "Slot:"]]
         case .lshw: [["bus info: pci@"], ["<businfo>pci@"], ["\"businfo\" : \"pci@"]]
         case .bsd: [["at pci", " dev ", " function "], ["Domain /dev/pci"]]

@@ -16,6 +16,11 @@ extension LogTextReader {
         case UInt8(ascii: "P"): readBridge(text, of: address)
         case UInt8(ascii: " "), UInt8(ascii: "b"): readWindow(text, of: address)
         case UInt8(ascii: "A"): readNarrowWindow(text, of: address)
+        case UInt8(ascii: "d"):
+            // `devices behind bridge are unusable because [bus 43] cannot be assigned for them`
+            if var rest = text.after(" are unusable because "), let buses = RangeText.takeBuses(&rest) {
+                noteBuses(buses, behind: address)
+            }
         case UInt8(ascii: "c"):
             if text.starts("can't claim BAR ") { readOldClaim(text, of: address) }
             if text.starts("config space:") { beginDump(of: address) }
@@ -166,7 +171,8 @@ extension LogTextReader {
         } else {
             return
         }
-        guard var index else { return }
+        // What has no alignment is no BAR, or one that the kernel has forgotten: nothing is learnt.
+        guard var index, !rest.has("bogus alignment") else { return }
         if rest.take(" ") {
             // From 6.9: the resource, then what happened.
             guard let resource = RangeText.take(&rest) else { return }

@@ -23,7 +23,9 @@ struct LogTextReader {
     /// Whether the kernel numbers the windows of bridges from 7.
     var hasOldWindowNumbers = false
     /// The sizes that BARs of functions with drivers were refused.
-    private var refusedSizes: [FunctionAddress: [ResourceIndex: RefusedSizes]] = [:]
+    private var sizesTried: [FunctionAddress: [ResourceIndex: SizesTried]] = [:]
+    /// The segments whose root bus only the dump of buses told.
+    private var dumpedRoots: Set<UInt32> = []
     private var boots = 0
     private var earlierMachines = Set<String>()
     private var coverage = LogCoverage()
@@ -88,7 +90,7 @@ struct LogTextReader {
                 )
             )
         }
-        findings += coverage.findings(hasRoots: !roots.isEmpty)
+        findings += coverage.findings(hasRoots: roots.contains { !dumpedRoots.contains($0.segment) })
         if boots > 1 {
             let names = machine.map { earlierMachines.subtracting([$0]).sorted() } ?? []
             let others =
@@ -132,6 +134,8 @@ struct LogTextReader {
         guard let first = rest.first, hexDigit(first) != nil, let address = takeAddress(&rest), rest.take(": ") else {
             return nil
         }
+        // `FW_BUG`, `FW_WARN` and `FW_INFO` of linux/printk.h.
+        if !rest.take("[Firmware Bug]: "), !rest.take("[Firmware Warn]: ") { _ = rest.take("[Firmware Info]: ") }
         return (address, rest)
     }
 
@@ -173,6 +177,7 @@ struct LogTextReader {
             var rest = text
             if rest.take("pci_bus "), let bus = takeBus(&rest), rest.take(": ") {
                 coverage.note(bus: rest)
+                if let dumped = text.after("pci_bus ").flatMap({ BusResourceText($0) }) { readDumped(dumped) }
                 readBusMessage(rest, segment: bus.segment, bus: bus.bus)
                 return true
             }
@@ -235,8 +240,9 @@ struct LogTextReader {
             if text.starts("Using PowerNV") { kernel.hardwareDescription = .opal }
             return true
         case UInt8(ascii: "["):
-            // `[mem 0x…-0x…] available for PCI devices`
-            return text.has("available for PCI devices")
+            // `[mem 0x…-0x…] available for PCI devices`; amdgpu before 6.1 names no device.
+            return text.has("available for PCI devices") || text.has("PCI address space for a large BAR")
+                || text.starts("[drm]") && text.has("resizing BAR")
         case UInt8(ascii: "a"): return text.starts("acpi PNP0A0")
         case UInt8(ascii: "e"): return text.starts("e820: ") || text.starts("efi: Remove mem")
         case UInt8(ascii: "N"):
@@ -298,7 +304,7 @@ struct LogTextReader {
         rest = rest[open...]
         guard let size = RangeText.take(&rest)?.size else { return false }
         let old = functions[address]?.resource(index)?.size
-        return refusedSizes[address, default: [:]][index, default: RefusedSizes()].undoes(refusalOf: size, old: old)
+        return sizesTried[address, default: [:]][index, default: SizesTried()].undoes(refusalOf: size, old: old)
     }
 
     private mutating func startBoot(release: String) {
@@ -387,6 +393,20 @@ struct LogTextReader {
                 roots[i].busRange = BusRange(first: BusNumber(buses.first), last: BusNumber(UInt8(last)))
             }
         }
+    }
+
+    /// Takes the apertures of a root bus that no other line tells.
+    private mutating func readDumped(_ dumped: BusResourceText) {
+        if !dumpedRoots.contains(dumped.segment) {
+            guard dumped.isFirstOfRoot, !hasRoot(dumped.segment) else { return }
+            dumpedRoots.insert(dumped.segment)
+            root(segment: dumped.segment, bus: dumped.bus)
+        }
+        guard let aperture = dumped.aperture,
+            let i = rootPlaces[UInt64(dumped.segment) << 8 | UInt64(dumped.bus.rawValue)],
+            roots[i].apertures.count < 256, !roots[i].apertures.contains(aperture)
+        else { return }
+        roots[i].apertures.append(aperture)
     }
 
     private mutating func removeBus(segment: UInt32, bus: BusNumber) {

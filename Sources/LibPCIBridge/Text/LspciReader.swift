@@ -12,6 +12,9 @@ struct LspciReader {
     /// Damage.
     private(set) var findings: [TextFinding] = []
 
+    /// Whether a line names a node of a device tree.
+    private(set) var isDeviceTree = false
+
     private var current: TextFunction?
     private var bytes: [UInt8] = []
     var part = Part.head
@@ -84,7 +87,7 @@ struct LspciReader {
     /// What stands up to the first colon of an indented line.
     private static let labels: [StaticString] = [
         "Subsystem:", "Control:", "Status:", "Latency:", "Interrupt:", "Capabilities:", "Flags:", "Bus:",
-        "Physical Slot:",
+        "Physical Slot:", "Device tree node:",
         "NUMA node:", "IOMMU group:", "Secondary status:", "BridgeCtl:", "I/O behind bridge:", "Memory behind bridge:",
         "DeviceName:", "Kernel driver in use:", "Kernel modules:", "DevCap:", "DevCtl:", "DevSta:", "LnkCap:",
         "LnkCtl:",
@@ -190,7 +193,8 @@ struct LspciReader {
         // With a segment the first number has four digits or more, without one it has two and is a bus.
         if width == 2, address.segment != 0 { return nil }
         _ = a
-        guard rest.isEmpty || rest.first == 0x20 else { return nil }
+        // A title names the class and, behind a colon, the device; a sentence may begin with an address, too.
+        guard rest.isEmpty || rest.first == 0x20 && (rest.has(": ") || rest.starts(" \"")) else { return nil }
         return (address, rest)
     }
 
@@ -363,6 +367,7 @@ extension LspciReader {
             if rest.take("Kernel driver in use: ") { function.driver = rest.trimmed.string }
         case UInt8(ascii: "D"), UInt8(ascii: "F"), UInt8(ascii: "A"):
             if text.starts("Flags: ") { isVerbose = true }
+            if text.starts("Device tree node: ") { isDeviceTree = true }
             readARI(text, of: &function)
         case UInt8(ascii: "V"): readVF(text, of: &function)
         case UInt8(ascii: "!"):

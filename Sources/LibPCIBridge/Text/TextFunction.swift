@@ -150,6 +150,11 @@ public struct ResourceFacts: Hashable, Sendable {
     /// Whether it counts as not implemented: ports that the kernel left out.
     public var isLeftOut: Bool { state == .ignored && flags.contains(.io) }
 
+    /// Whether the text says no more of a BAR than that it is one in memory and has no address.
+    var isNamedOnly: Bool {
+        index.isBAR && (state == .ignored || state == .unassigned) && size == nil && flags.contains(.memory)
+    }
+
     /// The addresses, or nil when start or size is not known.
     public var range: AddressRange? {
         guard let start, let size else { return nil }

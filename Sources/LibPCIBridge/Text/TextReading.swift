@@ -99,6 +99,7 @@ extension TextEvidence {
         io: ProcSection
     ) {
         kernel = log.kernel
+        if lspci.isDeviceTree, kernel.hardwareDescription == nil { kernel.hardwareDescription = .deviceTree }
         machine = log.machine
         roots = log.roots
         messages = log.messages

@@ -60,6 +60,7 @@ extension TextEvidence {
             for resource in facts.resources where resource.isLeftOut {
                 f.ignored |= 1 << UInt32(resource.index.rawValue)
             }
+            for one in facts.resources where one.isNamedOnly { f.named |= 1 << UInt32(one.index.rawValue) }
             f.knowledge = knowledge(of: facts, isWhole: made.lines != nil && made.unsized.isEmpty, widths)
             if f.resource == nil || !made.unsized.isEmpty { withoutSizes.append(facts.address) }
             record.functions.append(f)

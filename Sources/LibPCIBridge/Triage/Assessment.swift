@@ -28,6 +28,9 @@ public struct Assessment: Sendable {
     /// What /proc/iomem says of buses and their windows, where nothing tells of functions; else empty.
     public private(set) var ranges: [BusShare] = []
 
+    /// How a cause begins that quotes the kernel.
+    public static let ownWords = "the kernel's own words"
+
     /// Joins what a record and its tree tell.
     /// - Complexity: that of `Topology.findings()` and of `Triage`.
     public init(_ record: MachineRecord, _ topology: Topology) {
@@ -75,7 +78,7 @@ public struct Assessment: Sendable {
                     $0.address == findings[i].address && $0.resource == "\(index)" && $0.claim != nil
                 }), let claim = group.claim
             else { continue }
-            findings[i].causes.insert("the kernel's own words: \(claim)", at: 0)
+            findings[i].causes.insert("\(ownWords): \(claim)", at: 0)
         }
         // A window that was missed stands with the function that goes without.
         for group in triage.groups {
@@ -88,8 +91,9 @@ public struct Assessment: Sendable {
         let told = Set(findings.filter { $0.severity == .problem }.map(\.address))
         for group in triage.groups where group.consequenceFor == nil {
             guard let address = group.address ?? group.firstUnreachable else { continue }
-            let causes = [group.cause].compactMap { $0 } + ["the kernel's own words: \(group.sample)"]
-            let sentence = "\(group.resource): \(group.summary)"
+            let isAboutBus = group.address == nil
+            let causes = [group.cause].compactMap { $0 } + ["\(ownWords): \(group.sample)"]
+            let sentence = isAboutBus ? group.summary : "\(group.resource): \(group.summary)"
             if group.code == "resize-refused" {
                 // What the tree shows without an address keeps no size.
                 let lacks = topology[address]?.resources.contains {
@@ -97,22 +101,38 @@ public struct Assessment: Sendable {
                 }
                 if lacks == true { continue }
                 findings.append(Finding(.resizeRefused, .note, at: address, sentence, causes: causes))
-            } else if group.severity == .fatal, !told.contains(address), !isContradicted(group, topology),
+            } else if let severity = severity(of: group, address, told: told, topology),
                 // The tree knows more of a function than the log alone: what it calls a note is one.
                 !findings.contains(where: { $0.address == address && $0.resource.map { "\($0)" } == group.resource })
             {
-                findings.append(Finding(.kernelReport, .problem, at: address, sentence, causes: causes))
-            } else if group.severity == .degraded || group.severity == .untold, !told.contains(address),
-                isBesideAddresses(group) || !isContradicted(group, topology)
-            {
-                findings.append(Finding(.kernelReport, .note, at: address, sentence, causes: causes))
+                var finding = Finding(.kernelReport, severity, at: address, sentence, causes: causes)
+                finding.isAboutBus = isAboutBus
+                findings.append(finding)
             }
+        }
+    }
+
+    /// How bad what a log says of a function is where its tree shows nothing wrong; nil where it is nothing.
+    private static func severity(
+        of group: Triage.Group,
+        _ address: FunctionAddress,
+        told: Set<FunctionAddress>,
+        _ topology: Topology
+    ) -> Finding.Severity? {
+        guard !told.contains(address) else { return nil }
+        switch group.severity {
+        case .fatal: return isBesideAddresses(group) || !isContradicted(group, topology) ? .problem : nil
+        case .degraded, .untold: return isBesideAddresses(group) || !isContradicted(group, topology) ? .note : nil
+        case .harmless: return nil
         }
     }
 
     /// Whether a group is about something that a resource with an address may lack as well.
     private static func isBesideAddresses(_ group: Triage.Group) -> Bool {
-        ["bar-in-use", "vf-memory", "vf-bus-range", "pinned", "bar-unusable"].contains(group.code)
+        [
+            "bar-in-use", "vf-memory", "vf-bus-range", "pinned", "bar-unusable", "bar-cannot-size",
+            "bar-not-answering", "driver-report-contradicted", "rom-missed",
+        ].contains(group.code)
     }
 
     /// Whether the tree shows the resource of a group, or all of its function, in place.
@@ -135,6 +155,10 @@ public struct Assessment: Sendable {
 
     private static func emptyPorts(_ topology: Topology) -> [FunctionAddress] {
         var result: [FunctionAddress] = []
+        // What a log that was cut has not come to, or has forgotten, may be there.
+        guard !topology.gaps.contains(where: { $0.code == "log-cut-at-end" || $0.code == "log-cut-at-start" }) else {
+            return []
+        }
         for h in topology.hostBridges.indices {
             let all = topology.roots(of: h).flatMap { topology.subtree(of: $0) }
             guard !all.isEmpty, all.allSatisfy({ topology.functions[$0].capabilities.express?.portType == .rootPort })

@@ -17,6 +17,8 @@ public struct CauseSign: Hashable, Sendable {
         case dma
         /// The driver itself, its firmware, or the order in which drivers come.
         case driver
+        /// The expansion ROM, which the driver wants and does not find.
+        case rom
         /// The device: the kernel had no address for it at first and gave it one later.
         case device
 
@@ -28,6 +30,9 @@ public struct CauseSign: Hashable, Sendable {
             case .errors: "errors on the link: cable, riser, link speed"
             case .dma: "DMA, the IOMMU or interrupts"
             case .driver: "the driver, its firmware, or the order in which drivers come"
+            case .rom:
+                "the card's ROM, which its driver wants: on bare metal firmware shows it, a guest gets it as a file from the "
+                    + "hypervisor"
             case .device:
                 "the device, its link or its driver, and in which order they came: it had no address that the kernel "
                     + "accepts when its driver came, and has one now"
@@ -62,10 +67,11 @@ public struct CauseSign: Hashable, Sendable {
             .power,
             [
                 "not ready", "can't change power state", "Unable to change power state", "device inaccessible",
-                "Power fault", "device lost from bus",
+                "efused to change power state", "Power fault", "device lost from bus",
             ]
         ),
         (.errors, ["error message received", "PCIe Bus Error", "AER: Corrected error", "AER: Uncorrected"]),
+        (.rom, ["Unable to locate a BIOS ROM", "Invalid PCI ROM header signature"]),
         (.dma, ["swiotlb buffer is full", "No usable DMA", "can't allocate MSI", "DMA mask"]),
         (
             .driver,

@@ -96,9 +96,13 @@ public struct Triage: Hashable, Sendable {
             }
             if line.kind != .assigned, line.kind != .releasing { failingLines += 1 }
             if let window = Self.oldWindow(line, evidence) { line.target = .window(window) }
+            if let index = Self.oldClaim(line, evidence) { line.target = .resource(index) }
             course.add(line, message)
         }
         course.foldDriverReports()
+        course.foldBuses { segment, bus in
+            evidence.functions.first { $0.address.segment == segment && $0.bridge?.secondary == bus }?.address
+        }
         let judge = TriageJudge(evidence: evidence, course: course)
         var ranked: [(Severity, Int, Group)] = []
         for (place, entry) in course.entries.enumerated() where entry.failures > 0 {
@@ -114,6 +118,17 @@ public struct Triage: Hashable, Sendable {
         guard case .resource(let index) = line.target, index.isVFBAR, !line.namesVFBAR else { return nil }
         let isBridge = line.address.flatMap { evidence[$0] }?.headerLayout == 1
         return OldResourceNumber.window(index, line.resource?.kind, isBridge: isBridge)
+    }
+
+    /// The resource that a claim without a number means, by its kind and size; nil where several may be meant.
+    private static func oldClaim(_ line: TriageLine, _ evidence: TextEvidence) -> ResourceIndex? {
+        guard line.kind == .cannotClaim, line.target == .device, let claimed = line.resource, let size = claimed.size,
+            let facts = line.address.flatMap({ evidence[$0] })
+        else { return nil }
+        let alike = facts.resources.filter { one in
+            one.size == size && one.flags.contains(.io) == (claimed.kind == .io) && !one.index.isVFBAR
+        }
+        return alike.count == 1 ? alike[0].index : nil
     }
 
     /// The number of groups of `severity`.
@@ -190,8 +205,11 @@ struct TriageCourse {
         /// Whether only drivers, not the kernel itself, failed.
         var onlyDrivers = true
 
+        /// The BARs that its driver reports to be without an address, in the order of the log.
+        var reported: [ResourceIndex] = []
+
         /// The sizes that a function with a driver was refused.
-        var refusedSizes = RefusedSizes()
+        var sizesTried = SizesTried()
 
         func has(_ kind: TriageLine.Kind) -> Bool { kinds.contains(kind) }
     }
@@ -234,31 +252,83 @@ struct TriageCourse {
         switch line.kind {
         case .noSpace:
             entries[place].placed = nil
-            if line.resource != nil { entries[place].wanted = line.resource }
+            if let wanted = line.resource, wanted.kind != nil { entries[place].wanted = wanted }
             if let old = entries[place].released?.size, let size = line.resource?.size, size > old {
                 entries[place].refusedSize = size
             }
         case .resizeRefused where line.resource?.size != nil:
-            entries[place].wanted = line.resource
+            // The kernel's own line of the same size tells its kind, too.
+            if line.resource?.kind != nil || entries[place].wanted?.size != line.resource?.size {
+                entries[place].wanted = line.resource
+            }
             guard let size = line.resource?.size,
-                entries[place].refusedSizes.undoes(refusalOf: size, old: entries[place].released?.size)
+                entries[place].sizesTried.undoes(refusalOf: size, old: entries[place].released?.size)
             else { break }
             entries[place].kinds.append(.noSpace)
             entries[place].onlyDrivers = false
             entries[place].placed = nil
         case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed, .hostConflict:
             if line.kind == .cannotClaim || line.kind == .notClaimed { entries[place].claim = message.text }
-            if line.resource != nil { entries[place].wanted = line.resource }
+            if let wanted = line.resource, wanted.kind != nil { entries[place].wanted = wanted }
+        case .driverReport:
+            if let bar = line.reportedBAR, !entries[place].reported.contains(bar) {
+                entries[place].reported.append(bar)
+            }
         default: break
         }
     }
 
-    /// Counts a driver's report that names no function with the one that does.
+    /// Counts a driver's report that names no function with the one that does, and one about a function of which a BAR went
+    /// without an address with that BAR.
     mutating func foldDriverReports() {
+        foldNamelessReports()
+        for i in entries.indices where entries[i].key.target == .device && entries[i].failures > 0 {
+            guard entries[i].has(.driverReport) || entries[i].has(.cannotEnable),
+                let bar = entries.firstIndex(where: { one in
+                    guard case .resource(let index) = one.key.target, index.isBAR else { return false }
+                    let isLost = (one.has(.noSpace) || one.has(.notClaimed)) && one.placed == nil
+                    let isNamed = entries[i].reported.isEmpty || entries[i].reported.contains(index)
+                    return one.key.address == entries[i].key.address && isLost && isNamed
+                })
+            else { continue }
+            entries[bar].failures += entries[i].failures
+            entries[i].failures = 0
+        }
+    }
+
+    /// Counts what the kernel says of a bus that it could not insert with what it says of the bridge to it.
+    mutating func foldBuses(_ leader: (UInt32, BusNumber) -> FunctionAddress?) {
+        for i in entries.indices where entries[i].key.target == .buses && entries[i].failures > 0 {
+            guard let bus = entries[i].key.bus, entries[i].has(.busRefused),
+                let address = leader(entries[i].key.segment, bus),
+                let place = places[Key(address: address, segment: address.segment, bus: nil, target: .buses)],
+                entries[place].has(.unreachable)
+            else { continue }
+            entries[place].failures += entries[i].failures
+            entries[place].reason = entries[i].sample
+            entries[i].failures = 0
+        }
+    }
+
+    private mutating func foldNamelessReports() {
+        foldNamelessResizes()
         guard let nameless = entries.firstIndex(where: { $0.key.address == nil && $0.has(.driverReport) }),
             let named = entries.firstIndex(where: { $0.key.address != nil && $0.has(.driverReport) })
         else { return }
         entries[named].failures += entries[nameless].failures
+        entries[nameless].failures = 0
+    }
+
+    /// Counts a refused resize that names no function with the one that does, where it is one.
+    private mutating func foldNamelessResizes() {
+        guard let nameless = entries.firstIndex(where: { $0.key.address == nil && $0.has(.resizeRefused) }) else {
+            return
+        }
+        let named = entries.indices.filter {
+            entries[$0].key.address != nil && (entries[$0].has(.resizeRefused) || entries[$0].refusedSize != nil)
+        }
+        guard let first = named.first, Set(named.map { entries[$0].key.address }).count == 1 else { return }
+        entries[first].failures += entries[nameless].failures
         entries[nameless].failures = 0
     }
 

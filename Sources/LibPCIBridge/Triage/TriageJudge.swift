@@ -27,7 +27,7 @@ struct TriageJudge {
             if entry.key.target == .buses, entry.has(.unreachable) { segments.insert(entry.key.segment) }
             guard case .resource(let index) = entry.key.target, index.isBAR, let address = entry.key.address,
                 let facts = evidence[address], Self.isLost(entry),
-                !Self.need(of: index, kind: entry.wanted?.kind, facts).isHarmless
+                !Self.need(of: index, kind: entry.wanted?.kind, facts, leads: Self.leads(address, evidence)).isHarmless
             else { continue }
             kinds[address, default: []].append(contentsOf: entry.wanted?.kind.map { [$0] } ?? [])
         }
@@ -41,17 +41,32 @@ struct TriageJudge {
     }
 
     /// What it means that a function goes without a resource: the rule that the verdict on a tree asks, too.
-    private static func need(of index: ResourceIndex, kind: ResourceKind?, _ facts: TextFunction?) -> ResourceNeed {
+    ///
+    /// `leads` where the function is the first on a root bus.
+    private static func need(
+        of index: ResourceIndex,
+        kind: ResourceKind?,
+        _ facts: TextFunction?,
+        leads: Bool
+    ) -> ResourceNeed {
         ResourceNeed(
             index,
             kind: kind,
             classWord: facts?.classWord,
+            leadsRootBus: leads,
             isBridge: facts?.headerLayout == 1 || facts?.bridge != nil,
             hasMemoryBAR: facts.flatMap { facts in
                 let isSeen = facts.resources.contains { $0.index.isBAR && $0.flags.contains(.memory) }
                 return isSeen || facts.tellsBARs ? isSeen : nil
             }
         )
+    }
+
+    /// Whether an address is the first on a root bus, where host bridges and, on boards, root ports sit.
+    private static func leads(_ address: FunctionAddress, _ evidence: TextEvidence) -> Bool {
+        guard address.devfn == 0 else { return false }
+        return address.bus == BusNumber(0)
+            || evidence.roots.contains { $0.segment == address.segment && $0.bus == address.bus }
     }
 
     func judge(_ entry: TriageCourse.Entry) -> Triage.Group {
@@ -61,6 +76,7 @@ struct TriageJudge {
     }
 
     private func sorted(_ entry: TriageCourse.Entry) -> Triage.Group {
+        if entry.kinds == [.unaligned] { return unaligned(entry) }
         switch entry.key.target {
         case .resource(let index):
             if index.isROM { return rom(entry) }
@@ -172,6 +188,17 @@ struct TriageJudge {
 
     private func place(_ resource: RangeText?) -> String { resource?.range.map { " at \($0)" } ?? "" }
 
+    /// The kernel passes over what it sees no alignment of when it assigns (`pdev_sort_resources`): a ROM that it has
+    /// forgotten, a chipset's ports at a number of their own (`quirk_io_region`).
+    private func unaligned(_ entry: TriageCourse.Entry) -> Triage.Group {
+        if case .resource(let index) = entry.key.target, index.isROM { return rom(entry) }
+        var group = group(entry, "range")
+        group.code = "not-placed-by-kernel"
+        group.summary =
+            "a range\(place(entry.wanted)) that the kernel does not place, such as a chipset's ports: it stays where it is"
+        return group
+    }
+
     // MARK: BARs
 
     private func bar(_ entry: TriageCourse.Entry, _ index: ResourceIndex) -> Triage.Group {
@@ -188,7 +215,8 @@ struct TriageJudge {
             }
             group.cause = refusedClaim(entry) ?? reason(entry, kind: entry.wanted?.kind)
             group.nextStep = stepToPlace(entry.key.address)
-            let need = Self.need(of: index, kind: entry.wanted?.kind, facts)
+            let leads = entry.key.address.map { Self.leads($0, evidence) } ?? false
+            let need = Self.need(of: index, kind: entry.wanted?.kind, facts, leads: leads)
             if isGone(entry) {
                 group.severity = .degraded
                 group.code = "gone"
@@ -201,6 +229,14 @@ struct TriageJudge {
                 group.code = "bridge-bar-unassigned"
                 group.summary =
                     "the bridge's own registers (\(amount(entry.wanted))) have no address; what is behind it works"
+            } else if need == .untoldRole {
+                group.severity = .untold
+                group.code = "bar-owner-untold"
+                group.summary =
+                    "\(amount(entry.wanted)) could not be given; whether this is a host bridge or a root port, which work "
+                    + "without, is not told"
+                group.cause = nil
+                group.nextStep = Self.stepToList("what \(name) is")
             } else if need == .unknownIO {
                 group.severity = .untold
                 group.code = "io-bar-untold"
@@ -232,29 +268,56 @@ struct TriageJudge {
             group.cause = pins(entry) ?? resizeCause(entry)
             // What was released along with it was refused the size that it has again.
             if let address = entry.key.address, index.isBAR, let wanted = entry.wanted, let size = wanted.size,
-                entry.placed?.size != size
+                wanted.kind != nil, entry.placed?.size != size
             {
                 group.refused = RefusedSize(address, index, flags: wanted.flags, size: size)
             }
             group.nextStep = step("plan --resize \(name):\(index.rawValue)=max", for: entry.key.address)
             return group
         }
-        if entry.has(.brokenBAR) {
-            let isInvalid = entry.sample.utf8.count > 0 && Array(entry.sample.utf8)[...].has("initial BAR value")
-            group.severity = isInvalid ? .harmless : .degraded
-            group.code = isInvalid ? "bar-value-invalid" : "bar-unusable"
-            group.summary =
-                isInvalid
-                ? "firmware left a value outside every aperture; the kernel assigns another"
-                : Array(entry.sample.utf8)[...].has("can't handle")
-                    ? "it lies above 4 GiB or is larger, which this kernel cannot use"
-                    : "its register does not take the address that it was given"
-            return group
-        }
+        if entry.has(.brokenBAR) { return broken(entry, group) }
         if entry.has(.hostConflict) {
             return inUse(entry, group)
         }
         return claim(entry, group)
+    }
+
+    /// A register that the kernel cannot use as a BAR.
+    private func broken(_ entry: TriageCourse.Entry, _ start: Triage.Group) -> Triage.Group {
+        var group = start
+        let words = Array(entry.sample.utf8)[...]
+        group.severity = .degraded
+        group.code = "bar-unusable"
+        if words.has("initial BAR value") {
+            group.severity = .harmless
+            group.code = "bar-value-invalid"
+            group.summary = "firmware left a value outside every aperture; the kernel assigns another"
+        } else if words.has("can't size") {
+            // `__pci_read_base`: the register takes no size, and the kernel leaves it out.
+            let base = function(entry)?.classWord.map { $0 >> 8 }
+            group.severity = base == 0x06 || base == 0x08 || base == 0x11 ? .harmless : .degraded
+            group.code = "bar-cannot-size"
+            group.summary =
+                "firmware bug: the register does not answer as a BAR does, and the kernel leaves it out; no room is missing"
+        } else if words.has("bad alignment") {
+            // `pbus_size_mem`: the table of alignments ends.
+            group.severity = .fatal
+            group.code = "bar-too-large"
+            group.summary =
+                "is larger than this kernel's sizing of windows knows, which switched it off: no room is missing"
+            group.nextStep = "a newer kernel, whose sizing knows larger BARs"
+        } else if words.has("!= 0xffffffff") {
+            // `pci_update_resource` reads back what it wrote.
+            group.severity = .fatal
+            group.code = "bar-not-answering"
+            group.summary = "its register reads all ones when the kernel writes an address: the device does not answer"
+            group.cause = "the link is down, or the device has not come back from reset or a low power state"
+        } else if words.has("can't handle") {
+            group.summary = "it lies above 4 GiB or is larger, which this kernel cannot use"
+        } else {
+            group.summary = "its register does not take the address that it was given"
+        }
+        return group
     }
 
     /// Something else holds the addresses of a BAR that has them.
@@ -354,8 +417,13 @@ struct TriageJudge {
             return group
         }
         if entry.wanted?.kind == .io, let last = entry.wanted?.range?.last, last < 0x1000 {
+            group.severity = .fatal
             group.code = "legacy-ports"
-            group.summary = "legacy ports\(place(entry.wanted)), which belong to no window and are not claimed"
+            group.summary =
+                "has legacy ports\(place(entry.wanted)) that the kernel did not claim, so that it refuses to enable the device"
+            group.cause =
+                "no window is placed there: what the host bridge decodes begins above them, or platform code holds them; a "
+                + "matter of this kernel, not of room"
             return group
         }
         group.severity = .fatal
@@ -379,7 +447,9 @@ struct TriageJudge {
             return "\(other.index) of the same function lies there as well (\(theirs)), as boot firmware left them"
         }
         guard let above = parent(of: address)?.bridge else {
-            return "firmware or a boot loader left it outside what the bridges above forward, or on something else"
+            return
+                "firmware or a boot loader left it outside what the bridges above forward, or on something else, or its "
+                + "driver came before the kernel had claimed addresses"
         }
         let windows = [above.memory, above.prefetchable, above.io].compactMap { $0?.range }
         if !windows.isEmpty, !windows.contains(where: { $0.contains(range) }) {
@@ -453,6 +523,13 @@ struct TriageJudge {
             // The allocator leaves interrupt controllers that firmware enabled, host bridges and unclassified functions.
             group.code = "left-to-firmware"
             group.summary = "firmware placed it outside the apertures, and the kernel leaves such functions as they are"
+        } else if evidence.isLogAlone, evidence.findings.contains(where: { $0.code == .logCutAtStart }) {
+            group.severity = .untold
+            group.code = "claim-untold"
+            group.summary =
+                "firmware's address\(place(entry.wanted)) was not accepted; whether the kernel gave another is not in these "
+                + "lines"
+            group.nextStep = Self.stepToTell("what became of it")
         } else {
             group.severity = .degraded
             group.code = "claim-failed"
@@ -477,12 +554,27 @@ struct TriageJudge {
 
     private func rom(_ entry: TriageCourse.Entry) -> Triage.Group {
         var group = group(entry, "ROM")
+        if entry.placed == nil, let address = entry.key.address, isROMMissed(address) {
+            group.severity = .degraded
+            group.code = "rom-missed"
+            group.summary = "the expansion ROM has no address, and the driver does not find what it reads there"
+            group.nextStep = "what holds the ROM's contents: on a guest a file that the hypervisor gives (rom file=)"
+            return group
+        }
         group.code = "rom"
         group.summary =
             entry.placed == nil
             ? "the expansion ROM has no address; it is read at boot only, and drivers do without"
             : "the expansion ROM has its place\(place(entry.placed)) now"
         return group
+    }
+
+    /// Whether the driver of a function says that it misses the ROM.
+    private func isROMMissed(_ address: FunctionAddress) -> Bool {
+        evidence.messages.contains { message in
+            let text = Array(message.text.utf8)[...]
+            return CauseSign.area(of: text) == .rom && LogTextReader.takeSubject(text)?.address == address
+        }
     }
 
     private func vfBAR(_ entry: TriageCourse.Entry, _ index: ResourceIndex) -> Triage.Group {
@@ -881,13 +973,14 @@ struct TriageJudge {
             group.code = "buses-outside"
             group.summary =
                 "bus numbers behind it lie outside the range of the bridge above: devices there cannot be reached"
+            group.cause = noNumbersAbove(entry)
             let isTold = evidence.roots.contains { $0.segment == entry.key.segment }
             group.nextStep =
                 isTold
                 ? "pci-rebalance plan --place all"
                 : Self.stepToTell("the bridges above \(bus ?? name)")
-        } else if entry.has(.busRefused), let last = entry.lastBus, let outer = Self.outerLast(entry.sample),
-            last <= outer
+        } else if entry.has(.busRefused), let outer = Self.outer(entry.sample), let cut = cutBus(entry),
+            cut <= outer.last
         {
             group.code = "bus-range-cut"
             group.summary = "its bus range reached beyond the bus above; the kernel cut it, and nothing is lost"
@@ -896,8 +989,11 @@ struct TriageJudge {
             group.severity = isOverlap && unreachableSegments.contains(entry.key.segment) ? .fatal : .degraded
             group.code = "bus-refused"
             group.summary = "its bus range does not fit the bus above; devices on it may be missing"
-            group.cause = "firmware left bus numbers that overlap or lie outside their parent's range"
-            group.nextStep = "pci-rebalance check"
+            group.cause =
+                noNumbersAbove(entry) ?? "firmware left bus numbers that overlap or lie outside their parent's range"
+            let isTold = evidence.roots.contains { $0.segment == entry.key.segment }
+            group.nextStep =
+                isTold ? "pci-rebalance check" : Self.stepToTell("the bridges above \(bus ?? name)")
         } else {
             group.code = "buses-renumbered"
             group.summary = "firmware left no usable bus numbers in it; the kernel numbered it anew"
@@ -947,11 +1043,29 @@ struct TriageJudge {
         return isUsed ? nil : BusNumber(UInt8(wanted))
     }
 
-    /// The last bus of `under [bus 00-0f]` in a message that refuses a bus range.
-    private static func outerLast(_ message: String) -> UInt64? {
-        guard let rest = Array(message.utf8)[...].after(" under "), var text = rest.after("[bus ") else { return nil }
-        guard let first = text.takeHex() else { return nil }
-        return text.take("-") ? text.takeHex() : first
+    /// The buses of `under [bus 00-0f]` in a message that refuses a bus range; an empty range ends before it begins.
+    private static func outer(_ message: String) -> (first: UInt8, last: UInt8)? {
+        guard var rest = Array(message.utf8)[...].after(" under ") else { return nil }
+        return RangeText.takeBuses(&rest)
+    }
+
+    /// The last bus of a range that the kernel cut at the end of the one above it: by its own word, or where the range
+    /// begins in that one and functions were found on its first bus.
+    private func cutBus(_ entry: TriageCourse.Entry) -> UInt8? {
+        if let last = entry.lastBus { return UInt8(exactly: last) }
+        guard let bus = entry.key.bus, let outer = Self.outer(entry.sample), outer.first < bus.rawValue,
+            evidence.functions.contains(where: { $0.address.segment == entry.key.segment && $0.address.bus == bus })
+        else { return nil }
+        return bus.rawValue
+    }
+
+    /// That the bus above has no numbers to give on, where the kernel names its range and that is empty.
+    private func noNumbersAbove(_ entry: TriageCourse.Entry) -> String? {
+        guard let outer = Self.outer(entry.sample) ?? Self.outer(entry.reason), outer.last < outer.first else {
+            return nil
+        }
+        return
+            "the bus above has no number left to give on: it was found when those behind its root port had been given out"
     }
 
     private func vfs(_ entry: TriageCourse.Entry) -> Triage.Group {
@@ -972,9 +1086,21 @@ struct TriageJudge {
         var group = group(entry, "device")
         let name = entry.key.address.map { "\($0)" } ?? "all"
         if entry.has(.cannotEnable) || entry.has(.driverReport) {
+            let names = entry.reported.isEmpty ? "a BAR" : entry.reported.map { "\($0)" }.listed(3)
+            if entry.has(.driverReport), showsAllBARs(function(entry)) {
+                group.severity = .degraded
+                group.code = "driver-report-contradicted"
+                group.summary =
+                    "its driver reports that \(names) has no address, and the texts show every BAR of it with one"
+                group.cause =
+                    "the texts are of another moment, or the driver asks for something else than an address: its kind, or "
+                    + "the second half of a 64-bit BAR"
+                group.nextStep = "sudo lspci -vvxxx and sudo dmesg of the same moment; then the driver, not addresses"
+                return group
+            }
             group.severity = .fatal
             group.code = entry.has(.driverReport) ? "driver-reports-no-bar" : "cannot-enable"
-            group.summary = "its driver gives up, because a BAR has no address"
+            group.summary = "its driver gives up, because \(names) has no address"
             group.nextStep = stepToPlace(entry.key.address)
         } else if entry.has(.resizeRefused) {
             group.severity = .degraded
@@ -987,6 +1113,14 @@ struct TriageJudge {
             return claim(entry, group)
         }
         return group
+    }
+
+    /// Whether the evidence tells all BARs of a function, and each has an address.
+    private func showsAllBARs(_ facts: TextFunction?) -> Bool {
+        guard let facts, facts.tellsBARs else { return false }
+        let bars = facts.resources.filter { $0.index.isBAR && $0.state != .ignored }
+        return bars.contains { !$0.flags.contains(.io) }
+            && bars.allSatisfy { $0.start != nil && $0.start != 0 && ($0.state == .placed || $0.state == .virtual) }
     }
 
     private func host(_ entry: TriageCourse.Entry) -> Triage.Group {

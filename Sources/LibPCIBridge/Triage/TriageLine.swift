@@ -28,6 +28,8 @@ struct TriageLine {
         case notClaimed
         /// A BAR's register did not take the value, or the BAR cannot be used.
         case brokenBAR
+        /// The kernel sees no alignment: what it does not place like a BAR, or has forgotten.
+        case unaligned
         /// Firmware left bus numbers that make no sense; the kernel numbers again.
         case busesReconfigured
         /// A bus number is refused by the bus above.
@@ -85,7 +87,9 @@ struct TriageLine {
         "Failed to resize BAR", "can not be updated", "can not be released", "without secondary bus",
         "can't ioremap BAR",
         "can't size", "can't allocate", "no parent found", "Failed to allocate", "initial BAR value",
-        "NVIDIA device is invalid", "resource collision", "0M @ 0x0", "can't add",
+        "NVIDIA device is invalid", "resource collision", "0M @ 0x0", "can't add", "has bogus alignment",
+        "bad alignment",
+        "Not enough PCI address space", "Problem resizing BAR", "address space collision",
     ]
 
     /// Reads a message that belongs to PCI and tells of a failure or of an assignment; nil for every other message.
@@ -125,7 +129,10 @@ struct TriageLine {
         rest.skipBlanks()
         if let found = Self.resourceMessage(rest) {
             var kind = found.kind
-            if kind == .noSpace, !isCore { kind = .resizeRefused }
+            if kind == .noSpace, !isCore {
+                // Of what has no size any more a driver asks for no other size: it asks for a place (`pci_assign_resource`).
+                kind = found.resource?.kind == nil && found.resource != nil ? .cannotEnable : .resizeRefused
+            }
             self.init(kind, found.target, address, isCore: isCore, resource: found.resource, detail: found.detail)
             namesVFBAR = rest.starts("VF BAR ")
             return
@@ -151,8 +158,12 @@ struct TriageLine {
             self = make(.vfsRefused, .vfs)
         } else if rest.has("SR-IOV"), rest.has("out of range") {
             self = make(.vfsRefused, .vfs)
-        } else if rest.has("Failed to resize BAR") || rest.has("BAR resize failed") {
+        } else if !isCore, rest.has("failed to assign pci resource") {
+            // What `pci_assign_resource` gave a driver that asked by itself (MHI).
+            self = make(.driverReport, .device)
+        } else if Self.soundsLikeRefusedResize(rest) {
             self = make(.resizeRefused, Self.barNumber(rest, after: "BAR").map { .resource($0) } ?? .device)
+            resource = Self.refusedSize(rest)
         } else if rest.has("can't enable device") || rest.starts("can't enable") {
             self = make(.cannotEnable, .device)
         } else if rest.has("can't ioremap BAR") && (rest.has("[???") || rest.has(" size ")) {
@@ -169,6 +180,20 @@ struct TriageLine {
         }
     }
 
+    /// What drivers say of `pci_resize_resource`: i915 and xe, amdgpu before and from 6.1, sysfs.
+    private static func soundsLikeRefusedResize(_ text: TextBytes) -> Bool {
+        text.has("Failed to resize BAR") || text.has("BAR resize failed") || text.has("Problem resizing BAR")
+            || text.has("Not enough PCI address space for a large BAR")
+    }
+
+    /// The size in `Failed to resize BAR2 to 16384MiB (-ENOSPC)`, of a kind that is not told; nil where none is named.
+    private static func refusedSize(_ text: TextBytes) -> RangeText? {
+        guard var rest = text.after("Failed to resize BAR")?.after(" to "), let number = rest.takeDecimal(),
+            rest.take("M"), number > 0, number < 1 << 40
+        else { return nil }
+        return RangeText(flags: [], range: nil, size: ByteCount(number << 20))
+    }
+
     private static func barNumber(_ text: TextBytes, after word: StaticString) -> ResourceIndex? {
         guard var rest = text.after(word) else { return nil }
         rest.skipBlanks()
@@ -180,9 +205,16 @@ struct TriageLine {
     /// Reads the messages that name a BAR, the ROM or a window, in both generations of wording.
     private static func resourceMessage(_ text: TextBytes) -> Found? {
         var rest = text
+        // `disabling BAR 1: [mem …] (bad alignment 0x800000000)`, before 6.9.
+        _ = rest.take("disabling ")
         if rest.take("Assigned bridge window ") {
             guard let resource = RangeText.take(&rest), let kind = resource.kind else { return nil }
             return (.cannotFit, .window(kind), resource, rest)
+        }
+        if rest.take("no compatible bridge window for ") || rest.take("address space collision: ") {
+            // Before 3.14 a claim that failed named the range alone (`pci_claim_resource`).
+            guard let resource = RangeText.take(&rest) else { return nil }
+            return (.cannotClaim, .device, resource, text)
         }
         if rest.take("can't claim ") {
             guard rest.take("BAR "), let number = rest.takeDecimal(), let index = Int(exactly: number),
@@ -242,6 +274,8 @@ struct TriageLine {
     }
 
     private static func verdict(_ text: TextBytes) -> Kind? {
+        // With `can't assign` in front it is the end of a failed assignment (`pci_assign_resource`).
+        if text.has("has bogus alignment") { return .unaligned }
         if text.has("no space") || text.has("failed to assign") || text.has("can't assign")
             || text.has("can't reassign")
         {
@@ -259,7 +293,7 @@ struct TriageLine {
         }
         if text.has("can't enable device") { return .cannotEnable }
         if text.has("error updating") || text.has("can't handle BAR") || text.has("can't size")
-            || text.has("initial BAR value") || text.has("bad alignment") || text.has("bogus alignment")
+            || text.has("initial BAR value") || text.has("bad alignment")
         {
             return .brokenBAR
         }
@@ -298,6 +332,8 @@ struct TriageLine {
         if first == UInt8(ascii: "N"), text.starts("NVRM: ") {
             guard text.has("NVIDIA device is invalid") || text.has("is 0M @ 0x0") else { return nil }
             self.init(.driverReport, .device, Self.nvidiaAddress(text), isCore: false, resource: nil, detail: text)
+        } else if text.starts("[drm]"), Self.soundsLikeRefusedResize(text) {
+            self.init(.resizeRefused, .device, nil, isCore: false, resource: nil, detail: text)
         } else if let failure = Self.oldFailure(text) {
             self.init(
                 .noSpace,
@@ -332,6 +368,12 @@ struct TriageLine {
         else { return nil }
         let flags: ResourceFlags = isIO ? .io : .memory
         return (target, address, RangeText(flags: flags, range: nil, size: ByteCount(size)))
+    }
+
+    /// The BAR that a driver's report names: `NVRM: BAR1 is 0M @ 0x0 (PCI:0000:05:00.0)`.
+    var reportedBAR: ResourceIndex? {
+        guard kind == .driverReport, var rest = detail.after("NVRM: BAR") ?? detail.after("] BAR") else { return nil }
+        return rest.takeDecimal().flatMap { Int(exactly: $0) }.flatMap(ResourceIndex.bar)
     }
 
     /// The address in `NVRM: BAR1 is 0M @ 0x0 (PCI:0000:05:00.0)`.

@@ -54,6 +54,8 @@ public struct Finding: Hashable, Sendable {
     public var severity: Severity
     /// The function that it is about.
     public var address: FunctionAddress
+    /// Whether it is about the bus of `address`, of which no function is told, and not about a function.
+    public var isAboutBus = false
     /// The resource that it is about, or nil when it is not about one.
     public var resource: ResourceIndex?
     /// Other functions that take part, ascending: who pins the space, who overlaps, who lost or took it.
@@ -62,6 +64,9 @@ public struct Finding: Hashable, Sendable {
     public var sentence: String
     /// Why it is so, a sentence each, nearest cause first.
     public var causes: [String]
+
+    /// What it is about, as a person reads it: a function's address, or `bus 0000:47`.
+    public var subject: String { isAboutBus ? "bus \(busName(segment: address.segment, address.bus))" : "\(address)" }
 
     /// Creates a finding.
     public init(

@@ -33,7 +33,7 @@ extension Topology {
                 result.append(
                     Finding(
                         .barUnclaimed,
-                        isRefused && !need(of: resource, at: i).isHarmless ? .problem : .note,
+                        isRefused && isMissedWhenRefused(resource, of: i) ? .problem : .note,
                         at: function.address,
                         resource: resource.index,
                         isRefused
@@ -139,6 +139,7 @@ extension Topology {
             case .need(.leftAlone): "the kernel leaves functions of this class as they are"
             case .need(.optionalIO): "drivers use the memory BARs, I/O is rarely needed"
             case .need(.unknownIO): "whether it has memory BARs, which most drivers use instead, is not told"
+            case .need(.untoldRole): "whether this is a host bridge or a root port, which work without, is not told"
             case .need(.bridgeOwn): "the port forwards without it"
             case .need: nil
             case .asleep: "the function sleeps, and only its registers were read"
@@ -153,10 +154,19 @@ extension Topology {
         return ResourceNeed(
             resource.index,
             kind: resource.kind,
-            classWord: function.identity.classWord,
+            classWord: function.identity.isKindTold ? function.identity.classWord : nil,
+            leadsRootBus: function.parent == nil && function.address.devfn == 0 && host(of: i) >= 0
+                && hostBridges[host(of: i)].isTold,
             isBridge: function.isBridge,
             hasMemoryBAR: hasMemory || function.knowledge.resources == .seen ? hasMemory : nil
         )
+    }
+
+    /// Whether a resource over which the kernel refused to enable the function at index `i` is missed: no driver gets a
+    /// device that is not enabled, whichever BARs it would use.
+    private func isMissedWhenRefused(_ resource: Resource, of i: Int) -> Bool {
+        let need = need(of: resource, at: i)
+        return !need.isHarmless || need == .optionalIO || need == .unknownIO
     }
 
     /// How bad a BAR without address is, and why no worse.
@@ -199,7 +209,9 @@ extension Topology {
         let source = host(of: i) >= 0 ? hostBridges[host(of: i)].source : .unknown
         // Non-prefetchable windows end at 4 GiB of bus addresses: beyond it a CPU address is a translated one, and
         // windows taken from registers cannot be compared with it.
-        if source == .unknown, !isIO, !resource.flags.contains(.prefetchable), range.last > 0xffff_ffff { return true }
+        // A device tree may translate every window.
+        let mayTranslate = !resource.flags.contains(.prefetchable) || kernel.hardwareDescription == .deviceTree
+        if source == .unknown, !isIO, mayTranslate, range.last > 0xffff_ffff { return true }
         for p in ancestors(of: i) {
             let windows = functions[p].resources.filter { $0.index.isWindow && $0.flags.contains(.io) == isIO }
             if windows.contains(where: { $0.shownRange?.contains(range) == true }) { return true }

@@ -11,6 +11,9 @@ public enum ResourceNeed: Hashable, Sendable {
     case unknownIO
     /// A bridge's own BAR: the bridge forwards without it.
     case bridgeOwn
+    /// A BAR of the first function on a root bus of which nothing tells what it is: a host bridge or a root port, as on
+    /// boards, works without.
+    case untoldRole
     /// A function of a class that the kernel leaves as firmware left it (`__dev_sort_resources`).
     case leftAlone
     /// An expansion ROM, read at boot only.
@@ -24,12 +27,14 @@ public enum ResourceNeed: Hashable, Sendable {
     ///   - index: a BAR, the ROM or a VF BAR.
     ///   - kind: the kind of space, or nil when not known.
     ///   - classWord: base class and sub-class, or nil when not known, which counts as any other class.
+    ///   - leadsRootBus: whether the function is number 0 of device 0 of a root bus.
     ///   - isBridge: whether the function is a bridge.
     ///   - hasMemoryBAR: whether the function has a BAR in memory, placed or not; nil where that is not told.
     public init(
         _ index: ResourceIndex,
         kind: ResourceKind?,
         classWord: UInt16?,
+        leadsRootBus: Bool = false,
         isBridge: Bool,
         hasMemoryBAR: Bool?
     ) {
@@ -41,6 +46,8 @@ public enum ResourceNeed: Hashable, Sendable {
             self = .leftAlone
         } else if isBridge {
             self = .bridgeOwn
+        } else if classWord == nil, leadsRootBus {
+            self = .untoldRole
         } else if kind == .io, hasMemoryBAR != false {
             self = hasMemoryBAR == nil ? .unknownIO : .optionalIO
         } else {

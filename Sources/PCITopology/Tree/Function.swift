@@ -70,6 +70,9 @@ public struct Function: Hashable, Sendable {
         /// The name in the ID database, or nil.
         public var name: String?
 
+        /// Whether a source told the class: what texts leave out reads as ones.
+        public var isKindTold: Bool { classWord != 0xff00 || vendor != .max }
+
         /// Creates an identity.
         public init(
             vendor: UInt16,

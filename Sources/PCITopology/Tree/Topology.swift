@@ -288,6 +288,9 @@ public struct KernelIdentity: Hashable, Sendable {
     public var hardwareDescription: HardwareDescription?
     /// The string in force in /sys/bus/pci/resource_alignment, or nil when there is none or it is unknown.
     public var resourceAlignment: String?
+    /// Whether a boot releases firmware's windows by itself where VF BARs have no address
+    /// (`CONFIG_PCI_REALLOC_ENABLE_AUTO`), as the kernel's own words at the end of an assignment tell; nil where none do.
+    public var reallocatesByItself: Bool?
 
     /// Creates an identity.
     public init(

@@ -194,7 +194,12 @@ enum PlanDecoder {
                 throw fields.error("setting", "expected above-4g, larger-aperture or device-tree")
             }
             return .firmware(setting)
-        case "kernel": return .kernel(placedBy: try fields.strings("placedBy", atMost: 64))
+        case "kernel":
+            let releases = try fields.strings("placedBy", atMost: 64)
+            return .kernel(
+                placedBy: releases,
+                rules: fields.holds("rules") ? try fields.strings("rules", atMost: 64) : []
+            )
         default: throw fields.error("kind", "expected reboot, parameter, kexec, kernel or firmware")
         }
     }

@@ -180,9 +180,10 @@ extension JSONWriter {
         case .kexec(let functions):
             field("functions", functions)
             field("kind", "kexec")
-        case .kernel(let releases):
+        case .kernel(let releases, let rules):
             field("kind", "kernel")
             field("placedBy", releases)
+            if !rules.isEmpty { field("rules", rules) }
         case .firmware(let setting):
             field("kind", "firmware")
             field("setting", setting.rawValue)

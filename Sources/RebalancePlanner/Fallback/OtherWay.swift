@@ -12,8 +12,9 @@ public enum OtherWay: Hashable, Sendable {
     case parameter(String?)
     /// One restart by kexec with this many functions programmed by hand (`RestartPlan`).
     case kexec(functions: Int)
-    /// Another kernel: these releases place what this one does not, from the same state (`KernelUpgrade`).
-    case kernel(placedBy: [String])
+    /// Another kernel: these releases place what this one does not, from the same state (`KernelUpgrade`). The rules are
+    /// those of this kernel without which the nearest of them would not place it either, where that was tried.
+    case kernel(placedBy: [String], rules: [String] = [])
     /// Another setting of firmware's, or of the hypervisor's.
     case firmware(Setting)
 
@@ -40,9 +41,12 @@ extension OtherWay: CustomStringConvertible {
         case .kexec(let count):
             "one restart by kexec with \(count) function\(count == 1 ? "" : "s") programmed by hand: "
                 + "pci-rebalance plan --kexec writes the script"
-        case .kernel(let releases):
-            "another kernel: \(KernelUpgrade.spoken(releases)) would place it, this kernel's rule is the obstacle "
-                + "(pci-rebalance upgrade says by which decision)"
+        case .kernel(let releases, let rules):
+            rules.isEmpty
+                ? "another kernel: \(KernelUpgrade.spoken(releases)) would place it, this kernel's rule is the obstacle "
+                    + "(pci-rebalance upgrade says by which decision)"
+                : "another kernel: \(KernelUpgrade.spoken(releases)) would place it; the obstacle is this kernel's rule: "
+                    + rules.joined(separator: "; ")
         case .firmware(.above4G): "firmware's setup: Above 4G Decoding on; no aperture above 4 GiB is declared"
         case .firmware(.deviceTree):
             "the device tree: larger ranges of the host bridge's node, as far as the hardware decodes them; or fewer devices"
@@ -161,8 +165,28 @@ extension Planner {
             if known == nil { reached.append((other, isReached)) }
             if isReached { releases.append(release.name) }
         }
-        return releases.isEmpty ? nil : .kernel(placedBy: releases)
+        let nearest = reached.filter(\.isReached).map(\.behaviour).min {
+            $0.switches(differingFrom: behaviour).count < $1.switches(differingFrom: behaviour).count
+        }
+        guard let nearest else { return nil }
+        return .kernel(placedBy: releases, rules: rules(against: nearest, goals, limited))
     }
+
+    /// The rules of this kernel that each by itself keep the kernel `other`, which reaches the goals, from reaching them.
+    private func rules(against other: KernelBehaviour, _ goals: [Goal], _ constraints: Constraints) -> [String] {
+        let differing = other.switches(differingFrom: behaviour)
+        guard differing.count <= Self.rulesTried else { return [] }
+        return other.variations.compactMap { variation -> String? in
+            let left = variation.behaviour.switches(differingFrom: behaviour)
+            guard left.count < differing.count, let name = differing.first(where: { !left.contains($0) }),
+                !reaches(goals, topology.kernel.release ?? "", variation.behaviour, constraints)
+            else { return nil }
+            return behaviour.words(ofSwitch: name)
+        }
+    }
+
+    /// Rules looked at one by one; each takes a plan.
+    private static let rulesTried = 16
 
     private func reaches(
         _ goals: [Goal],

@@ -111,7 +111,8 @@ func write(unknowns: [Unknown], to json: inout JSONWriter) {
 /// Writes one finding as an object.
 func write(_ finding: Finding, to json: inout JSONWriter) {
     json.object { json in
-        json.field("address", finding.address.description)
+        json.field("address", finding.isAboutBus ? nil : finding.address.description)
+        if finding.isAboutBus { json.field("bus", busName(segment: finding.address.segment, finding.address.bus)) }
         json.field("causes", finding.causes)
         json.field("code", finding.code.rawValue)
         json.field("related", finding.related.map(\.description))

@@ -25,9 +25,7 @@ struct CheckText {
         let problems = findings.filter { $0.severity == .problem }
         let notes = findings.filter { $0.severity == .note }
         for finding in problems { write(finding, to: &page) }
-        for finding in notes where verbosity > 0 || finding.code == .resizeRefused || finding.code == .kernelReport {
-            write(finding, to: &page)
-        }
+        for finding in notes where verbosity > 0 || isToldByLog(finding) { write(finding, to: &page) }
         for (i, reason) in topology.unseenBridges {
             page.line(
                 [
@@ -61,6 +59,15 @@ struct CheckText {
         harmlessLines(&page)
         otherCauses(&page)
         return page.text
+    }
+
+    /// Whether a note is what triage would tell, so that both say the same.
+    private func isToldByLog(_ finding: Finding) -> Bool {
+        switch finding.code {
+        case .resizeRefused, .kernelReport: true
+        case .barUnclaimed: finding.causes.contains { $0.hasPrefix(Assessment.ownWords) }
+        default: false
+        }
     }
 
     /// That no failing line of the log matters, where none does.
@@ -117,10 +124,11 @@ struct CheckText {
 
     private func write(_ finding: Finding, to page: inout TextPage) {
         let head = finding.severity == .problem ? "problem" : "note"
-        let name = topology.position(of: finding.address).map { describe(topology.functions[$0]) }
+        let name =
+            finding.isAboutBus ? nil : topology.position(of: finding.address).map { describe(topology.functions[$0]) }
         var pieces = [
             Piece("\(head):", style: finding.severity == .problem ? style.problem : style.faint),
-            Piece(finding.address.description, gap: 1, style: style.name),
+            Piece(finding.subject, gap: 1, style: style.name),
         ]
         if let name { pieces += Piece.words("(\(name))") }
         pieces.append(Piece("[\(finding.code.rawValue)]", gap: 1, style: style.faint))
@@ -130,7 +138,7 @@ struct CheckText {
         let isReport = finding.code == .kernelReport
         guard finding.severity == .problem || verbosity > 1 || isReport else { return }
         for cause in finding.causes
-        where finding.severity == .problem || verbosity > 1 || !cause.hasPrefix("the kernel's own words") {
+        where finding.severity == .problem || verbosity > 1 || !cause.hasPrefix(Assessment.ownWords) {
             page.paragraph("- \(cause)", indent: 4, hanging: 6)
         }
     }

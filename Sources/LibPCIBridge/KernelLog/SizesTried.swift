@@ -2,12 +2,12 @@
 
 internal import PCITopology
 
-/// The sizes that a BAR of a function with a driver was refused, as the log tells them.
+/// The sizes that the kernel tried for a BAR of a function with a driver and found no room for, as the log tells them.
 ///
 /// A driver that asks for another size and is refused keeps what it had, without a word of the kernel. If the old size is
 /// refused behind another one, the old place could not be given back either, and the BAR has none
 /// (`pci_resize_resource`, `pci_restore_resources`).
-struct RefusedSizes: Hashable {
+struct SizesTried: Hashable {
     private var sizes: Set<ByteCount> = []
 
     init() {}

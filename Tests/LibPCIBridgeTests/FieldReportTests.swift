@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+import PCITopology
+import Testing
+
+@testable import LibPCIBridge
+
+/// Kinds of reports as people paste them, each with what may be said of it and no more.
+@Suite("Reports from the field") struct FieldReportTests {
+    private func assessment(_ text: String) throws -> Assessment {
+        let record = TextEvidence(text).record
+        return Assessment(record, try TopologyAssembler(record).topology())
+    }
+
+    private func only(_ text: String) throws -> Triage.Group {
+        let groups = Triage(text).groups
+        #expect(groups.count == 1, "\(groups.map(\.code))")
+        return try #require(groups.first)
+    }
+
+    // MARK: Drivers that report
+
+    private static let listing = """
+        00:06.0 3D controller: NVIDIA Corporation Device 20f5 (rev a1)
+        \tFlags: fast devsel, IRQ 10
+        \tMemory at c4000000 (32-bit, non-prefetchable) [size=16M]
+        \tMemory at 41000000000 (64-bit, prefetchable) [size=32G]
+        \tMemory at 40800000000 (64-bit, non-prefetchable) [size=32M]
+
+        """
+    private static let report = """
+        [    9.100000] NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:
+                       NVRM: BAR2 is 0M @ 0x0 (PCI:0000:00:06.0)
+        [    9.100100] NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:
+                       NVRM: BAR3 is 0M @ 0x0 (PCI:0000:00:06.0)
+
+        """
+
+    @Test("a driver's report of a BAR without address, and what the listing shows, make one answer")
+    func driverReports() throws {
+        let alone = try only(Self.report)
+        #expect(alone.code == "driver-reports-no-bar" && alone.severity == .fatal && alone.lineCount == 4)
+        #expect(alone.summary == "its driver gives up, because BAR 2, BAR 3 has no address")
+        #expect(try assessment(Self.report).verdict == .problems)
+        let beside = try only(Self.listing + Self.report)
+        #expect(beside.code == "driver-report-contradicted" && beside.severity == .degraded)
+        let checked = try assessment(Self.listing + Self.report)
+        #expect(checked.verdict == .healthy)
+        #expect(checked.findings.map(\.code) == [.kernelReport] && checked.findings.map(\.severity) == [.note])
+        let lacking = Self.listing.replacing("at 41000000000", with: "at <unassigned>")
+        #expect(Triage(lacking + Self.report).groups.map(\.code) == ["driver-reports-no-bar"])
+    }
+
+    @Test("what a driver says of a BAR that the kernel could not place counts with that BAR")
+    func foldedReports() throws {
+        let kernel = """
+            pci 0004:01:00.0: BAR 0 [mem size 0x00400000 64bit]: can't assign; no space
+            pci 0004:01:00.0: BAR 0 [mem size 0x00400000 64bit]: failed to assign
+            """
+        let driver = """
+
+            wlan_pci 0004:01:00.0: BAR 0 [??? 0x00000000 flags 0x20000000]: can't assign; bogus alignment
+            wlan_pci 0004:01:00.0: failed to assign pci resource: -22
+            """
+        let triage = Triage(kernel + driver)
+        #expect(triage.unclassified.isEmpty)
+        let group = try only(kernel + driver)
+        #expect(group.code == "bar-unassigned" && group.lineCount == 4)
+        #expect(group.summary == "wants 4M of memory and has none: its driver cannot work")
+        let finding = try #require(try assessment(kernel + driver).findings.first)
+        #expect(finding.sentence.hasPrefix("BAR 0 [mem size 0x00400000 64bit] has no address"))
+    }
+
+    // MARK: Alignments
+
+    @Test("a range without alignment is no window above 4 GiB, and makes no bridge of a function")
+    func ranges() throws {
+        let chipset = "lpc_ich 0000:00:1f.0: BAR 13: [io  0x0800-0x087f] has bogus alignment"
+        let group = try only(chipset)
+        #expect(group.code == "not-placed-by-kernel" && group.severity == .harmless)
+        #expect(group.summary.contains("0x800-0x87f"))
+        #expect(TextEvidence(chipset).functions.allSatisfy { $0.bridge == nil })
+        #expect(try only("i915 0000:00:02.0: BAR 6: [??? 0x00000000 flags 0x2] has bogus alignment").code == "rom")
+    }
+
+    @Test(
+        "a BAR that is larger than the kernel's table is missing, in both wordings",
+        arguments: [
+            "pci 0000:05:00.0: disabling BAR 1: [mem 0x00000000-0x7ffffffff 64bit pref] (bad alignment 0x800000000)",
+            "pci 0000:05:00.0: BAR 1 [mem size 0x800000000 64bit pref]: disabling; bad alignment 0x800000000",
+        ]
+    )
+    func tables(line: String) throws {
+        let group = try only(line)
+        #expect(group.code == "bar-too-large" && group.severity == .fatal && group.resource == "BAR 1")
+        #expect(try assessment(line).verdict == .problems)
+    }
+
+    @Test("a register that takes no size is a bug of firmware, not a lack of room")
+    func registersWithoutSize() throws {
+        let old = "pci 0000:ff:0b.0: [Firmware Bug]: reg 0x10: invalid BAR (can't size)"
+        let new = "pci 0000:03:00.0: [Firmware Bug]: BAR 2: invalid; can't size"
+        #expect(try only(old).code == "bar-cannot-size" && only(old).resource == "BAR 0")
+        #expect(try only(new).severity == .degraded && only(new).resource == "BAR 2")
+        let identity = "pci 0000:03:00.0: [8086:2fe0] type 00 class 0x088000\n"
+        #expect(try only(identity + new).severity == .harmless)
+    }
+
+    @Test("a register that reads all ones is a device that does not answer")
+    func silentRegisters() throws {
+        let lines = """
+            pci 10000:01:00.0: [8086:0a54] type 00 class 0x010802 PCIe Endpoint
+            pci 10000:01:00.0: BAR 0 [mem 0xf8020000-0xf8023fff 64bit]: assigned
+            pci 10000:01:00.0: BAR 0: error updating (0xf8020004 != 0xffffffff)
+            """
+        #expect(try only(lines).code == "bar-not-answering" && only(lines).severity == .fatal)
+        #expect(try assessment(lines).findings.map(\.severity) == [.problem])
+        let other = lines.replacing("0xffffffff)", with: "0x00020004)")
+        #expect(try only(other).code == "bar-unusable" && only(other).severity == .degraded)
+    }
+
+    @Test("nothing is said of what is behind a port where the log ends before it was looked for")
+    func portsOfCutLogs() throws {
+        let lines = """
+            pci_bus 10000:e0: root bus resource [bus e0-ff]
+            pci 10000:e0:06.0: [8086:a74d] type 01 class 0x060400 PCIe Root Port
+            pci 10000:e0:06.0: PCI bridge to [bus e1]
+            """
+        #expect(try assessment(lines).emptyPorts.isEmpty)
+    }
+
+    @Test("logs of ESXi are named, and told what would tell")
+    func esxi() throws {
+        let text = "2024-01-05T10:00:00.000Z cpu7:2097999)WARNING: PCI: 453: 0000:5e:00.0: Failed to add BAR[1] (MEM64)"
+        #expect(ForeignText(Array(text.utf8)) == .esxi)
+    }
+
+    // MARK: Functions of which little is told
+
+    @Test("the first function of a root bus may be a port, whose own BARs nobody misses")
+    func firstFunctions() throws {
+        let lines = "pci 0001:00:00.0: BAR 0: failed to assign [mem size 0x20000000]"
+        #expect(try only(lines).code == "bar-owner-untold")
+        #expect(Triage(lines).verdict == .cannotTell)
+        #expect(try assessment(lines).verdict == .cannotTell)
+        let other = lines.replacing(":00:00.0", with: ":00:02.0")
+        #expect(try only(other).code == "bar-unassigned")
+        #expect(try assessment(other).verdict == .problems)
+        let card = "pci 0001:00:00.0: [1af4:1041] type 00 class 0x020000\n"
+        #expect(try only(card + lines).code == "bar-unassigned")
+    }
+
+    @Test("claims that failed are told by check as by triage, and a later address ends them")
+    func claims() throws {
+        let lines = """
+            pci 0000:00:1f.5: can't claim BAR 0 [mem 0xfe020000-0xfe020fff]: no compatible bridge window
+            pci 0000:00:12.0: BAR 2 [io  0xe200-0xe23f]: can't claim; address conflict with PCI Bus 0000:01 [io  0xe000-0xefff]
+            """
+        #expect(Triage(lines).groups.map(\.code) == ["claim-untold", "claim-untold"])
+        let findings = try assessment(lines).findings
+        #expect(findings.map(\.code) == [.barUnclaimed, .barUnclaimed])
+        #expect(findings.map { $0.address.description } == ["0000:00:12.0", "0000:00:1f.5"])
+        #expect(findings.allSatisfy { $0.severity == .note && $0.causes.first?.hasPrefix(Assessment.ownWords) == true })
+        let later = "\npci 0000:00:1f.5: BAR 0: assigned [mem 0x90000000-0x90000fff]"
+        #expect(try assessment(lines + later).findings.map { $0.address.description } == ["0000:00:12.0"])
+        let boot = "Linux version 6.1.0\nPCI host bridge to bus 0000:00\n"
+        let identity = "pci 0000:00:1f.5: [8086:a324] type 00 class 0x0c8000\n"
+        let first = lines.prefix { $0 != "\n" }
+        #expect(Triage(boot + identity + first).groups.map(\.code) == ["claim-failed"])
+    }
+
+    @Test("claims of kernels before 3.14 name a range, and kind and size tell which resource it is")
+    func oldClaims() throws {
+        let claim = "pci 0000:02:00.0: no compatible bridge window for [mem 0xfffe0000-0xffffffff pref]\n"
+        let rom = "pci 0000:02:00.0: BAR 6: assigned [mem 0xb1400000-0xb141ffff pref]\n"
+        #expect(try only(claim + rom).code == "rom")
+        #expect(try only(claim).code == "claim-untold")
+        let bar = "pci 0000:02:00.0: reg 10: [mem 0xd0000000-0xd001ffff]\n"
+        #expect(try only(bar + claim + rom).address?.description == "0000:02:00.0")
+        let collision = "pci 0000:02:00.0: address space collision: [mem 0xfffe0000-0xffffffff pref] already in use\n"
+        #expect(try only(collision + rom).code == "rom")
+    }
+
+    // MARK: Not claimed
+
+    @Test("legacy ports that are not claimed keep the driver from the device all the same")
+    func legacyPorts() throws {
+        let line = "pata_x 0000:00:0c.1: BAR 2 [io  0x0170-0x0177]: not claimed; can't enable device"
+        #expect(try only(line).severity == .fatal && only(line).nextStep == nil)
+        #expect(try assessment(line).verdict == .problems)
+        let memory = "x 0000:0e:00.0: BAR 0 [mem 0xfd800000-0xfd80ffff 64bit]: not claimed; can't enable device"
+        #expect(try only(memory).cause?.hasSuffix("its driver came before the kernel had claimed addresses") == true)
+    }
+
+    // MARK: Causes outside the address space
+
+    @Test(
+        "words that point elsewhere",
+        arguments: [
+            ("xhci_hcd 0000:c2:00.3: Refused to change power state from D0 to D3hot", CauseSign.Area.power),
+            ("pci 0000:04:00.0: Refused to change power state, currently in D3", .power),
+            ("amdgpu 0000:0a:00.0: amdgpu: Unable to locate a BIOS ROM", .rom),
+            ("amdgpu 0000:0a:00.0: Invalid PCI ROM header signature: expecting 0xaa55, got 0xffff", .rom),
+        ]
+    )
+    func signs(line: String, area: CauseSign.Area) throws {
+        #expect(CauseSign.signs(in: [line]).map(\.area) == [area])
+        let checked = try assessment(line)
+        #expect(checked.verdict == .cannotTell && checked.signs.map(\.area) == [area])
+    }
+
+    @Test("a ROM is missed where its driver looks for it")
+    func roms() throws {
+        let line = "amdgpu 0000:0a:00.0: ROM [mem size 0x00020000 pref]: failed to assign\n"
+        #expect(try only(line).severity == .harmless)
+        #expect(try only(line + "amdgpu 0000:0a:00.0: amdgpu: Unable to locate a BIOS ROM").code == "rom-missed")
+        #expect(try only(line + "amdgpu 0000:0b:00.0: amdgpu: Unable to locate a BIOS ROM").code == "rom")
+    }
+
+    // MARK: Resizes
+
+    @Test(
+        "drivers' words for a refused resize",
+        arguments: [
+            ("xe 0000:87:00.0: [drm] Failed to resize BAR2 to 8192MiB (-ENOSPC).", "BAR 2", true),
+            ("i915 0000:87:00.0: [drm] Failed to resize BAR2 to 8192M (-ENOSPC)", "BAR 2", true),
+            ("[drm] Not enough PCI address space for a large BAR.", "device", false),
+            ("amdgpu 0000:87:00.0: amdgpu: Problem resizing BAR0 (-16).", "BAR 0", false),
+        ]
+    )
+    func resizes(line: String, resource: String, namesSize: Bool) throws {
+        let group = try only(line)
+        #expect(group.code == "resize-refused" && group.severity == .degraded && group.resource == resource)
+        #expect(group.summary.contains("8G") == namesSize)
+        #expect(group.refused == nil, "the kind of the BAR is not told")
+    }
+
+    @Test("a driver's words count with the kernel's, whose kind of memory stands")
+    func resizesWithKernelLines() throws {
+        let kernel = """
+            xe 0000:87:00.0: BAR 2 [mem 0xa000000000-0xa00fffffff 64bit pref]: releasing
+            xe 0000:87:00.0: BAR 2 [mem size 0x200000000 64bit pref]: can't assign; no space
+
+            """
+        let group = try only(kernel + "xe 0000:87:00.0: [drm] Failed to resize BAR2 to 8192MiB (-ENOSPC).\n")
+        #expect(group.refused?.flags.contains(.prefetchable) == true && group.lineCount == 2)
+        let amd = kernel + "[drm] Not enough PCI address space for a large BAR.\n"
+        #expect(try only(amd).lineCount == 2)
+    }
+
+    // MARK: Buses
+
+    private static let buses = """
+        pci_bus 0002:23: busn_res: can not insert [bus 23-21] under [bus 22-21] (conflicts with (null) [bus 22-21])
+        pci_bus 0002:23: busn_res: [bus 23-21] end is updated to 23
+        pci_bus 0002:23: busn_res: can not insert [bus 23] under [bus 22-21] (conflicts with (null) [bus 22-21])
+
+        """
+
+    @Test("a bus of which no bridge is told is a bus, and no function is made up for it")
+    func busesWithoutBridge() throws {
+        let checked = try assessment(Self.buses)
+        let finding = try #require(checked.findings.first)
+        #expect(finding.isAboutBus && finding.subject == "bus 0002:23")
+        #expect(finding.causes.first?.hasPrefix("the bus above has no number left to give on") == true)
+        let group = try only(Self.buses)
+        #expect(group.address == nil && group.nextStep?.hasPrefix("not told: the bridges above") == true)
+    }
+
+    @Test("the line that names the bridge to a bus takes what was said of the bus")
+    func busesWithBridge() throws {
+        let bridge =
+            "pci 0002:22:05.0: devices behind bridge are unusable because [bus 23] cannot be assigned for them\n"
+        let group = try only(Self.buses + bridge)
+        #expect(group.address?.description == "0002:22:05.0" && group.severity == .fatal && group.lineCount == 3)
+        #expect(group.cause?.hasPrefix("the bus above has no number left to give on") == true)
+        let checked = try assessment(Self.buses + bridge)
+        #expect(checked.verdict == .problems && !checked.findings.contains(where: \.isAboutBus))
+    }
+
+    @Test("a range that the kernel cuts at the end of the one above is whole where its first bus has functions")
+    func cutRanges() throws {
+        let lines = """
+            pci_bus 0001:00: root bus resource [bus 00-1f]
+            pci 0001:00:00.0: [1d87:3566] type 01 class 0x060400 PCIe Root Port
+            pci 0001:00:00.0: PCI bridge to [bus 01-ff]
+            pci_bus 0001:01: busn_res: can not insert [bus 01-ff] under [bus 00-1f] (conflicts with (null) [bus 00-1f])
+
+            """
+        #expect(try only(lines).code == "bus-refused")
+        let card = "pci 0001:01:00.0: [1d97:1602] type 00 class 0x010802 PCIe Endpoint\n"
+        #expect(try only(lines + card).code == "bus-range-cut")
+    }
+
+    // MARK: The dump of buses
+
+    private static let dump = """
+        pci 0002:00:00.0: PCI bridge to [bus 01]
+        pci 0002:00:00.0:   bridge window [mem 0x16000000-0x160fffff 64bit pref]
+        pci_bus 0002:00: resource 4 [mem 0x16000000-0x160fffff]
+        pci_bus 0002:01: resource 2 [mem 0x16000000-0x160fffff 64bit pref]
+        """
+
+    @Test("the dump of a root bus tells what its host bridge decodes, unless another line tells more")
+    func dumps() throws {
+        let evidence = TextEvidence(Self.dump)
+        #expect(evidence.roots.map(\.apertures.count) == [1])
+        let host = try #require(try evidence.topology().hostBridges.first)
+        #expect(host.apertures.map(\.range) == [AddressRange(first: 0x1600_0000, last: 0x160f_ffff)].compactMap { $0 })
+        let told =
+            "pci_bus 0002:00: root bus resource [mem 0x16000000-0x161fffff] (bus address [0x40000000-0x401fffff])\n"
+        let both = TextEvidence(told + Self.dump)
+        #expect(both.roots.first?.apertures.map(\.offset) == [0x1600_0000 - 0x4000_0000])
+        // Nothing says whether a device tree translates what lies above 4 GiB.
+        let high = Self.dump.replacing(
+            "resource 4 [mem 0x16000000-0x160fffff]",
+            with: "resource 4 [mem 0x600000000-0x60fffffff]"
+        )
+        #expect(TextEvidence(high).roots.map(\.apertures.count) == [0])
+        let firmware = high.replacing("0x60fffffff]", with: "0x60fffffff window]")
+        #expect(TextEvidence(firmware).roots.map(\.apertures.count) == [1])
+        #expect(TextEvidence("pci_bus 0000:01: resource 1 [mem 0x80000000-0x800fffff]").roots.isEmpty)
+    }
+
+    // MARK: Reallocation
+
+    @Test("a kernel that asks for pci=realloc where VF BARs lack an address does not do so by itself")
+    func reallocation() throws {
+        let lines = """
+            Linux version 5.10.9
+            PCI host bridge to bus 0000:20
+            PCI host bridge to bus 0000:60
+            pci 0000:21:00.0: [1000:00ac] type 00 class 0x010700
+            pci 0000:21:00.0: reg 0x174: [mem 0x00000000-0x0000ffff 64bit]
+            pci 0000:21:00.0: VF(n) BAR0 space: [mem 0x00000000-0x000fffff 64bit] (contains BAR0 for 16 VFs)
+
+            """
+        let words = "pci_bus 0000:20: Some PCI device resources are unassigned, try booting with pci=realloc\n"
+        func isAutomatic(_ text: String) throws -> Bool? {
+            try TextEvidence(text).topology().kernel.reallocatesByItself
+        }
+        #expect(try isAutomatic(lines + words) == false)
+        #expect(try isAutomatic(lines) == nil)
+        #expect(try isAutomatic(lines + words.replacing(":20:", with: ":60:")) == nil)
+        let placed = "pci 0000:21:00.0: BAR 7: assigned [mem 0x90000000-0x900fffff 64bit]\n"
+        #expect(try isAutomatic(lines + placed + words) == nil)
+        let does =
+            "pci_bus 0000:20: Automatically enabled pci realloc, if you have problem, try booting with pci=realloc=off\n"
+        #expect(try isAutomatic(lines + does) == true)
+    }
+
+    // MARK: Listings
+
+    @Test("a sentence that begins with an address is no title of lspci")
+    func sentences() {
+        let text = "06:08.1 failed since it conflicts with 06:08.0:\nso the kernel gave up on 06:08.1.\n"
+        #expect(TextEvidence(text).functions.isEmpty)
+        #expect(TextEvidence("06:08.1 Class 0c03: 1106:3038 (rev 61)").functions.count == 1)
+    }
+
+    private static let board = """
+        0001:00:00.0 PCI bridge: Freescale Semiconductor Inc Device 0824 (rev 11) (prog-if 00 [Normal decode])
+        \tDevice tree node: /sys/firmware/devicetree/base/pcie@ffe250000/pcie@0
+        \tFlags: bus master, fast devsel, latency 0, IRQ 21
+        \tMemory at <ignored> (32-bit, non-prefetchable)
+        \tBus: primary=00, secondary=01, subordinate=01, sec-latency=0
+        \tI/O behind bridge: 00000000-0000ffff [size=64K]
+        \tMemory behind bridge: d0000000-dfffffff [size=256M]
+        \tPrefetchable memory behind bridge: None
+
+        0001:01:00.0 VGA compatible controller: Advanced Micro Devices, Inc. [AMD/ATI] Device 6611 (prog-if 00 [VGA])
+        \tFlags: fast devsel, IRQ 41
+        \tMemory at c10000000 (64-bit, prefetchable) [disabled] [size=256M]
+        \tMemory at <ignored> (32-bit, non-prefetchable) [disabled]
+        \tI/O ports at 1000 [disabled] [size=256]
+
+        """
+
+    @Test("on a board with a device tree windows of a listing are not compared with addresses above 4 GiB")
+    func boards() throws {
+        let evidence = TextEvidence(Self.board)
+        #expect(evidence.kernel.hardwareDescription == .deviceTree)
+        let codes = try assessment(Self.board).findings.filter { $0.severity == .problem }
+        #expect(!codes.contains { $0.code == .outsideWindow })
+        #expect(codes.contains { $0.code == .barWiped && $0.resource == .bar(2) }, "memory that lspci ignores is told")
+        let other = Self.board.replacing(
+            "\tDevice tree node: /sys/firmware/devicetree/base/pcie@ffe250000/pcie@0\n",
+            with: ""
+        )
+        #expect(try assessment(other).findings.contains { $0.code == .outsideWindow })
+    }
+}
