@@ -278,20 +278,6 @@ import Testing
         #expect(checked.verdict == .problems && !checked.findings.contains(where: \.isAboutBus))
     }
 
-    @Test("a range that the kernel cuts at the end of the one above is whole where its first bus has functions")
-    func cutRanges() throws {
-        let lines = """
-            pci_bus 0001:00: root bus resource [bus 00-1f]
-            pci 0001:00:00.0: [1d87:3566] type 01 class 0x060400 PCIe Root Port
-            pci 0001:00:00.0: PCI bridge to [bus 01-ff]
-            pci_bus 0001:01: busn_res: can not insert [bus 01-ff] under [bus 00-1f] (conflicts with (null) [bus 00-1f])
-
-            """
-        #expect(try only(lines).code == "bus-refused")
-        let card = "pci 0001:01:00.0: [1d97:1602] type 00 class 0x010802 PCIe Endpoint\n"
-        #expect(try only(lines + card).code == "bus-range-cut")
-    }
-
     // MARK: The dump of buses
 
     private static let dump = """

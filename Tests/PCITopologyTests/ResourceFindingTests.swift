@@ -184,7 +184,7 @@ struct ResourceFindingTests {
         #expect(try found(0) == ["bar-unclaimed note 01:00.0 BAR 0"])
         #expect(try found(0) { $0.knowledge.refused = [number(0)] } == ["bar-unclaimed problem 01:00.0 BAR 0"])
         #expect(try found(0) { $0.knowledge.refused = [number(1)] } == ["bar-unclaimed note 01:00.0 BAR 0"])
-        #expect(try found(4) { $0.knowledge.refused = [number(4)] } == ["bar-unclaimed note 01:00.0 BAR 4"])
+        #expect(try found(4) { $0.knowledge.refused = [number(4)] } == ["bar-unclaimed problem 01:00.0 BAR 4"])
         #expect(try found(0) { $0.resources[0].flags.insert(.fixed) } == [])
         var tree = healthyTree()
         tree.change("01:00.0", number(0)) { $0.assignment = .unclaimed(span(0xc000_0000...0xc00f_ffff)) }

@@ -16,11 +16,6 @@ extension LogTextReader {
         case UInt8(ascii: "P"): readBridge(text, of: address)
         case UInt8(ascii: " "), UInt8(ascii: "b"): readWindow(text, of: address)
         case UInt8(ascii: "A"): readNarrowWindow(text, of: address)
-        case UInt8(ascii: "d"):
-            // `devices behind bridge are unusable because [bus 43] cannot be assigned for them`
-            if var rest = text.after(" are unusable because "), let buses = RangeText.takeBuses(&rest) {
-                noteBuses(buses, behind: address)
-            }
         case UInt8(ascii: "c"):
             if text.starts("can't claim BAR ") { readOldClaim(text, of: address) }
             if text.starts("config space:") { beginDump(of: address) }

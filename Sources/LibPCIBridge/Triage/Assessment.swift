@@ -89,7 +89,10 @@ public struct Assessment: Sendable {
             findings[i].causes.append("\(bridge) \(group.resource): \(group.summary)")
         }
         let told = Set(findings.filter { $0.severity == .problem }.map(\.address))
-        for group in triage.groups where group.consequenceFor == nil {
+        for one in triage.groups where one.consequenceFor == nil {
+            let isReport = one.code == "driver-reports-no-bar"
+            // The tree may know of BARs what the log alone does not.
+            let group = isReport && isContradicted(one, topology) ? one.contradicted() : one
             guard let address = group.address ?? group.firstUnreachable else { continue }
             let isAboutBus = group.address == nil
             let causes = [group.cause].compactMap { $0 } + ["\(ownWords): \(group.sample)"]

@@ -62,6 +62,22 @@ public struct Triage: Hashable, Sendable {
         public var consequenceFor: FunctionAddress?
         /// For a resize that was refused: the size that the kernel found no room for, where the log tells.
         public var refused: RefusedSize?
+        /// The BARs that a driver reports to be without an address, in words; empty for every other group.
+        var reported = ""
+
+        /// The group where the texts show every BAR of the function with an address.
+        func contradicted() -> Group {
+            var group = self
+            group.severity = .degraded
+            group.code = "driver-report-contradicted"
+            group.summary =
+                "its driver reports that \(reported) has no address, and the texts show every BAR of it with one"
+            group.cause =
+                "the texts are of another moment, or the driver asks for something else than an address: its kind, or the "
+                + "second half of a 64-bit BAR"
+            group.nextStep = "sudo lspci -vvxxx and sudo dmesg of the same moment; then the driver, not addresses"
+            return group
+        }
     }
 
     /// The groups, worst first, then in the order of the log.
@@ -100,9 +116,7 @@ public struct Triage: Hashable, Sendable {
             course.add(line, message)
         }
         course.foldDriverReports()
-        course.foldBuses { segment, bus in
-            evidence.functions.first { $0.address.segment == segment && $0.bridge?.secondary == bus }?.address
-        }
+        course.foldBuses()
         let judge = TriageJudge(evidence: evidence, course: course)
         var ranked: [(Severity, Int, Group)] = []
         for (place, entry) in course.entries.enumerated() where entry.failures > 0 {
@@ -161,8 +175,9 @@ public struct Triage: Hashable, Sendable {
         if evidence.messages.isEmpty { return "no message of the kernel log about PCI is in this input" }
         if let damage = evidence.findings.first(where: { $0.code == .damagedLog }) { return damage.detail }
         if let group = groups.first(where: { $0.severity == .untold }) {
-            return "what " + (group.address.map { "\($0) " } ?? "")
-                + "\(group.resource) is needed for is not in this log"
+            let name = (group.address.map { "\($0) " } ?? "") + group.resource
+            return group.code == "claim-untold"
+                ? "what became of \(name) is not in this log" : "what \(name) is needed for is not in this log"
         }
         // Failing lines mean what they mean, and functions that were found are told, whatever else the log said.
         guard failingLines == 0, let cut else { return nil }
@@ -267,7 +282,7 @@ struct TriageCourse {
             entries[place].kinds.append(.noSpace)
             entries[place].onlyDrivers = false
             entries[place].placed = nil
-        case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed, .hostConflict:
+        case .cannotClaim, .resizeRefused, .cannotEnable, .notClaimed, .hostConflict, .unaligned:
             if line.kind == .cannotClaim || line.kind == .notClaimed { entries[place].claim = message.text }
             if let wanted = line.resource, wanted.kind != nil { entries[place].wanted = wanted }
         case .driverReport:
@@ -296,16 +311,20 @@ struct TriageCourse {
         }
     }
 
-    /// Counts what the kernel says of a bus that it could not insert with what it says of the bridge to it.
-    mutating func foldBuses(_ leader: (UInt32, BusNumber) -> FunctionAddress?) {
+    /// Counts what the kernel says of a bus that it could not insert with what it says of the bridge to it:
+    /// `devices behind bridge are unusable because [bus 43] cannot be assigned for them`.
+    mutating func foldBuses() {
         for i in entries.indices where entries[i].key.target == .buses && entries[i].failures > 0 {
             guard let bus = entries[i].key.bus, entries[i].has(.busRefused),
-                let address = leader(entries[i].key.segment, bus),
-                let place = places[Key(address: address, segment: address.segment, bus: nil, target: .buses)],
-                entries[place].has(.unreachable)
+                let bridge = entries.firstIndex(where: { one in
+                    guard one.key.address != nil, one.key.segment == entries[i].key.segment, one.has(.unreachable),
+                        var rest = Array(one.sample.utf8)[...].after(" are unusable because ")
+                    else { return false }
+                    return RangeText.takeBuses(&rest)?.first == bus.rawValue
+                })
             else { continue }
-            entries[place].failures += entries[i].failures
-            entries[place].reason = entries[i].sample
+            entries[bridge].failures += entries[i].failures
+            entries[bridge].reason = entries[i].sample
             entries[i].failures = 0
         }
     }

@@ -979,8 +979,8 @@ struct TriageJudge {
                 isTold
                 ? "pci-rebalance plan --place all"
                 : Self.stepToTell("the bridges above \(bus ?? name)")
-        } else if entry.has(.busRefused), let outer = Self.outer(entry.sample), let cut = cutBus(entry),
-            cut <= outer.last
+        } else if entry.has(.busRefused), let last = entry.lastBus, let outer = Self.outer(entry.sample),
+            last <= UInt64(outer.last)
         {
             group.code = "bus-range-cut"
             group.summary = "its bus range reached beyond the bus above; the kernel cut it, and nothing is lost"
@@ -1049,16 +1049,6 @@ struct TriageJudge {
         return RangeText.takeBuses(&rest)
     }
 
-    /// The last bus of a range that the kernel cut at the end of the one above it: by its own word, or where the range
-    /// begins in that one and functions were found on its first bus.
-    private func cutBus(_ entry: TriageCourse.Entry) -> UInt8? {
-        if let last = entry.lastBus { return UInt8(exactly: last) }
-        guard let bus = entry.key.bus, let outer = Self.outer(entry.sample), outer.first < bus.rawValue,
-            evidence.functions.contains(where: { $0.address.segment == entry.key.segment && $0.address.bus == bus })
-        else { return nil }
-        return bus.rawValue
-    }
-
     /// That the bus above has no numbers to give on, where the kernel names its range and that is empty.
     private func noNumbersAbove(_ entry: TriageCourse.Entry) -> String? {
         guard let outer = Self.outer(entry.sample) ?? Self.outer(entry.reason), outer.last < outer.first else {
@@ -1087,16 +1077,9 @@ struct TriageJudge {
         let name = entry.key.address.map { "\($0)" } ?? "all"
         if entry.has(.cannotEnable) || entry.has(.driverReport) {
             let names = entry.reported.isEmpty ? "a BAR" : entry.reported.map { "\($0)" }.listed(3)
-            if entry.has(.driverReport), showsAllBARs(function(entry)) {
-                group.severity = .degraded
-                group.code = "driver-report-contradicted"
-                group.summary =
-                    "its driver reports that \(names) has no address, and the texts show every BAR of it with one"
-                group.cause =
-                    "the texts are of another moment, or the driver asks for something else than an address: its kind, or "
-                    + "the second half of a 64-bit BAR"
-                group.nextStep = "sudo lspci -vvxxx and sudo dmesg of the same moment; then the driver, not addresses"
-                return group
+            if entry.has(.driverReport) {
+                group.reported = names
+                if showsAllBARs(function(entry)) { return group.contradicted() }
             }
             group.severity = .fatal
             group.code = entry.has(.driverReport) ? "driver-reports-no-bar" : "cannot-enable"
