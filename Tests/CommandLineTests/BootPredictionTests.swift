@@ -24,6 +24,8 @@ import Testing
         "autoport/acer-extensa-5630/": "the windows of CardBus bridges are not read from logs",
         "autoport/thinkpad-t400/": "the windows of CardBus bridges are not read from logs",
         "autoport/huananzhi-x99-qd4/": "a driver resized a BAR after the boot",
+        "lists/iommu-469dd8abcb": "a serial console leaves out the messages that tell of functions and BARs",
+        "lists/iwl-1f42a5dc81": "a driver shows a function after the boot that firmware hides",
         "lists/pci-efe74afe19": "a driver resized a BAR after the boot",
         "lists/pci-fb7d2df872": "a driver had BARs and windows released after the boot",
         "lists/pci-5e08297d41": "a driver resized a BAR after the boot",
@@ -34,7 +36,7 @@ import Testing
     ]
 
     /// The share of logs that must be equal, or explained, by architecture.
-    private static let least = ["x86_64": 0.93, "aarch64": 0.8, "ppc64le": 0.8]
+    private static let least = ["x86_64": 0.95, "aarch64": 0.8, "ppc64le": 0.8]
 
     @Test("a boot from what a log left ends as the log did, by architecture")
     func equal() throws {
