@@ -24,6 +24,24 @@ struct LayoutTests {
         return ResourceDemand(try tree.topology())
     }
 
+    /// A function whose resources lie where `first` says.
+    private func entry(_ function: FunctionDemand, at first: (ResourceIndex) -> UInt64?) -> FunctionOutcome {
+        var entry = FunctionOutcome(path: function.path, today: function.today, bus: function.today.bus)
+        for request in function.requests {
+            entry.resources.append(
+                ResourceOutcome(
+                    index: request.index,
+                    kind: request.kind,
+                    size: request.size,
+                    isRequired: request.isRequired,
+                    range: first(request.index).flatMap { AddressRange(first: $0, size: request.size) },
+                    reason: nil
+                )
+            )
+        }
+        return entry
+    }
+
     /// A sound layout, written down.
     private func layout(_ demand: ResourceDemand) throws -> PolicyOutcome {
         var outcome = PolicyOutcome(policy: "by hand", functions: [])
@@ -31,20 +49,7 @@ struct LayoutTests {
             "01:00.0": [0: 0xc000_0000, 1: 0x2000, 2: 0x10_0000_0000], "00:03.0": [0: 0xc020_0000],
         ]
         for function in demand.functions {
-            var entry = FunctionOutcome(path: function.path, today: function.today, bus: function.today.bus)
-            for request in function.requests {
-                let first = places[function.today.short]?[Int(request.index.rawValue)]
-                entry.resources.append(
-                    ResourceOutcome(
-                        index: request.index,
-                        kind: request.kind,
-                        size: request.size,
-                        isRequired: request.isRequired,
-                        range: first.flatMap { AddressRange(first: $0, size: request.size) },
-                        reason: nil
-                    )
-                )
-            }
+            var entry = self.entry(function) { places[function.today.short]?[Int($0.rawValue)] }
             if function.bridge != nil {
                 entry.buses = BusRange(BusNumber(1))
                 entry.windows = [
@@ -169,20 +174,7 @@ struct LayoutTests {
             let demand = ResourceDemand(try tree.topology())
             var outcome = PolicyOutcome(policy: "by hand", functions: [])
             let function = try #require(demand.functions.first)
-            var entry = FunctionOutcome(path: function.path, today: function.today, bus: function.today.bus)
-            for request in function.requests {
-                entry.resources.append(
-                    ResourceOutcome(
-                        index: request.index,
-                        kind: request.kind,
-                        size: request.size,
-                        isRequired: request.isRequired,
-                        range: AddressRange(first: cpu.first, size: request.size),
-                        reason: nil
-                    )
-                )
-            }
-            outcome.functions = [entry]
+            outcome.functions = [entry(function) { _ in cpu.first }]
             return LayoutAudit(outcome, demand).violations
         }
         #expect(try violations(memoryOffset: 0x40_0000_0000, ioOffset: 0) == [])

@@ -7,17 +7,18 @@ internal import VMLaboratory
 /// Plans that find hidden devices, killed or deprived of a card in their middle.
 ///
 /// With `PCI_REBALANCE_HIDDEN_FAULTS=50` in the environment that many disturbed applies on each kernel, each from the state
-/// that firmware leaves; every third has a card pulled, the others are killed and recovered.
+/// that firmware leaves; every third has a card pulled, the others are killed and recovered. Without it two on 6.12 and 7.
 @Suite("disturbed plans that find hidden devices lose nothing")
 struct HiddenFaultTests {
-    private static let count =
-        ProcessInfo.processInfo.environment["PCI_REBALANCE_HIDDEN_FAULTS"].flatMap { Int($0) } ?? 2
+    private static let asked = ProcessInfo.processInfo.environment["PCI_REBALANCE_HIDDEN_FAULTS"].flatMap { Int($0) }
+    private static let count = asked ?? 2
+    private static let kernels = ScenarioSuite.kernels.filter { asked != nil || $0 != .linux6_1 }
     private static let preload = "LD_PRELOAD=/usr/bin/guest-faults.so"
     private static let apply = "pci-rebalance apply /root/plan.json"
     /// A card that the plan stops, its vendor and device, and how many of its BARs have addresses.
     private static let pulled = (identifier: "m2", kind: "0x1af4:0x1110", addresses: 2)
 
-    @Test("a tool that is killed, a card that is pulled", arguments: ScenarioSuite.kernels)
+    @Test("a tool that is killed, a card that is pulled", arguments: kernels)
     func disturbed(kernel: Kernel) throws {
         if let reason = VirtualMachine.unavailableReason(kernel) { try Test.cancel("\(reason)") }
         var machine = try FaultMachine(HiddenMachine.switchBehindSwitch.topology, kernel: kernel)
