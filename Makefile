@@ -47,7 +47,7 @@ FIXTURE = Fixtures/first-light-6.12/failed-hot-add.snapshot.json
 SOURCES = Sources Tests Package.swift
 LABORATORY = Tests/PolicyTests/Laboratory
 
-.PHONY: groups mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test path-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
+.PHONY: for-guests groups mutants oracle vm-test-all differential-all policy-survey check-architectures record-architectures pictures gallery findings scenarios rescue-rate differential solver-random fault-test path-test event-test fuzz evidence help setup build test unit vm-test fetch-kernels lint format demo install deb vm clean
 
 # The package's own modules are optimised in the debug build as well: tests then take a fifth of the time (Package.swift).
 export PCI_REBALANCE_OPTIMISED = 1
@@ -73,9 +73,12 @@ IN_GUESTS = PCI_REBALANCE_REQUIRE_VM=1 PCI_REBALANCE_TOOL=$(CURDIR)/$(RELEASE)
 TEST_JOBS = TEST='$(SWIFT) test --skip-build --ignore-lock --disable-xctest' GUESTS='$(IN_GUESTS)' Tests/list-test-jobs
 TEST_LIST = $(SWIFT) test list --skip-build --disable-xctest
 
-## test           all tests: units, recorded machines, the package and real kernels in emulated machines
-test:
+# Kernels are fetched while the package is built.
+for-guests:
 	$(MAKE) -j 2 fetch-kernels deb
+
+## test           all tests: units, recorded machines, the package and real kernels in emulated machines
+test: for-guests
 	$(SWIFT) build --build-tests -j $(JOBS)
 	set -o pipefail; $(TEST_LIST) | $(TEST_JOBS) all | Tests/run-jobs .build/test-jobs $(JOBS)
 
@@ -84,13 +87,12 @@ unit:
 	$(SWIFT) test --disable-xctest --skip VMTests -j $(JOBS)
 
 ## vm-test        the tests on real kernels only
-vm-test:
-	$(MAKE) -j 2 fetch-kernels deb
+vm-test: for-guests
 	$(SWIFT) build --build-tests -j $(JOBS)
 	set -o pipefail; $(TEST_LIST) | $(TEST_JOBS) guests | Tests/run-jobs .build/test-jobs $(JOBS)
 
 ## vm-test-all    the same with every case on every kernel, of which the usual tests run a part
-vm-test-all: fetch-kernels deb
+vm-test-all: for-guests
 	$(SWIFT) build --build-tests -j $(JOBS)
 	set -o pipefail; $(TEST_LIST) | $(TEST_JOBS) guests | PCI_REBALANCE_VM_CASES=all PCI_REBALANCE_BOOT_WORDS=all PCI_REBALANCE_SCENARIOS=all \
 	    Tests/run-jobs .build/test-jobs $(JOBS)
@@ -147,8 +149,7 @@ path-test: fetch-kernels build
 	    --filter VMTests.JournalPathTests
 
 ## event-test     hot-plug events in a Debian with systemd and the package, STORM cycles of unplugging and plugging
-event-test:
-	$(MAKE) -j 2 fetch-kernels deb
+event-test: for-guests
 	$(SWIFT) build --build-tests -j $(JOBS)
 	$(IN_GUESTS) PCI_REBALANCE_STORM_CYCLES=$(STORM) $(SWIFT) test --skip-build --disable-xctest --no-parallel \
 	    --filter 'VMTests.(EventTests|PackageTests)'

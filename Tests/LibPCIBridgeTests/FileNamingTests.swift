@@ -16,17 +16,20 @@ struct FileNamingTests {
         let record =
             isDirectory
             ? try SysfsDirectoryReader(path: shape.path).read()
-            : try LiveReader(
-                options: .init(
-                    sysfs: shape.path + "/sys",
-                    procfs: shape.path + "/proc",
-                    devices: shape.path + "/dev",
-                    run: shape.path + "/run",
-                    root: shape.path,
-                    sshConnection: "none 1 none 2"
-                )
-            ).read()
+            : try LiveReader(options: Self.options(shape)).read()
         return record.namings.map { "\($0.word) in \($0.place ?? "-"): \($0.address.short)" }
+    }
+
+    /// The made-up machine as one that is read live, its files included.
+    private static func options(_ shape: SysfsShape) -> LiveReader.Options {
+        LiveReader.Options(
+            sysfs: shape.path + "/sys",
+            procfs: shape.path + "/proc",
+            devices: shape.path + "/dev",
+            run: shape.path + "/run",
+            root: shape.path,
+            sshConnection: "none 1 none 2"
+        )
     }
 
     private static let guest = """
@@ -129,14 +132,7 @@ struct FileNamingTests {
         let shape = SmallMachine.shape()
         defer { shape.remove() }
         #expect(try SmallMachine.read(shape).namings.isEmpty)
-        let options = LiveReader.Options(
-            sysfs: shape.path + "/sys",
-            procfs: shape.path + "/proc",
-            devices: shape.path + "/dev",
-            run: shape.path + "/run",
-            root: shape.path,
-            sshConnection: "none 1 none 2"
-        )
+        let options = Self.options(shape)
         for n in 0..<300 { shape.file("etc/modprobe.d/\(n).conf", "options x y=0000:01:00.0\n") }
         shape.file("etc/libvirt/qemu/large.xml", String(repeating: " ", count: (1 << 20) + 1))
         let record = try LiveReader(options: options).read()

@@ -18,7 +18,8 @@ public struct LiveReader: Sendable {
         public var devices: String
         /// The root of what runs; udev keeps there what it read from disks.
         public var run: String
-        /// The directory above etc/, run/ and dev/, in which files name functions by address; nil reads none of them.
+        /// The directory above etc/, run/ and dev/, in which files name functions by address; nil reads none of them. They are
+        /// read with the evidence of use: plans alone ask for them.
         public var root: String?
         /// Whether to size wiped BARs that nothing else sizes, by writing all ones. Takes root.
         public var probe: Bool
@@ -111,18 +112,20 @@ public struct LiveReader: Sendable {
                 )
             )
         }
-        if let root = options.root, let directory = try? Directory(path: root) {
-            FileNamings.read(directory, into: &record)
-        }
         if options.probe { try probe(&record) }
         if options.readsUse { readUse(into: &record) }
         return record
     }
 
-    /// Adds evidence of use, as it is now, to a record that was read without.
+    /// Adds evidence of use, and what names functions in files, as they are now, to a record that was read without.
     ///
-    /// - Complexity: O(open descriptors of all processes).
-    public func readUse(into record: inout MachineRecord) { UseReader(options: options).read(into: &record) }
+    /// - Complexity: O(open descriptors of all processes + length of the files).
+    public func readUse(into record: inout MachineRecord) {
+        if let root = options.root, let directory = try? Directory(path: root) {
+            FileNamings.read(directory, into: &record)
+        }
+        UseReader(options: options).read(into: &record)
+    }
 
     private func readKernel(_ record: inout MachineRecord) {
         if options.isRunningMachine {
