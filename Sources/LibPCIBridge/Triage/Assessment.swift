@@ -122,12 +122,10 @@ public struct Assessment: Sendable {
         told: Set<FunctionAddress>,
         _ topology: Topology
     ) -> Finding.Severity? {
-        guard !told.contains(address) else { return nil }
-        switch group.severity {
-        case .fatal: return isBesideAddresses(group) || !isContradicted(group, topology) ? .problem : nil
-        case .degraded, .untold: return isBesideAddresses(group) || !isContradicted(group, topology) ? .note : nil
-        case .harmless: return nil
-        }
+        guard group.severity != .harmless, !told.contains(address),
+            isBesideAddresses(group) || !isContradicted(group, topology)
+        else { return nil }
+        return group.severity == .fatal ? .problem : .note
     }
 
     /// Whether a group is about something that a resource with an address may lack as well.

@@ -296,6 +296,7 @@ struct TriageCourse {
     /// Counts a driver's report that names no function with the one that does, and one about a function of which a BAR went
     /// without an address with that BAR.
     mutating func foldDriverReports() {
+        foldNamelessResizes()
         foldNamelessReports()
         for i in entries.indices where entries[i].key.target == .device && entries[i].failures > 0 {
             guard entries[i].has(.driverReport) || entries[i].has(.cannotEnable),
@@ -330,7 +331,6 @@ struct TriageCourse {
     }
 
     private mutating func foldNamelessReports() {
-        foldNamelessResizes()
         guard let nameless = entries.firstIndex(where: { $0.key.address == nil && $0.has(.driverReport) }),
             let named = entries.firstIndex(where: { $0.key.address != nil && $0.has(.driverReport) })
         else { return }

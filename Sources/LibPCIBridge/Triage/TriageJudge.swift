@@ -8,6 +8,8 @@ struct TriageJudge {
     let course: TriageCourse
     private let bridges: [UInt64: Int]
     private let unreachableSegments: Set<UInt32>
+    /// The functions whose driver says that it misses the ROM, where ROMs failed.
+    private let missedROMs: Set<FunctionAddress>
     /// The functions that went without a BAR, in address order, and the kinds of those BARs.
     private let lost: [(address: FunctionAddress, kinds: [ResourceKind])]
 
@@ -32,6 +34,7 @@ struct TriageJudge {
             kinds[address, default: []].append(contentsOf: entry.wanted?.kind.map { [$0] } ?? [])
         }
         unreachableSegments = segments
+        missedROMs = Self.missedROMs(evidence, course)
         lost = kinds.keys.sorted().map { ($0, kinds[$0] ?? []) }
     }
 
@@ -554,7 +557,7 @@ struct TriageJudge {
 
     private func rom(_ entry: TriageCourse.Entry) -> Triage.Group {
         var group = group(entry, "ROM")
-        if entry.placed == nil, let address = entry.key.address, isROMMissed(address) {
+        if entry.placed == nil, let address = entry.key.address, missedROMs.contains(address) {
             group.severity = .degraded
             group.code = "rom-missed"
             group.summary = "the expansion ROM has no address, and the driver does not find what it reads there"
@@ -569,12 +572,17 @@ struct TriageJudge {
         return group
     }
 
-    /// Whether the driver of a function says that it misses the ROM.
-    private func isROMMissed(_ address: FunctionAddress) -> Bool {
-        evidence.messages.contains { message in
-            let text = Array(message.text.utf8)[...]
-            return CauseSign.area(of: text) == .rom && LogTextReader.takeSubject(text)?.address == address
+    private static func missedROMs(_ evidence: TextEvidence, _ course: TriageCourse) -> Set<FunctionAddress> {
+        let areROMsTold = course.entries.contains { entry in
+            if case .resource(let index) = entry.key.target { index.isROM } else { false }
         }
+        guard areROMsTold else { return [] }
+        return Set(
+            evidence.messages.compactMap { message in
+                let text = Array(message.text.utf8)[...]
+                return CauseSign.area(of: text) == .rom ? LogTextReader.takeSubject(text)?.address : nil
+            }
+        )
     }
 
     private func vfBAR(_ entry: TriageCourse.Entry, _ index: ResourceIndex) -> Triage.Group {
