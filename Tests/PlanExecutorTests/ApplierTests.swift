@@ -301,6 +301,21 @@ final class Bench {
         #expect(bench.disk.files[Journal.unfinishedName] == nil)
     }
 
+    /// What a kernel goes on refusing is said to be worse than before, and the journal stays for the next recovery.
+    @Test func anAlignmentTextThatCannotBePutBackIsNotForgotten() throws {
+        let bench = Bench()
+        for place in 1..<60 { bench.machine.failures[place] = .refused }
+        let report = try bench.applier.apply(Fake.align(bench.original))
+        #expect(report.exitStatus == 6, "\(report)")
+        #expect(report.differences.map { $0.hasPrefix("resource_alignment is not as before") } == [true], "\(report)")
+        #expect(bench.machine.state.alignment.hasPrefix("25@"))
+        #expect(bench.disk.files[Journal.unfinishedName] != nil)
+        bench.machine.failures = [:]
+        #expect(try Recovery(bench.applier).run().exitStatus == 0)
+        #expect(bench.machine.state.alignment.isEmpty)
+        #expect(bench.disk.files[Journal.unfinishedName] == nil)
+    }
+
     @Test(arguments: Fake.plans.map(\.name), 0..<8)
     func aWriteThatEndsLateIsFollowedByTheWayBack(_ name: String, _ place: Int) throws {
         let bench = Bench()

@@ -11,8 +11,8 @@ import Testing
 /// lives or dies, and the same again while it is recovered.
 ///
 /// Three promises hold on every path: nothing that worked is gone for good, as long as it is plugged in; the journal tells
-/// what to do until all is well; a second recovery changes nothing. Every path with `PCI_REBALANCE_LONG_TESTS=1`, else a
-/// sample of a fixed stride.
+/// what to do until all is well; a second recovery changes nothing. Every path with `PCI_REBALANCE_LONG_TESTS=1`, else those
+/// on which the process dies after a write and its recovery is refused one, and a sample of a fixed stride of the others.
 @Suite("Journal and recovery, every path")
 struct JournalModelTests {
     /// A port and a card that is not plugged in yet.
@@ -241,7 +241,8 @@ struct JournalModelTests {
             for outcome in WriteOutcome.allCases {
                 for life in ProcessLife.allCases {
                     number += 1
-                    guard isLong || number % Self.stride == 0 else { continue }
+                    let isCutOff = outcome == .done && (life == .killedAfter || life == .powerCut)
+                    guard isLong || isCutOff || number % Self.stride == 0 else { continue }
                     func start() throws -> Bench {
                         let bench = Bench(machine)
                         arm(bench, place, outcome, life, moment: before[place])
@@ -262,7 +263,8 @@ struct JournalModelTests {
                         for outcome in WriteOutcome.allCases {
                             for life in ProcessLife.allCases {
                                 serial += 1
-                                guard isLong || serial % Self.recoveryStride == 0 else { continue }
+                                let isRefused = isCutOff && outcome == .refused && life == .goesOn
+                                guard isLong || isRefused || serial % Self.recoveryStride == 0 else { continue }
                                 let bench = try start()
                                 arm(bench, done + k, outcome, life, moment: moment)
                                 _ = try process(bench, life) { _ = try Recovery(bench.applier).run() }

@@ -286,14 +286,17 @@ struct PlanExecution {
         } else {
             for difference in plan.before.differences(from: outcome.tree) { run.remark("before: \(difference)") }
         }
-        guard outcome.losses.isEmpty else {
+        let worse =
+            outcome.losses.map(\.description)
+            + (outcome.alignment.map { ["resource_alignment is not as before: the kernel did not take `\($0)`"] } ?? [])
+        guard worse.isEmpty else {
             return report(
                 .failed,
                 stop,
                 "Stopped (\(stop.sentence)); going back left something worse than before. Run `pci-rebalance recover`, "
                     + "or reboot.",
                 6,
-                outcome.losses.map(\.description),
+                worse,
                 outcome.tree
             )
         }

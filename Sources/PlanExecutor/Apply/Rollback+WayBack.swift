@@ -16,13 +16,19 @@ extension Rollback {
     }
 
     func restoreAlignment() throws {
-        let texts = journaledWrites.filter(\.write.isAlignmentText)
-        guard let first = texts.first, case .text(let old) = first.saved else { return }
+        if let (write, step) = try alignmentBefore() { try run.backward(write, step: step, .back) }
+    }
+
+    /// The write that puts back the alignment text of before the steps, with the first step that changed it; nil where none
+    /// did, after a reboot, and where the text is in force.
+    func alignmentBefore() throws -> (write: SystemWrite, step: Int)? {
+        guard let first = journaledWrites.first(where: \.write.isAlignmentText), case .text(let old) = first.saved
+        else { return nil }
         let write = SystemWrite.resourceAlignment(old)
         do {
-            guard try run.machine.observer.savedValue(before: write) != .text(old) else { return }
+            guard try run.machine.observer.savedValue(before: write) != .text(old) else { return nil }
         } catch is ObservationError {}
-        try run.backward(write, step: first.position.step, .back)
+        return (write, first.position.step)
     }
 
     func goBack(_ step: Int) throws {

@@ -11,6 +11,8 @@ struct RollbackOutcome {
     var unplugged: [FunctionState]
     /// What the kernel takes to need more than before, and was not found anew.
     var enlarged: [Enlargement]
+    /// The write that would put back the alignment text, where the kernel has another one still.
+    var alignment: SystemWrite?
     /// The tree at the end.
     var tree: TreeState
 }
@@ -52,6 +54,7 @@ struct Rollback {
         var reduced: Set<TopologyPath> = []
         // A repair that fails half-way may leave something to be found.
         for _ in 0..<3 where !run.isStuck {
+            try restoreAlignment()
             try findMissing { !isOfAbsentVF($0) }
             try reduce(&reduced)
             guard !run.isStuck,
@@ -62,11 +65,10 @@ struct Rollback {
         }
         if !run.isStuck, try reviveVFs() { try findMissing { _ in true } }
         // Drivers that a boot has not loaded yet are not for us to bind.
-        if !run.isStuck, !hasRebooted {
-            try run.restoreSigns(before, records)
-            // A physical function may have got its driver only now.
-            if !run.isStuck, try reviveVFs(), !run.isStuck { try run.restoreSigns(before, records) }
-        }
+        if !run.isStuck, !hasRebooted { try run.restoreSigns(before, records) }
+        // A physical function may have got its driver only now, or the kernel takes now what it refused.
+        if !run.isStuck, try reviveVFs(), !run.isStuck, !hasRebooted { try run.restoreSigns(before, records) }
+        if !run.isStuck { try restoreAlignment() }
         return try outcome()
     }
 
@@ -201,7 +203,13 @@ struct Rollback {
         let gone = Set(unplugged)
         losses.removeAll { if case .function(let f) = $0 { gone.contains(f) } else { false } }
         if !hasRebooted { losses += before.healthLosses(records, in: tree, try run.health(of: tree)) }
-        return RollbackOutcome(losses: losses, unplugged: unplugged, enlarged: try enlarged(tree), tree: tree)
+        return RollbackOutcome(
+            losses: losses,
+            unplugged: unplugged,
+            enlarged: try enlarged(tree),
+            alignment: try alignmentBefore()?.write,
+            tree: tree
+        )
     }
 
     /// Whether the slot that leads to a missing function reports that no card is present (PCIe 6.0 §7.5.3.11).

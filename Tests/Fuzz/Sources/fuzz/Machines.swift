@@ -128,8 +128,8 @@ enum Machines {
         let planner = Planner(topology: topology, behaviour: behaviour(topology))
         let size = ByteCount(what & 1 == 0 ? .max : 1 << 63)
         var constraints = Constraints()
-        // A hundredth of a second's work, for many inputs to be tried.
-        constraints.workLimit = Constraints.workPerSecond / 100
+        // A thousandth of a second's work, for many inputs to be tried.
+        constraints.workLimit = Constraints.workPerSecond / 1000
         let goals: [Goal]
         switch what & 7 {
         case 0, 1: goals = [.everythingRequired]
