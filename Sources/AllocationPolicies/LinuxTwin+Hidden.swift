@@ -71,7 +71,12 @@ extension LinuxTwin {
                 end: range.last,
                 flags: UInt32(truncatingIfNeeded: resource.flags.rawValue)
             )
-            _ = state.request(first &+ index, in: state.facts[physical].firstResource &+ 7 &+ index)
+            // Who reads without privilege sees no capability: such a physical function has no blocks.
+            if index &+ 7 < state.facts[physical].resourceCount {
+                _ = state.request(first &+ index, in: state.facts[physical].firstResource &+ 7 &+ index)
+            } else {
+                hold(first &+ index, of: physical)
+            }
         }
     }
 }

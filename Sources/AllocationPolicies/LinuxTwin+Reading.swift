@@ -296,7 +296,7 @@ extension LinuxTwin {
     }
 
     /// Links a held resource below the nearest window or aperture that contains it.
-    private mutating func hold(_ node: Int32, of device: Int32) {
+    mutating func hold(_ node: Int32, of device: Int32) {
         var bus = state.devices[device].bus
         while bus != none {
             for n in 0..<state.busResourceCount(bus) {

@@ -50,6 +50,25 @@ import Testing
         #expect(twin.resourceLines(of: try m.at("01:00.1")) == nil)
     }
 
+    @Test("VFs of a physical function whose capability nobody could read stay where they are")
+    func unreadCapability() throws {
+        var m = try machine(.linux6_12)
+        let physical = try m.at("01:00.0")
+        try m.run(.setVFs(physical, 2))
+        let read = try m.twin.topology()
+        var functions = read.functions
+        let p = try #require(read.position(of: physical))
+        functions[p].config = ConfigSpace(Array(functions[p].config.bytes.prefix(64)))
+        functions[p].capabilities = Capabilities(functions[p].config)
+        functions[p].resources.removeAll { $0.index.isVFBAR }
+        let topology = try Topology(kernel: read.kernel, hostBridges: read.hostBridges, functions: functions)
+        let after = try LinuxTwin(topology, behaviour: .linux6_12).topology()
+        for (now, before) in zip(after.functions, topology.functions) {
+            #expect(now.address == before.address)
+            #expect(now.resources.map(\.assignment) == before.resources.map(\.assignment), "\(now.address)")
+        }
+    }
+
     @Test("VFs of two physical functions that alternate are each their own's", arguments: KernelBehaviour.presets)
     func alternating(_ behaviour: KernelBehaviour) throws {
         func card(_ number: UInt8) -> CardFunction {
