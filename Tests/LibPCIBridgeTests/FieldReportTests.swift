@@ -248,6 +248,23 @@ import Testing
         #expect(try only(amd).lineCount == 2)
     }
 
+    @Test("a refusal that names nobody is of the function whose BARs were released, if there is one")
+    func resizesOfNobody() throws {
+        let released = """
+            amdgpu 0000:0c:00.0: BAR 2 [mem 0x90000000-0x901fffff 64bit pref]: releasing
+            amdgpu 0000:0c:00.0: BAR 0 [mem 0x80000000-0x8fffffff 64bit pref]: releasing
+            amdgpu 0000:0c:00.0: BAR 0 [mem 0x80000000-0x8fffffff 64bit pref]: assigned
+            amdgpu 0000:0c:00.0: BAR 2 [mem 0x90000000-0x901fffff 64bit pref]: assigned
+
+            """
+        let refused = "[drm] Not enough PCI address space for a large BAR.\n"
+        let group = try only(released + refused)
+        #expect(group.address?.description == "0000:0c:00.0" && group.resource == "BAR 0")
+        #expect(group.code == "resize-refused" && group.lineCount == 1)
+        let other = "amdgpu 0000:0d:00.0: BAR 0 [mem 0xa0000000-0xafffffff 64bit pref]: releasing\n"
+        #expect(try only(released + other + refused).address == nil)
+    }
+
     // MARK: Buses
 
     private static let buses = """

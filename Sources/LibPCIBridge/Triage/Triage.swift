@@ -334,11 +334,11 @@ struct TriageCourse {
         guard let nameless = entries.firstIndex(where: { $0.key.address == nil && $0.has(.driverReport) }),
             let named = entries.firstIndex(where: { $0.key.address != nil && $0.has(.driverReport) })
         else { return }
-        entries[named].failures += entries[nameless].failures
-        entries[nameless].failures = 0
+        fold(nameless, into: named)
     }
 
-    /// Counts a refused resize that names no function with the one that does, where it is one.
+    /// Counts a refused resize that names no function with the one that does, where it is one; else with the largest BAR that
+    /// was released, where one function's were.
     private mutating func foldNamelessResizes() {
         guard let nameless = entries.firstIndex(where: { $0.key.address == nil && $0.has(.resizeRefused) }) else {
             return
@@ -346,10 +346,32 @@ struct TriageCourse {
         let named = entries.indices.filter {
             entries[$0].key.address != nil && (entries[$0].has(.resizeRefused) || entries[$0].refusedSize != nil)
         }
-        guard let first = named.first, Set(named.map { entries[$0].key.address }).count == 1 else { return }
-        entries[first].failures += entries[nameless].failures
+        if named.isEmpty {
+            let released = entries.indices.filter {
+                if case .resource(let index) = entries[$0].key.target {
+                    index.isBAR && entries[$0].released != nil
+                } else {
+                    false
+                }
+            }
+            guard Set(released.map { entries[$0].key.address }).count == 1,
+                let largest = released.max(by: { sizeReleased($0) < sizeReleased($1) })
+            else { return }
+            entries[largest].kinds.append(.resizeRefused)
+            fold(nameless, into: largest)
+        } else if Set(named.map { entries[$0].key.address }).count == 1 {
+            fold(nameless, into: named[0])
+        }
+    }
+
+    private mutating func fold(_ nameless: Int, into named: Int) {
+        entries[named].failures += entries[nameless].failures
+        if entries[named].sample.isEmpty { entries[named].sample = entries[nameless].sample }
+        entries[named].firstTime = entries[named].firstTime ?? entries[nameless].firstTime
         entries[nameless].failures = 0
     }
+
+    private func sizeReleased(_ i: Int) -> UInt64 { entries[i].released?.size?.rawValue ?? 0 }
 
     /// The entry of a function's resource, or nil.
     func entry(_ address: FunctionAddress, _ target: TriageLine.Target) -> Entry? {
