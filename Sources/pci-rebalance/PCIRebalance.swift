@@ -35,6 +35,8 @@ struct PCIRebalance: ParsableCommand {
     /// Parses, runs, and turns what was thrown into the documented exit status.
     static func main() {
         StandardOutput.ignoreFailedWrites()
+        // The parser wraps its texts itself, and traps where the page is narrower than its indent.
+        setenv("COLUMNS", "\(StandardOutput.columns)", 1)
         #if LEAVE_ONE_OUT
             // A build of the laboratory knows nothing of the series that is named here: `6.18`.
             let leftOut = getenv("PCI_REBALANCE_LEFT_OUT").map { String(cString: $0) }
@@ -57,8 +59,12 @@ struct PCIRebalance: ParsableCommand {
         let isClean = exitCode(for: error).isSuccess
         let text = fullMessage(for: error, columns: StandardOutput.columns)
         if isClean {
-            // A reader that is gone is success.
-            try? StandardOutput.write(text + "\n")
+            do {
+                try StandardOutput.write(text + "\n")
+            } catch {
+                if let message = (error as? CommandEnd)?.message { Diagnostics.error(message) }
+                StandardOutput.exit(.failure)
+            }
             StandardOutput.exit(.success)
         }
         var message = text

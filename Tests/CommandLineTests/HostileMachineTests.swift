@@ -145,6 +145,33 @@ struct HostileMachineTests {
         #expect(try hidden("").status == 64)
     }
 
+    @Test("a page of any width is written for", arguments: ["1", "0", "-5", "20", "26", "9223372036854775807", "x"])
+    func pageWidth(columns: String) throws {
+        for (arguments, status) in [(["--help"], Int32(0)), (["plan", "--help"], 0), (["plan", "--nonsense"], 64)] {
+            let result = try Command.run(arguments, environment: ["COLUMNS": columns])
+            #expect(result.status == status, "\(arguments): \(result.errors.prefix(200))")
+        }
+    }
+
+    @Test("help and versions that cannot be written are a failure", arguments: ["--help", "--version", "plan --help"])
+    func helpToAFullDisk(arguments: String) throws {
+        for ending in [">/dev/full", ">&-"] {
+            let result = try shell("true", "\(arguments) \(ending)")
+            #expect(result.status == 1, "\(ending)")
+            #expect(result.errors.contains("error: standard output: "), "\(ending): \(result.errors)")
+        }
+    }
+
+    @Test("an empty name of a file to write is refused by what is wrong with it")
+    func emptyOutputName() throws {
+        let fixture = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")
+        for command in ["snapshot", "plan", "report", "reproduce"] {
+            let result = try Command.run([command, "-q", "--from", fixture, "-o", ""])
+            #expect(result.status == 1, "\(command)")
+            #expect(result.errors.contains("to write, found an empty one"), "\(command): \(result.errors)")
+        }
+    }
+
     @Test("a limit on the size of files ends a command with an error, and leaves nothing behind")
     func fileSizes() throws {
         let fixture = FixtureTests.fixture("first-light-6.12/failed-hot-add.snapshot.json")

@@ -26,6 +26,9 @@ public enum OutputFile {
         to path: String,
         privacy: Privacy = .usual
     ) throws(ReadError) {
+        guard !path.isEmpty else {
+            throw ReadError(.badInput, path: path, "expected the name of a file to write, found an empty one")
+        }
         var status = stat()
         guard lstat(path, &status) == 0 else {
             guard errno == ENOENT else { throw .system(errno, path: path, doing: "write") }

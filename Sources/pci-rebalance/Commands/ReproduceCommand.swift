@@ -85,6 +85,9 @@ struct ReproduceCommand: ParsableCommand {
         release: String?,
         to directory: String
     ) throws(CommandEnd) {
+        guard !directory.isEmpty else {
+            throw CommandEnd(.failure, "expected the name of a directory to write, found an empty one")
+        }
         if mkdir(directory, 0o777) != 0, errno != EEXIST {
             let message = "\(directory): \(String(cString: strerror(errno)))"
             throw CommandEnd(errno == EACCES || errno == EPERM ? .notPermitted : .failure, message)
