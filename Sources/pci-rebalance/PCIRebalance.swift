@@ -35,8 +35,6 @@ struct PCIRebalance: ParsableCommand {
     /// Parses, runs, and turns what was thrown into the documented exit status.
     static func main() {
         StandardOutput.ignoreFailedWrites()
-        // The parser wraps its texts itself, and traps where the page is narrower than its indent.
-        setenv("COLUMNS", "\(StandardOutput.columns)", 1)
         #if LEAVE_ONE_OUT
             // A build of the laboratory knows nothing of the series that is named here: `6.18`.
             let leftOut = getenv("PCI_REBALANCE_LEFT_OUT").map { String(cString: $0) }
@@ -56,6 +54,8 @@ struct PCIRebalance: ParsableCommand {
 
     /// Ends with what the parser has to say: help and versions on standard output, everything else on standard error.
     private static func end(_ error: any Error, _ arguments: [String]) -> Never {
+        // The parser wraps its texts itself, and traps where the page is narrower than its indent.
+        setenv("COLUMNS", "\(StandardOutput.columns)", 1)
         let isClean = exitCode(for: error).isSuccess
         let text = fullMessage(for: error, columns: StandardOutput.columns)
         if isClean {

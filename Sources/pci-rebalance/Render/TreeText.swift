@@ -167,7 +167,9 @@ struct TreeText {
             // That host and ISA bridges are needed goes without saying.
             let isPlatform = function.identity.baseClass == 0x06
             for evidence in function.use.evidence where evidence.isProtected && !isPlatform || verbosity > 0 {
-                page.paragraph("in use: \(evidence.detail)", indent: indent + 4, hanging: indent + 6)
+                // `idle` is said of the use, not of being in use.
+                let title = evidence.isProtected ? "in use" : "use"
+                page.paragraph("\(title): \(evidence.detail)", indent: indent + 4, hanging: indent + 6)
             }
             if verbosity > 0 { details(of: function, indent: indent + 4) }
             isolation(of: i, indent: indent + 4)
