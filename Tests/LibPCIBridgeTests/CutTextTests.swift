@@ -190,7 +190,8 @@ import Testing
     func withLog() {
         let log = "[    9.1] pci 0000:01:00.0: BAR 1: failed to assign [mem size 0x10000000 64bit pref]"
         let triage = Triage(Self.text + "\n\n" + log)
-        #expect(triage.groups.first?.nextStep == "pci-rebalance plan --place 0000:01:00.0")
+        let step = triage.groups.first?.nextStep
+        #expect(step?.hasPrefix("not told: the windows of the bridges above 0000:01:00.0;") == true)
     }
 }
 

@@ -126,7 +126,7 @@ extension TextEvidence {
 
     /// How much the texts told of a function.
     private func knowledge(of facts: TextFunction, isWhole: Bool, _ widths: PrefetchableWidths) -> FunctionKnowledge {
-        let hasDump = facts.config.count >= 64 && !facts.config.isAllOnes
+        let hasDump = facts.hasDump
         var result = FunctionKnowledge()
         if hasDump { result.sources.append(.registers) }
         if facts.isListed { result.sources.append(.listing) }
@@ -140,16 +140,8 @@ extension TextEvidence {
         }
         let isBridge = facts.headerLayout == 1 || facts.bridge != nil || facts.classWord == 0x0604
         guard isBridge, facts.headerLayout != 2 else { return result }
-        let hasWindows = facts.bridge.map { $0.io != nil || $0.memory != nil || $0.prefetchable != nil } ?? false
-        // A description of a bridge names its buses; one without them was cut.
-        if !hasDump, !facts.isDescribed || facts.bridge?.secondary == nil {
-            if facts.bridge?.secondary == nil {
-                result.windows = hasWindows ? .partly : .unseen
-            } else if !facts.isDiscovered {
-                result.windows = hasWindows ? .partly : .unseen
-            }
-            if result.resources != .seen, result.resources == .unseen, hasWindows { result.resources = .partly }
-        }
+        result.windows = facts.windowKnowledge
+        if result.windows == .partly, result.resources == .unseen { result.resources = .partly }
         result.isPrefetchableWidthKnown =
             hasDump || facts.isDescribed || facts.bridge?.prefetchable?.width != nil || widths.width(of: facts) != nil
         return result
@@ -344,5 +336,17 @@ extension IomemText {
                 "\(bareHex(node.range.first, width: width))-\(bareHex(node.range.last, width: width)) : \(node.name)\n"
         }
         return text
+    }
+}
+
+extension TextFunction {
+    /// Whether the registers were dumped, and answered.
+    fileprivate var hasDump: Bool { config.count >= 64 && !config.isAllOnes }
+
+    /// How much of a bridge's windows the texts told. A listing that describes a bridge, and a log that found it, tell them
+    /// with its buses: one without these was cut.
+    var windowKnowledge: FunctionKnowledge.Extent {
+        if hasDump || bridge?.secondary != nil && (isDescribed || isDiscovered) { return .seen }
+        return bridge?.io != nil || bridge?.memory != nil || bridge?.prefetchable != nil ? .partly : .unseen
     }
 }

@@ -376,10 +376,7 @@ struct TriageJudge {
     /// A command about a function, or what to read first where the log tells too little for it.
     private func step(_ command: String, for address: FunctionAddress?) -> String? {
         guard let address else { return nil }
-        guard isPlaceTold(address) else {
-            return Self.stepToTell("the bridges above \(address)")
-        }
-        return "pci-rebalance \(command)"
+        return untoldAbove(address).map(Self.stepToTell) ?? "pci-rebalance \(command)"
     }
 
     private static func stepToTell(_ what: String) -> String {
@@ -391,19 +388,32 @@ struct TriageJudge {
         "not told: \(what); \(Unknown.Remedy.listing.rawValue), with pci-rebalance check --from"
     }
 
+    /// What the evidence does not tell of the way from `address` up to a root bus; nil where it tells every bridge and its
+    /// windows.
+    private func untoldAbove(_ address: FunctionAddress) -> String? {
+        let (bridges, isWhole) = way(up: address)
+        guard isWhole else { return "the bridges above \(address)" }
+        return bridges.allSatisfy { $0.windowKnowledge == .seen } ? nil : "the windows of the bridges above \(address)"
+    }
+
     /// Whether the evidence tells every bridge between `address` and a root bus that it names.
-    private func isPlaceTold(_ address: FunctionAddress) -> Bool {
+    private func isPlaceTold(_ address: FunctionAddress) -> Bool { way(up: address).isWhole }
+
+    /// The bridges that the evidence tells above `address`, innermost first, and whether the last is on a root bus.
+    private func way(up address: FunctionAddress) -> (bridges: [TextFunction], isWhole: Bool) {
+        var bridges: [TextFunction] = []
         var address = address
         for _ in 0..<32 {
             if address.bus == BusNumber(0)
                 || evidence.roots.contains(where: { $0.segment == address.segment && $0.bus == address.bus })
             {
-                return true
+                return (bridges, true)
             }
-            guard let above = parent(of: address) else { return false }
+            guard let above = parent(of: address) else { break }
+            bridges.append(above)
             address = above.address
         }
-        return false
+        return (bridges, false)
     }
 
     /// The driver was refused the device because the kernel never accepted the address that the BAR has.
@@ -473,7 +483,7 @@ struct TriageJudge {
         let old = entry.placed?.size.map { Self.text($0) } ?? "its old size"
         group.summary = "was to be resized to \(Self.text(size)), and the kernel found no room; it has its \(old) again"
         group.cause = resizeCause(entry)
-        if let address = entry.key.address, case .resource(let index) = entry.key.target, isPlaceTold(address) {
+        if let address = entry.key.address, case .resource(let index) = entry.key.target, untoldAbove(address) == nil {
             group.nextStep = "pci-rebalance plan --resize \(address):\(index.rawValue)=\(Self.text(size))"
         } else {
             group.nextStep = stepToPlace(entry.key.address)
