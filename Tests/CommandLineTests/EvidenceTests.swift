@@ -282,6 +282,22 @@ struct EvidenceTests {
         #expect(!output.contains("partially hidden"))
     }
 
+    @Test("a function below a told bridge that lspci read all ones of is named", arguments: ["", " (prog-if ff)"])
+    func silent(interface: String) throws {
+        let text = """
+            00:00.0 Host bridge: Example
+            00:01.0 PCI bridge: Example (prog-if 00 [Normal decode])
+            \tBus: primary=00, secondary=01, subordinate=01, sec-latency=0
+            01:00.0 3D controller [0302]: Example [10de:1234] (rev ff)\(interface)
+
+            """
+        let (status, output) = try check(text)
+        #expect(status == 3, "\(output)")
+        #expect(output.contains("problem: 0000:01:00.0 (3D controller"))
+        #expect(output.contains("[not-answering]"), "\(output)")
+        #expect(try check(text.replacing("(rev ff)", with: "(rev a1)")).0 == 8)
+    }
+
     @Test("an address wider than its register in a text is no contradiction between kernel and register")
     func busAddresses() throws {
         let text = """

@@ -241,8 +241,8 @@ struct LspciReader {
         }
         if var rest = body.after(" (rev "), let value = rest.takeHex(), value <= 0xff {
             function.revision = UInt8(value)
-            // Revision and programming interface of all ones: lspci read nothing.
-            if value == 0xff, body.has("(prog-if ff") { function.doesNotAnswer = true }
+            // Revision and programming interface of all ones: lspci read nothing. A short listing has the revision alone.
+            if value == 0xff, !body.has("(prog-if ") || body.has("(prog-if ff") { function.doesNotAnswer = true }
         }
         if var rest = body.after("(prog-if "), let value = rest.takeHex(), value <= 0xff {
             function.programmingInterface = UInt8(value)

@@ -38,6 +38,9 @@ extension TextEvidence {
             f.enabledVFs = facts.sriov?.isEnabled == true ? facts.sriov?.numVFs : facts.sriov == nil ? nil : 0
             if facts.config.count >= 16, !facts.config.isAllOnes {
                 f.config = facts.config
+            } else if facts.isSilent {
+                // What lspci saw of it.
+                f.config = ConfigSpace(Array(repeating: 0xff, count: 64))
             } else {
                 withoutDump += 1
                 let width = widths.width(of: facts) ?? (facts.express != nil ? 64 : 32)
@@ -109,7 +112,7 @@ extension TextEvidence {
 
     /// The functions that do not answer and that no bridge leads to: their bus is no root bus for that.
     private var placeless: Set<FunctionAddress> {
-        let silent = functions.filter { $0.doesNotAnswer || $0.config.count >= 4 && $0.config.isAllOnes }
+        let silent = functions.filter(\.isSilent)
         return Set(
             silent.filter { one in
                 let bus = one.address.bus
@@ -340,6 +343,9 @@ extension IomemText {
 }
 
 extension TextFunction {
+    /// Whether the text says that the function does not answer, or its dump is of ones alone.
+    fileprivate var isSilent: Bool { doesNotAnswer || config.count >= 4 && config.isAllOnes }
+
     /// Whether the registers were dumped, and answered.
     fileprivate var hasDump: Bool { config.count >= 64 && !config.isAllOnes }
 
