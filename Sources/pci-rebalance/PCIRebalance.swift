@@ -45,11 +45,15 @@ struct PCIRebalance: ParsableCommand {
             var command = try parseAsRoot(arguments)
             try command.run()
         } catch let end as CommandEnd {
-            if let message = end.message { Diagnostics.error(message) }
-            StandardOutput.exit(end.status)
+            finish(end)
         } catch {
             end(error, arguments)
         }
+    }
+
+    private static func finish(_ end: CommandEnd) -> Never {
+        if let message = end.message { Diagnostics.error(message) }
+        StandardOutput.exit(end.status)
     }
 
     /// Ends with what the parser has to say: help and versions on standard output, everything else on standard error.
@@ -62,8 +66,7 @@ struct PCIRebalance: ParsableCommand {
             do {
                 try StandardOutput.write(text + "\n")
             } catch {
-                if let message = (error as? CommandEnd)?.message { Diagnostics.error(message) }
-                StandardOutput.exit(.failure)
+                finish(error as? CommandEnd ?? CommandEnd(.failure))
             }
             StandardOutput.exit(.success)
         }

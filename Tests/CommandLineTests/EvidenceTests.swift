@@ -298,6 +298,20 @@ struct EvidenceTests {
         #expect(try check(text.replacing("(rev ff)", with: "(rev a1)")).0 == 8)
     }
 
+    @Test("a VF whose dump has ids of ones answers")
+    func virtual() throws {
+        let zeroes = ["10", "20", "30"].map { "\($0):" + String(repeating: " 00", count: 16) }
+        let dump = ["00: ff ff ff ff 06 04 10 00 01 00 00 02 00 00 00 00"] + zeroes
+        let text = """
+            00:00.0 Host bridge: Example
+            00:03.0 Ethernet controller: Example Virtual Function (rev 01)
+            \(dump.joined(separator: "\n"))
+
+            """
+        let (_, output) = try check(text)
+        #expect(!output.contains("not-answering"), "\(output)")
+    }
+
     @Test("an address wider than its register in a text is no contradiction between kernel and register")
     func busAddresses() throws {
         let text = """

@@ -112,7 +112,7 @@ extension TextEvidence {
 
     /// The functions that do not answer and that no bridge leads to: their bus is no root bus for that.
     private var placeless: Set<FunctionAddress> {
-        let silent = functions.filter(\.isSilent)
+        let silent = functions.filter { $0.doesNotAnswer || $0.config.isAllOnes }
         return Set(
             silent.filter { one in
                 let bus = one.address.bus
@@ -343,8 +343,8 @@ extension IomemText {
 }
 
 extension TextFunction {
-    /// Whether the text says that the function does not answer, or its dump is of ones alone.
-    fileprivate var isSilent: Bool { doesNotAnswer || config.count >= 4 && config.isAllOnes }
+    /// Whether the text says that the function does not answer, or its dump is of ones alone; that of a VF has ids of ones.
+    fileprivate var isSilent: Bool { doesNotAnswer || config.isSilent }
 
     /// Whether the registers were dumped, and answered.
     fileprivate var hasDump: Bool { config.count >= 64 && !config.isAllOnes }

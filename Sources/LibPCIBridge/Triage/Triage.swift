@@ -307,8 +307,7 @@ struct TriageCourse {
                     return one.key.address == entries[i].key.address && isLost && isNamed
                 })
             else { continue }
-            entries[bar].failures += entries[i].failures
-            entries[i].failures = 0
+            fold(i, into: bar)
         }
     }
 
@@ -364,11 +363,12 @@ struct TriageCourse {
         }
     }
 
-    private mutating func fold(_ nameless: Int, into named: Int) {
-        entries[named].failures += entries[nameless].failures
-        if entries[named].sample.isEmpty { entries[named].sample = entries[nameless].sample }
-        entries[named].firstTime = entries[named].firstTime ?? entries[nameless].firstTime
-        entries[nameless].failures = 0
+    /// Counts the failures of one entry with another.
+    private mutating func fold(_ one: Int, into other: Int) {
+        entries[other].failures += entries[one].failures
+        if entries[other].sample.isEmpty { entries[other].sample = entries[one].sample }
+        entries[other].firstTime = entries[other].firstTime ?? entries[one].firstTime
+        entries[one].failures = 0
     }
 
     private func sizeReleased(_ i: Int) -> UInt64 { entries[i].released?.size?.rawValue ?? 0 }

@@ -28,7 +28,7 @@ struct RollbackOutcome {
 /// 5. what came back without all of its addresses is planned for (`Predictor`), or removed and found once more; 3 to 5
 ///    again while that leaves something lost, three times at most;
 /// 6. VFs that steps took away are enabled again, once nothing more is removed;
-/// 7. drivers and decode bits are put right.
+/// 7. drivers and decode bits are put right; alignment text and VFs once more, where the kernel refused them before.
 struct Rollback {
     let run: ApplyRun
     let plan: Plan

@@ -128,8 +128,8 @@ enum Machines {
         let planner = Planner(topology: topology, behaviour: behaviour(topology))
         let size = ByteCount(what & 1 == 0 ? .max : 1 << 63)
         var constraints = Constraints()
-        // One search in 32 goes on for a while, and so does every answer to a fit; of the others the beginning is tried, for
-        // there to be many.
+        // One input in 32 searches for a while, or asks for a fit, which takes as long; the others see the beginning of a
+        // search, for many to be tried.
         let goesOn = input[0] >> 3 == 31
         constraints.workLimit = goesOn ? Constraints.workPerSecond / 100 : 1
         let goals: [Goal]
