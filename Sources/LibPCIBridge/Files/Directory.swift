@@ -197,9 +197,11 @@ final class Scratch {
         defer { close(descriptor) }
         var count = 0
         while count < memory.count {
-            let n = Glibc.read(descriptor, memory.baseAddress.map { $0 + count }, memory.count - count)
+            let n = readInput(
+                descriptor,
+                UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: memory[count...]))
+            )
             if n < 0 {
-                if errno == EINTR { continue }
                 failure = errno
                 return nil
             }
@@ -226,13 +228,26 @@ private func openFile(_ name: UnsafePointer<CChar>, in directory: Int32) -> Int3
 }
 
 /// Opens what a user named as an input: a file, a device, or a pipe. A pipe to which nobody writes ends at once.
-/// - Returns: a descriptor that waits for what is not there yet, or -1 with errno set.
+/// - Returns: a descriptor for `readInput`, or -1 with errno set.
 func openInput(_ path: String) -> Int32 {
-    let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-    guard descriptor >= 0 else { return -1 }
-    let flags = fcntl(descriptor, F_GETFL)
-    if flags >= 0 { _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK) }
-    return descriptor
+    open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+}
+
+/// Reads into `memory` and waits where somebody may still write: at a pipe, a socket, a terminal. Another file ends where
+/// it has no more for now, as the kernel's log does, which has no other end.
+/// - Returns: the number of bytes, 0 at the end, -1 with errno set on an error.
+func readInput(_ descriptor: Int32, _ memory: UnsafeMutableRawBufferPointer) -> Int {
+    while true {
+        let n = Glibc.read(descriptor, memory.baseAddress, memory.count)
+        if n >= 0 { return n }
+        if errno == EINTR { continue }
+        guard errno == EAGAIN else { return -1 }
+        var status = stat()
+        let kind = fstat(descriptor, &status) == 0 ? status.st_mode & S_IFMT : 0
+        guard kind == S_IFIFO || kind == S_IFSOCK || isatty(descriptor) == 1 else { return 0 }
+        var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        _ = poll(&waiting, 1, -1)
+    }
 }
 
 /// Reads `descriptor` to its end, or nil on an error or beyond `limit` bytes.
@@ -245,11 +260,8 @@ func readAll(_ descriptor: Int32, limit: Int) -> [UInt8]? {
     let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
     defer { chunk.deallocate() }
     while true {
-        let n = Glibc.read(descriptor, chunk.baseAddress, chunk.count)
-        if n < 0 {
-            if errno == EINTR { continue }
-            return nil
-        }
+        let n = readInput(descriptor, chunk)
+        guard n >= 0 else { return nil }
         if n == 0 { return bytes }
         guard bytes.count + n <= limit else {
             errno = EFBIG

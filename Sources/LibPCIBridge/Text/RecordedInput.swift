@@ -215,11 +215,8 @@ public struct RecordedInput: Sendable {
         var result: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while true {
-            let count = chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw ReadError.system(errno, path: path, doing: "read")
-            }
+            let count = chunk.withUnsafeMutableBytes { readInput(descriptor, $0) }
+            guard count >= 0 else { throw ReadError.system(errno, path: path, doing: "read") }
             if count == 0 { return result }
             guard result.count + count <= limit else { throw tooLarge(path, limit) }
             result.append(contentsOf: chunk[..<count])
