@@ -50,6 +50,49 @@ import Testing
         #expect(try run("triage", text, "--json").output.contains("\"verdict\": \"cannot-tell\""))
     }
 
+    @Test("a piece of a scan says nothing of addresses and bus numbers that the kernel was yet to give")
+    func pieceOfScan() throws {
+        let scan = """
+            pci 0000:05:00.0: bridge configuration invalid ([bus 00-00]), reconfiguring
+            pci 0000:06:00.0: [1022:1471] type 01 class 0x060400 PCIe Switch Downstream Port
+            pci 0000:06:00.0: PCI bridge to [bus 00]
+            pci 0000:06:00.0:   bridge window [mem 0x00000000-0x000fffff]
+            pci 0000:06:00.0: bridge configuration invalid ([bus 00-00]), reconfiguring
+
+            """
+        let card = """
+            pci 0000:07:00.0: [1002:687f] type 00 class 0x030000 PCIe Legacy Endpoint
+            pci 0000:07:00.0: BAR 0 [mem 0x00000000-0x0fffffff 64bit pref]
+
+            """
+        let check = try run("check", scan + card)
+        #expect(check.status == 8, "\(check.output)")
+        #expect(check.output.contains("cannot tell: 3 functions, 0 problems"))
+        #expect(check.output.contains("ends before the kernel has assigned addresses"))
+        // The kernel's own word of the numbers counts.
+        let refusal =
+            "pci 0000:06:00.0: devices behind bridge are unusable because [bus 07] cannot be assigned for them\n"
+        let refused = try run("check", scan + refusal)
+        #expect(refused.status == 3)
+        #expect(refused.output.contains("problem: 0000:06:00.0"), "\(refused.output)")
+    }
+
+    @Test("room beside bridges whose windows are not told is room at most")
+    func roomAtMost() throws {
+        let log = """
+            pci 0000:02:01.0:   bridge window [mem 0x08000000-0x084fffff]
+            pci 0000:04:00.0: BAR 2 [mem size 0x00400000 64bit]: can't assign; no space
+            pci 0000:04:00.0: BAR 2 [mem size 0x00400000 64bit]: failed to assign
+            pci 0000:02:02.0: PCI bridge to [bus 04]
+            pci 0000:01:00.0: PCI bridge to [bus 02-04]
+            pci 0000:01:00.0:   bridge window [mem 0x08000000-0x089fffff]
+
+            """
+        let words = try run("check", log).output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        #expect(words.contains("has at most 10M free: what 0000:02:01.0"), "\(words)")
+        #expect(words.contains("hold there is not told"), "\(words)")
+    }
+
     @Test("bus numbers that a CardBus bridge was to have are lost only where something is on them")
     func reservedBuses() throws {
         let log =

@@ -284,7 +284,7 @@ import Testing
         )
         #expect(evidence.kernel.release == "6.12.0-1-amd64")
         #expect(evidence.functions.map { "\($0.address)" } == ["0000:00:1d.0"])
-        #expect(evidence.findings.map(\.code) == [.logCutAtStart, .severalBoots])
+        #expect(evidence.findings.map(\.code) == [.logCutAtStart, .logCutAtEnd, .severalBoots])
     }
 
     @Test(

@@ -37,26 +37,29 @@ struct LogCoverage {
     /// What the log does not cover.
     ///
     /// - Parameter hasRoots: whether the log names a root bus.
-    /// - Returns: at most one finding.
+    /// - Returns: a finding for each end that is missing.
     func findings(hasRoots: Bool) -> [TextFinding] {
         guard discovered + others > 0 else { return [] }
+        var result: [TextFinding] = []
         if !hasRoots || beforeRoot > 0 || discovered == 0 {
-            return [
+            result.append(
                 TextFinding(
                     .logCutAtStart,
                     nil,
                     "the kernel log does not begin with the boot, or only some of its lines are here: what else it said is not known"
                 )
-            ]
+            )
         }
         // Between discovery and assignment a boot prints some dozens of lines about other things.
-        guard discovered > 0, !isAssigned, lines - lastDiscovery < 150 else { return [] }
-        return [
-            TextFinding(
-                .logCutAtEnd,
-                nil,
-                "the kernel log ends before the kernel has assigned addresses: whether everything got its place is not in it"
+        if discovered > 0, !isAssigned, lines - lastDiscovery < 150 {
+            result.append(
+                TextFinding(
+                    .logCutAtEnd,
+                    nil,
+                    "the kernel log ends before the kernel has assigned addresses: whether everything got its place is not in it"
+                )
             )
-        ]
+        }
+        return result
     }
 }

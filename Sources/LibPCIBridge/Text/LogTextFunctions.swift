@@ -14,6 +14,7 @@ extension LogTextReader {
         case UInt8(ascii: "B"), UInt8(ascii: "R"), UInt8(ascii: "V"): readResource(text, of: address)
         case UInt8(ascii: "l"): readLegacyPorts(text, of: address)
         case UInt8(ascii: "P"): readBridge(text, of: address)
+        case UInt8(ascii: "b") where text.starts("bridge configuration invalid "): forgetBuses(of: address)
         case UInt8(ascii: " "), UInt8(ascii: "b"): readWindow(text, of: address)
         case UInt8(ascii: "A"): readNarrowWindow(text, of: address)
         case UInt8(ascii: "c"):
@@ -310,6 +311,15 @@ extension LogTextReader {
     }
 
     // MARK: Bridges
+
+    /// Reads `bridge configuration invalid ([bus 00-00]), reconfiguring`: the kernel's own numbers replace what the registers
+    /// held, and a later line tells them.
+    private mutating func forgetBuses(of address: FunctionAddress) {
+        change(address) { function in
+            function.bridge?.secondary = nil
+            function.bridge?.subordinate = nil
+        }
+    }
 
     /// Reads `PCI bridge to [bus 02-11]`.
     private mutating func readBridge(_ text: TextBytes, of address: FunctionAddress) {

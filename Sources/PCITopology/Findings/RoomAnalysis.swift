@@ -53,7 +53,14 @@ extension Topology {
                 return analysis
             }
             if space.fits(size: need, alignment: alignment) {
-                analysis.causes.append("\(name) \(window.kernelText) has room, \(space.freeBytes) free")
+                let untold = untoldHolders(among: children(of: p))
+                analysis.causes.append(
+                    "\(name) \(window.kernelText) "
+                        + (untold.isEmpty
+                            ? "has room, \(space.freeBytes) free"
+                            : "has at most \(space.freeBytes) free: what \(untold.listed(3)) "
+                                + "\(untold.count == 1 ? "holds" : "hold") there is not told")
+                )
                 return analysis
             }
             var sentence = "\(name) \(window.kernelText) is \(ByteCount(range.clampedSize)), "
@@ -68,6 +75,13 @@ extension Topology {
         }
         appendApertures(for: resource, of: i, need: need, alignment: alignment, to: &analysis)
         return analysis
+    }
+
+    /// Those of `functions` of whose addresses nothing was told, or that are bridges with windows that were not told.
+    private func untoldHolders(among functions: [Int]) -> [FunctionAddress] {
+        functions.map { self.functions[$0] }.filter {
+            $0.knowledge.resources == .unseen || $0.isBridge && $0.knowledge.windows != .seen
+        }.map(\.address)
     }
 
     private func appendApertures(
