@@ -104,6 +104,46 @@ public struct TreeState: Hashable, Sendable {
         )
     }
 
+    /// The function at `address`, or nil.
+    /// - Complexity: O(log n) within the segment.
+    public subscript(address: FunctionAddress) -> FunctionState? {
+        guard let segment = segments.first(where: { $0[0].address.segment == address.segment }) else { return nil }
+        var low = 0
+        var high = segment.count
+        while low < high {
+            let middle = (low + high) / 2
+            if segment[middle].address < address { low = middle + 1 } else { high = middle }
+        }
+        return low < segment.count && segment[low].address == address ? segment[low] : nil
+    }
+
+    /// The part of each of two states in which they may differ, in address order: without the segments that are the same,
+    /// and without what both show alike at the beginning and at the end of a segment.
+    ///
+    /// A step of a plan leaves most of a tree as it was; who compares two states function by function begins here.
+    /// - Complexity: O(number of resource lines) of the segments that the states do not share.
+    public static func differingParts(
+        _ one: TreeState,
+        _ other: TreeState
+    ) -> (one: [FunctionState], other: [FunctionState]) {
+        var result: (one: [FunctionState], other: [FunctionState]) = ([], [])
+        var a = one.segments[...]
+        var b = other.segments[...]
+        while let next = [a.first, b.first].compactMap({ $0?.first?.address.segment }).min() {
+            let mine = a.first?.first?.address.segment == next ? a.removeFirst() : []
+            let theirs = b.first?.first?.address.segment == next ? b.removeFirst() : []
+            if mine == theirs { continue }
+            let shorter = min(mine.count, theirs.count)
+            var first = 0
+            while first < shorter, mine[first] == theirs[first] { first += 1 }
+            var last = 0
+            while last < shorter - first, mine[mine.count - 1 - last] == theirs[theirs.count - 1 - last] { last += 1 }
+            result.one += mine[first..<mine.count - last]
+            result.other += theirs[first..<theirs.count - last]
+        }
+        return result
+    }
+
     /// A 64-bit fingerprint of addresses, ids, resource lines and bus ranges (FNV-1a over their bytes).
     ///
     /// Tells whether a tree is still the one that a plan was made for. Not a defence against forgery.

@@ -14,15 +14,16 @@ extension Plan {
     /// An estimate: drivers start one after the other, and firmware of a card may take longer than any driver.
     public var outage: String? {
         guard !disturbed.isEmpty else { return nil }
-        let paths = disturbed.compactMap { one in before.functions.first { $0.address == one.address }?.path }
+        let paths = Set(disturbed.compactMap { before[$0.address]?.path })
         var first: Int?
         var last: Int?
-        var known = before.functions.filter { paths.contains($0.path) }.count
+        var state = before
         for (number, step) in steps.enumerated() {
-            let present = step.after.functions.filter { paths.contains($0.path) }.count
-            if present < known, first == nil { first = number + 1 }
-            if present > known { last = number + 1 }
-            known = present
+            let (old, new) = TreeState.differingParts(state, step.after)
+            let came = new.count { paths.contains($0.path) } - old.count { paths.contains($0.path) }
+            if came < 0, first == nil { first = number + 1 }
+            if came > 0 { last = number + 1 }
+            state = step.after
         }
         guard let first else { return nil }
         let tenths = disturbed.reduce(0) { $0 + OutageEstimate.tenths(hasDriver: $1.hasDriver) }

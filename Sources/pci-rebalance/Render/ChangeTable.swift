@@ -16,13 +16,14 @@ struct ChangeTable {
 
     /// Who is in one state and not in the other.
     func writeNames(from before: TreeState, to after: TreeState, to page: inout TextPage, indent: Int) {
-        list("gone:", names(in: before, notIn: after), to: &page, indent: indent)
-        list("back:", names(in: after, notIn: before), to: &page, indent: indent)
+        let (old, new) = TreeState.differingParts(before, after)
+        list("gone:", names(in: old, notIn: new), to: &page, indent: indent)
+        list("back:", names(in: new, notIn: old), to: &page, indent: indent)
     }
 
-    private func names(in one: TreeState, notIn other: TreeState) -> [String] {
-        let paths = Set(other.functions.map(\.path))
-        return one.functions.filter { !paths.contains($0.path) }.map(\.address.description)
+    private func names(in one: [FunctionState], notIn other: [FunctionState]) -> [String] {
+        let paths = Set(other.map(\.path))
+        return one.filter { !paths.contains($0.path) }.map(\.address.description)
     }
 
     private func list(_ head: String, _ names: [String], to page: inout TextPage, indent: Int) {

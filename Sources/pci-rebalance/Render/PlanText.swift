@@ -122,7 +122,7 @@ struct PlanText {
 
     /// The name in parentheses behind what a function is.
     private func name(of one: Disturbance) -> String {
-        guard let names, let ids = plan.before.functions.first(where: { $0.address == one.address })?.ids,
+        guard let names, let ids = plan.before[one.address]?.ids,
             ids >> 16 != 0xffff,
             let name = names.text(
                 vendor: UInt16(truncatingIfNeeded: ids >> 16),
@@ -137,7 +137,7 @@ struct PlanText {
         heading("Steps, as predicted for \(plan.kernelRelease) (\(plan.behaviour))", &page)
         var state = plan.before
         // Functions that are gone for a while are compared with what they last showed.
-        var last = plan.before.functions
+        var absent: [TopologyPath: FunctionState] = [:]
         var changing = 0
         for (number, step) in plan.steps.enumerated() {
             page.paragraph("\(number + 1). \(step.purpose)", indent: 2, hanging: 5)
@@ -147,13 +147,14 @@ struct PlanText {
             for write in step.writes { page.raw("     # \(write)") }
             let table = ChangeTable(style: style)
             table.writeNames(from: state, to: step.after, to: &page, indent: 5)
-            let changes = StateChange.changes(from: TreeState(last), to: step.after).filter { $0.what != .gone }
+            let changes = StateChange.changes(from: state, absent: absent, to: step.after).filter { $0.what != .gone }
             table.write(changes, to: &page, indent: 5)
             if changes.contains(where: { $0.what != .new }) { changing += 1 }
             for way in step.wayBackText where verbosity > 0 { page.raw("     way back: \(way)") }
+            let (old, new) = TreeState.differingParts(state, step.after)
+            for function in old { absent[function.path] = function }
+            for function in new { absent[function.path] = nil }
             state = step.after
-            let paths = Set(state.functions.map(\.path))
-            last = last.filter { !paths.contains($0.path) } + state.functions
         }
         if verbosity == 0, plan.steps.contains(where: { !$0.wayBack.isEmpty }) {
             page.paragraph(

@@ -25,16 +25,22 @@ struct StateChange: Equatable {
 
     /// All changes from `old` to `new`, in address order of the later state, functions that are gone first.
     ///
-    /// What a new function shows is part of its changes, compared with nothing.
-    static func changes(from old: TreeState, to new: TreeState) -> [StateChange] {
+    /// What a new function shows is part of its changes, compared with nothing, or with what it showed last if it is among
+    /// those that are `absent` from `old`.
+    static func changes(
+        from old: TreeState,
+        absent: [TopologyPath: FunctionState] = [:],
+        to new: TreeState
+    ) -> [StateChange] {
         var result: [StateChange] = []
-        let oldByPath = old.functions.sorted { $0.path < $1.path }
-        let newPaths = new.functions.map(\.path).sorted()
-        for function in old.functions where !contains(newPaths, function.path) {
+        let (before, after) = TreeState.differingParts(old, new)
+        let oldByPath = Dictionary(before.map { ($0.path, $0) }) { first, _ in first }
+        let newPaths = Set(after.map(\.path))
+        for function in before where !newPaths.contains(function.path) {
             result.append(StateChange(address: function.address, what: .gone))
         }
-        for function in new.functions {
-            guard let before = find(oldByPath, function.path) else {
+        for function in after {
+            guard let before = oldByPath[function.path] ?? absent[function.path] else {
                 result.append(StateChange(address: function.address, what: .new))
                 if let range = function.busRange {
                     result.append(StateChange(address: function.address, what: .buses(from: nil, to: range)))
@@ -64,26 +70,6 @@ struct StateChange: Equatable {
         for (index, a, b) in old.pairs(with: function.lines) where a != b && a.text(index) != b.text(index) {
             result.append(StateChange(address: function.address, what: .resource(index, from: a, to: b)))
         }
-    }
-
-    private static func find(_ sorted: [FunctionState], _ path: TopologyPath) -> FunctionState? {
-        var low = 0
-        var high = sorted.count
-        while low < high {
-            let middle = (low + high) / 2
-            if sorted[middle].path < path { low = middle + 1 } else { high = middle }
-        }
-        return low < sorted.count && sorted[low].path == path ? sorted[low] : nil
-    }
-
-    private static func contains(_ sorted: [TopologyPath], _ path: TopologyPath) -> Bool {
-        var low = 0
-        var high = sorted.count
-        while low < high {
-            let middle = (low + high) / 2
-            if sorted[middle] < path { low = middle + 1 } else { high = middle }
-        }
-        return low < sorted.count && sorted[low] == path
     }
 }
 

@@ -332,10 +332,18 @@ extension OrderSolver {
 
     private mutating func buildPairs() {
         var lists: [[Neighbour]] = Array(repeating: [], count: forestNode.count)
+        // The order of two that stay where they are is no question.
+        let isSettled = forestNode.indices.map { isFixed($0) && isGiven($0) }
         for w in forestNode.indices where !isLeaf[w] {
             let list = childLists[w]
+            var movable: [Int] = []
             for i in list.indices {
-                for j in 0..<i { pair(list[j], list[i], &lists) }
+                if isSettled[Int(list[i].node)] {
+                    for j in movable { pair(list[j], list[i], &lists) }
+                } else {
+                    for j in 0..<i { pair(list[j], list[i], &lists) }
+                    movable.append(i)
+                }
             }
         }
         for list in lists {
@@ -350,7 +358,6 @@ extension OrderSolver {
     private mutating func pair(_ x: Membership, _ y: Membership, _ lists: inout [[Neighbour]]) {
         let a = Int(x.node)
         let b = Int(y.node)
-        if isFixed(a), isFixed(b), isGiven(a), isGiven(b) { return }
         if isSpared(a, by: b) || isSpared(b, by: a) { return }
         let v = newVariable(0, 1, step: 1, .pair, pairFirst.count)
         pairFirst.append(x)
