@@ -21,6 +21,8 @@ public struct IdealPolicy: AllocationPolicy {
     public var kind: Kind
     /// How much work one search may take.
     public var effort: Effort
+    /// Whether a layout from scratch is drawn together until it takes little of the apertures; else the first will do.
+    var tightens = true
 
     /// Creates the policy.
     public init(_ topology: Topology, _ kind: Kind, effort: Effort = .standard) {
@@ -68,7 +70,7 @@ public struct IdealPolicy: AllocationPolicy {
             }
             switch outcome {
             case .layout(let layout):
-                let tight = kind == .optimal && notes.isEmpty ? tightened(problem, layout) : layout
+                let tight = kind == .optimal && tightens && notes.isEmpty ? tightened(problem, layout) : layout
                 var result = fill(demand, problem, tight)
                 result.notes = demand.notes + notes
                 return result
@@ -104,9 +106,10 @@ public struct IdealPolicy: AllocationPolicy {
     /// space beside everything else, and keeping what takes less in all.
     private func tightened(_ problem: Problem, _ layout: Layout) -> Layout {
         var best = layout
-        // Machines of many host bridges are asked fewer times each.
-        let asks = UInt64(min(16, max(2, 64 / max(problem.hosts.count, 1))))
         for h in problem.hosts.indices {
+            // Where there is much to lay out an answer takes longer, and less is asked.
+            let count = problem.requests.count { $0.host == h }
+            let asks = UInt64(min(16, max(2, 64 / max(problem.hosts.count, 1)), max(2, 1024 / max(count, 1))))
             let apertures = problem.hosts[h].apertures.filter { $0.kind != .io && $0.range.clampedSize > Self.granule }
             let order = apertures.map { ($0, taken(problem, best, host: h, in: $0.range)) }.sorted { $0.1 > $1.1 }
             for (aperture, spent) in order where spent > Self.granule {

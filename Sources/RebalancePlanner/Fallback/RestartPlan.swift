@@ -2,6 +2,7 @@
 
 public import AllocationPolicies
 public import PCITopology
+internal import ResourceSolver
 
 /// The way over one restart of the kernel where no live way exists: every BAR, window and bus number is programmed by hand,
 /// and a kernel is started by kexec, which keeps what it finds in the registers.
@@ -24,13 +25,16 @@ public struct RestartPlan: Hashable, Sendable {
     /// The tree that the kernel shows after its boot.
     public var after: TreeState
 
+    /// The work for a layout: a quarter of what a comparison of policies takes, since any layout with everything will do.
+    private static let effort = Effort(steps: Effort.standard.steps / 4)
+
     /// Looks for the way; nil when nothing is missing, no layout has everything required, or the boot would not keep it.
     ///
     /// - Parameters:
     ///   - topology: the machine.
     ///   - behaviour: the kernel that is started, by its twin.
     ///   - commandLine: the command line that it is started with, or nil.
-    /// - Complexity: at most two solver runs and two boots of the twin.
+    /// - Complexity: at most three solver runs and three boots of the twin.
     public init?(_ topology: Topology, behaviour: KernelBehaviour, commandLine: String? = nil) {
         let platform = Platform(topology.kernel, commandLine: commandLine)
         // Other architectures assign anew whatever the registers say.
@@ -39,8 +43,10 @@ public struct RestartPlan: Hashable, Sendable {
         else {
             return nil
         }
-        for kind in [IdealPolicy.Kind.movable, .optimal] {
-            let outcome = IdealPolicy(topology, kind).allocate(ResourceDemand(topology))
+        for (kind, tightens) in [(IdealPolicy.Kind.movable, false), (.optimal, false), (.optimal, true)] {
+            var ideal = IdealPolicy(topology, kind, effort: Self.effort)
+            ideal.tightens = tightens
+            let outcome = ideal.allocate(ResourceDemand(topology))
             guard outcome.halt == nil, let wanted = try? outcome.applied(to: topology) else { continue }
             let (writes, stopped) = Self.writes(from: topology, to: wanted)
             guard !writes.isEmpty,
