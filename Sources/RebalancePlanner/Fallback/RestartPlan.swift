@@ -28,6 +28,8 @@ public struct RestartPlan: Hashable, Sendable {
     /// The work for a layout: a quarter of what a comparison of policies takes, since any layout with everything will do.
     private static let effort = Effort(steps: Effort.standard.steps / 4)
 
+    private static let mostToTighten = 512
+
     /// Looks for the way; nil when nothing is missing, no layout has everything required, or the boot would not keep it.
     ///
     /// - Parameters:
@@ -44,6 +46,8 @@ public struct RestartPlan: Hashable, Sendable {
             return nil
         }
         for (kind, tightens) in [(IdealPolicy.Kind.movable, false), (.optimal, false), (.optimal, true)] {
+            // Drawing a large layout together takes longer than a plan.
+            if tightens, topology.functions.count > Self.mostToTighten { continue }
             var ideal = IdealPolicy(topology, kind, effort: Self.effort)
             ideal.tightens = tightens
             let outcome = ideal.allocate(ResourceDemand(topology))

@@ -130,8 +130,10 @@ enum Machines {
         var constraints = Constraints()
         // One input in 32 searches for a while, or asks for a fit, which takes as long; the others see the beginning of a
         // search, for many to be tried. The sum says which: libFuzzer likes what goes far, and would ask for it with most.
-        let goesOn = input.reduce(0, &+) & 31 == 31
+        let sum = input.reduce(0, &+)
+        let goesOn = sum & 31 == 31
         constraints.workLimit = goesOn ? Constraints.workPerSecond / 100 : 1
+        if !goesOn { constraints.simulationBudget = Int(sum & 3) + 1 }
         let goals: [Goal]
         switch what & 7 {
         case 0, 1: goals = [.everythingRequired]
