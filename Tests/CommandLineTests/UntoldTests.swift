@@ -77,6 +77,20 @@ import Testing
         #expect(refused.output.contains("problem: 0000:06:00.0"), "\(refused.output)")
     }
 
+    @Test("a driver's complaint about addresses that something holds does not take them away")
+    func heldAddresses() throws {
+        let text = """
+            0000:02:00.0 Non-Volatile memory controller [0108]: Some Corporation Device [1414:00a9]
+            \tKernel modules: nvme
+            [    5.861193] nvme 0000:02:00.0: BAR 0: can't reserve [mem 0xf8000000-0xf800ffff 64bit]
+
+            """
+        let check = try run("check", text)
+        #expect(check.status == 8, "\(check.output)")
+        #expect(!check.output.contains("has no address"), "\(check.output)")
+        #expect(check.output.contains("held by something else"), "\(check.output)")
+    }
+
     @Test("room beside bridges whose windows are not told is room at most")
     func roomAtMost() throws {
         let log = """

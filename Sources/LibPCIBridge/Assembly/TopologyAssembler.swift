@@ -229,7 +229,8 @@ public struct TopologyAssembler {
         }
         evidence.implemented = f.named
         evidence.untold = f.unsized.reduce(f.ignored) { $0 | 1 << UInt32($1.index.rawValue) }
-        if let facts = log.functions[f.address] {
+        // Of a function whose resources nobody told the log's mention of one does not say that the kernel gave it up.
+        if let facts = log.functions[f.address], f.knowledge?.resources != .unseen {
             evidence.sizes += facts.sizes
             evidence.implemented |= facts.implemented
             evidence.refuted |= facts.invalid

@@ -1085,7 +1085,7 @@ struct TriageJudge {
         group.cause =
             isBus
             ? "they need bus numbers beyond those of the bridge above"
-            : "their BARs have no address: the windows above are too small"
+            : "their BARs have no address"
         group.nextStep = entry.key.address.flatMap { step("plan --vfs \($0)=N", for: $0) }
         return group
     }
