@@ -77,6 +77,22 @@ import Testing
         #expect(refused.output.contains("problem: 0000:06:00.0"), "\(refused.output)")
     }
 
+    @Test("a kernel log without a word about PCI is a log all the same")
+    func logWithoutPCI() throws {
+        let log = """
+            [    0.903068] nvme nvme0: pci function 0000:01:00.0
+            [   17.692035] nvme nvme0: Device not ready; aborting initialisation
+
+            """
+        for command in ["check", "plan"] {
+            let result = try run(command, log)
+            #expect(result.status == 8, "\(command): \(result.output)")
+            #expect(result.output.contains("sudo lspci -vvxxx"), "\(result.output)")
+        }
+        #expect(try run("check", "hello\nworld\n").status == 65)
+        #expect(try run("check", "hello\nworld\n[    1.000000] usb 1-1: new device\n").status == 65)
+    }
+
     @Test("a driver's complaint about addresses that something holds does not take them away")
     func heldAddresses() throws {
         let text = """

@@ -188,7 +188,10 @@ public struct Contradictions: Hashable, Sendable {
 
 extension TextEvidence {
     /// Whether the bytes, the first part of a file, hold text that this reader knows.
-    public static func recognises(_ head: [UInt8]) -> Bool { !TextEvidence(bytes: head).isEmpty }
+    public static func recognises(_ head: [UInt8]) -> Bool { TextEvidence(bytes: head).isRecognised }
+
+    /// Whether anything about PCI was read, or a kernel log that says nothing of it.
+    var isRecognised: Bool { !isEmpty || lineCounts.kernel > lineCounts.other }
 
     /// The recogniser of these texts, for `Evidence`.
     public static let recogniser = Evidence.Recogniser(name: "text") { recognises($0) }

@@ -32,6 +32,7 @@ extension TextEvidence {
         lineCounts.lspci += other.lineCounts.lspci
         lineCounts.hex += other.lineCounts.hex
         lineCounts.log += other.lineCounts.log
+        lineCounts.kernel += other.lineCounts.kernel
         lineCounts.iomem += other.lineCounts.iomem
         lineCounts.other += other.lineCounts.other
         let offsets = roots.isEmpty ? other.roots : roots

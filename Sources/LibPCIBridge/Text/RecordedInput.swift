@@ -185,7 +185,7 @@ public struct RecordedInput: Sendable {
         if evidence.tellsOfNoHardware, let foreign = ForeignText(bytes) {
             return Part(kind: "\(foreign)", content: .foreign(foreign))
         }
-        guard !evidence.isEmpty else {
+        guard evidence.isRecognised else {
             throw ReadError(.badInput, path: path, "\(path) is not in a recognised format: \(Evidence.guess(bytes))")
         }
         return Part(kind: evidence.kinds.joined(separator: "+"), content: .texts(evidence))

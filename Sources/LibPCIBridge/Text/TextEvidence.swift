@@ -39,6 +39,8 @@ public struct TextEvidence: Hashable, Sendable {
         public var hex = 0
         /// Lines of a kernel log, about whatever.
         public var log = 0
+        /// Those of them that bear the kernel's mark: a time since boot, a level, `kernel:`.
+        public var kernel = 0
         /// Lines of /proc/iomem and /proc/ioports.
         public var iomem = 0
         /// Lines that are none of these and not empty.

@@ -52,6 +52,7 @@ extension TextEvidence {
             }
             // A message of the kernel.
             if let message = LogTextLine(line) {
+                if message.isMarked { lineCounts.kernel += 1 }
                 let known = message.isMarked || LogTextReader.matters(message.message)
                 if known {
                     lspci.finishFunction()
