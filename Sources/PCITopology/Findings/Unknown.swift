@@ -122,6 +122,35 @@ extension Topology {
         return result
     }
 
+    /// The host bridges with functions of which no source tells the apertures.
+    /// - Complexity: O(number of host bridges).
+    public func untoldApertures() -> [Unknown] {
+        hostBridges.indices.compactMap { h in
+            guard let first = roots(of: h).first, hostBridges[h].isTold, hostBridges[h].source == .unknown else {
+                return nil
+            }
+            return untoldApertures(ofHost: h, functions[first].address)
+        }
+    }
+
+    private func untoldApertures(ofHost h: Int, _ address: FunctionAddress) -> Unknown {
+        Unknown(
+            .aperturesNotTold,
+            [address],
+            "the apertures of root bus \(hostBridges[h].name) are not told",
+            [.log, .iomem]
+        )
+    }
+
+    /// What keeps anybody from foretelling a layout of the whole machine: no function, no way down to them, no apertures, a
+    /// log that ends too early. What is merely unknown of single functions does not.
+    /// - Complexity: that of `unknowns()`.
+    public func unknownsOfLayout() -> [Unknown] {
+        let whole: Set<Unknown.Code> = [.noFunctions, .logCut, .sourcesDisagree, .functionsLeftOut]
+        return unknowns().filter { whole.contains($0.code) }
+            + reservations().filter { $0.code == .bridgesNotTold } + untoldApertures()
+    }
+
     /// Whether no source tells which bridge leads to the bus that the function at index `i` sits on.
     private func isBridgeMissing(above i: Int) -> Bool {
         guard functions[i].parent == nil else { return isBridgeMissing(betweenParentAnd: i) }
@@ -244,14 +273,7 @@ extension Topology {
             one.code != .functionsNotRead || !one.addresses.allSatisfy { named.contains($0) }
         }
         if h >= 0, hostBridges[h].isTold, hostBridges[h].source == .unknown {
-            result.append(
-                Unknown(
-                    .aperturesNotTold,
-                    [functions[top].address],
-                    "the apertures of root bus \(hostBridges[h].name) are not told",
-                    [.log, .iomem]
-                )
-            )
+            result.append(untoldApertures(ofHost: h, functions[top].address))
         }
         return result
     }

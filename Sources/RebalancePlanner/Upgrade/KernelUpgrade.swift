@@ -146,7 +146,7 @@ public struct KernelUpgrade: Sendable {
         start = firmware == nil ? .registers : .firmware
         self.present = present
         self.releases = releases
-        unknowns = Self.unknowns(topology)
+        unknowns = topology.unknowns() + topology.untoldApertures()
         var runs = UpgradeRuns(topology, platform: platform, firmware: firmware)
         let shortfalls = topology.problemShortfalls
         let roots = Set(shortfalls.compactMap { runs.root(of: $0.path) })
@@ -183,15 +183,6 @@ public struct KernelUpgrade: Sendable {
             placers.formIntersection(one.placedBy)
             lostHere.append(one)
         }
-    }
-
-    private static func unknowns(_ topology: Topology) -> [Unknown] {
-        var result = topology.unknowns()
-        for h in topology.hostBridges.indices where topology.hostBridges[h].source == .unknown {
-            guard let root = topology.roots(of: h).first(where: { topology.functions[$0].isBridge }) else { continue }
-            result += topology.unknowns(about: root).filter { $0.code == .aperturesNotTold }
-        }
-        return result
     }
 
     private static func change(

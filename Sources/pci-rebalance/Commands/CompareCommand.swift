@@ -64,6 +64,25 @@ struct CompareCommand: ParsableCommand {
 
     func run() throws {
         let topology = try reading.topology(output)
+        let untold = topology.unknownsOfLayout()
+        if !untold.isEmpty, output.verbose == 0, !csv, !output.json {
+            try StandardOutput.write(cannotTell(untold))
+            throw CommandEnd(.cannotTell)
+        }
+        try compare(topology)
+        if !untold.isEmpty { throw CommandEnd(.cannotTell) }
+    }
+
+    /// What to say where too little was told for any policy but today's.
+    private func cannotTell(_ untold: [Unknown]) -> String {
+        var page = TextPage(columns: StandardOutput.columns)
+        page.paragraph("cannot tell what another policy would make of this machine", indent: 0)
+        write(untold, to: &page)
+        page.paragraph("-v shows what follows from what was told", indent: 4)
+        return page.text
+    }
+
+    private func compare(_ topology: Topology) throws {
         let demand = ResourceDemand(topology)
         if !output.quiet { PolicyWords.warnOfUnknownApertures(demand) }
         if explain.count == 2 { return try explainParting(topology, demand) }
