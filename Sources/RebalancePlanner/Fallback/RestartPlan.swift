@@ -25,10 +25,14 @@ public struct RestartPlan: Hashable, Sendable {
     /// The tree that the kernel shows after its boot.
     public var after: TreeState
 
-    /// The work for a layout: a quarter of what a comparison of policies takes, since any layout with everything will do.
-    private static let effort = Effort(steps: Effort.standard.steps / 4)
-
+    /// The functions beyond which a layout is not drawn together: that takes longer than a plan.
     private static let mostToTighten = 512
+
+    /// The work for a layout: a quarter of what a comparison of policies takes, since any layout with everything will do,
+    /// and less where every step takes longer.
+    private static func effort(functions: Int) -> Effort {
+        Effort(steps: Effort.standard.steps / (functions > mostToTighten ? 12 : 4))
+    }
 
     /// Looks for the way; nil when nothing is missing, no layout has everything required, or the boot would not keep it.
     ///
@@ -46,9 +50,8 @@ public struct RestartPlan: Hashable, Sendable {
             return nil
         }
         for (kind, tightens) in [(IdealPolicy.Kind.movable, false), (.optimal, false), (.optimal, true)] {
-            // Drawing a large layout together takes longer than a plan.
             if tightens, topology.functions.count > Self.mostToTighten { continue }
-            var ideal = IdealPolicy(topology, kind, effort: Self.effort)
+            var ideal = IdealPolicy(topology, kind, effort: Self.effort(functions: topology.functions.count))
             ideal.tightens = tightens
             let outcome = ideal.allocate(ResourceDemand(topology))
             guard outcome.halt == nil, let wanted = try? outcome.applied(to: topology) else { continue }
