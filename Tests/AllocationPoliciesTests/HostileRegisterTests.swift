@@ -77,6 +77,51 @@ struct HostileRegisterTests {
         #expect(twin.resourceLines(of: card)?[2] == shown)
     }
 
+    @Test(
+        "a bus that a bridge left for another is gone with the bus above it, and no way up runs in a circle",
+        arguments: KernelBehaviour.presets
+    )
+    func busLeftBehind(_ behaviour: KernelBehaviour) throws {
+        let card: CardProfile = .rootPort(
+            1,
+            [.upstream([.downstream(0, [.testDevice(1 << 20)]), .downstream(1, [.testDevice(1 << 20)])])]
+        )
+        var m = try Q35(behaviour, cards: [card])
+        m.program([0x08], buses: (0, 1, 4), mem: 0xfe60_0000...0xfe9f_ffff, command: 7)
+        m.program([0x08, 0], buses: (1, 2, 4), mem: 0xfe60_0000...0xfe9f_ffff, command: 7)
+        m.program([0x08, 0, 0], buses: (2, 3, 3), mem: 0xfe80_0000...0xfe9f_ffff, command: 7)
+        m.program([0x08, 0, 8], buses: (2, 4, 4), mem: 0xfe60_0000...0xfe7f_ffff, command: 7)
+        try m.boot()
+        // A machine that says of a port two levels down that it leads to the root port's own bus.
+        let before = try m.twin.topology()
+        let liar = try m.at("02:00.0")
+        var functions = before.functions
+        let i = try #require(before.position(of: liar))
+        functions[i].bridge?.busRange = BusRange(first: BusNumber(1), last: BusNumber(1))
+        functions[i].bridge?.registers?.primary = BusNumber(0x2c)
+        functions[i].bridge?.registers?.secondary = BusNumber(1)
+        functions[i].bridge?.registers?.subordinate = BusNumber(0)
+        for (offset, byte) in [(0x18, 0x2c), (0x19, 1), (0x1a, 0)] {
+            let isWritten = functions[i].config.write(UInt32(byte), at: offset, width: 1)
+            #expect(isWritten)
+        }
+        let topology = try Topology(
+            kernel: before.kernel,
+            hostBridges: before.hostBridges,
+            functions: functions,
+            blockers: before.blockers
+        )
+        var twin = try LinuxTwin(topology, behaviour: behaviour)
+        // The port gets a number of its own, then everything is found anew.
+        for operation: TwinOperation in [.rescan, .remove(try m.at("00:01.0")), .rescan] {
+            _ = try twin.perform(operation)
+        }
+        let after = try twin.topology()
+        let upstream = try #require(after.position(of: try m.at("01:00.0")))
+        #expect(after.parent(of: upstream).map { after.functions[$0].address } == (try m.at("00:01.0")))
+        #expect(after.ancestors(of: try #require(after.position(of: liar))).count == 2)
+    }
+
     @Test("within the buses of a segment the highest bus of VFs is where the last one is")
     func highestBus() throws {
         for (total, offset, stride, bus) in [(8, 1, 1, 1), (255, 1, 1, 1), (256, 1, 1, 2), (4, 256, 256, 5)] {

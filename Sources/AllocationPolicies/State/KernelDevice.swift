@@ -41,6 +41,8 @@ struct KernelDevice: Sendable {
 /// A bus (`struct pci_bus`).
 struct KernelBus: Sendable {
     var exists = true
+    /// Whether a search by number finds it.
+    var isListed = true
     /// The host bridge above.
     var host: Int32
     var number: UInt8

@@ -135,7 +135,7 @@ extension TwinState {
             if next == none { buses[parent].lastChild = previous } else { buses[next].previous = previous }
         }
         if resources[buses[bus].numbers].flags != 0 { release(buses[bus].numbers) }
-        numbered.remove(bus, number: buses[bus].number, host: buses[bus].host)
+        unlist(bus)
         buses[bus].exists = false
         buses[bus].next = none
         buses[bus].previous = none
@@ -144,6 +144,21 @@ extension TwinState {
         buses[bus].firstChild = none
         buses[bus].lastChild = none
         freeBuses.append(bus)
+    }
+
+    /// Takes a bus that is removed, and what is still below it, from what a search by number finds.
+    ///
+    /// Below it are buses that their bridges left for others (a scan that gives a bridge new numbers makes a new bus and leaves
+    /// the old one where it was): with the bus above them gone no way from a root leads to them.
+    private mutating func unlist(_ bus: Int32) {
+        guard buses[bus].isListed else { return }
+        buses[bus].isListed = false
+        numbered.remove(bus, number: buses[bus].number, host: buses[bus].host)
+        var child = buses[bus].firstChild
+        while child != none {
+            unlist(child)
+            child = buses[child].next
+        }
     }
 
     /// The functions that answer configuration cycles to `bus`: the first in ascending devfn, by the bridges' registers.
