@@ -27,6 +27,16 @@ struct HostileRegisterTests {
         return m
     }
 
+    /// The machine with other functions.
+    private func changed(_ machine: Topology, _ functions: [Function]) throws -> Topology {
+        try Topology(
+            kernel: machine.kernel,
+            hostBridges: machine.hostBridges,
+            functions: functions,
+            blockers: machine.blockers
+        )
+    }
+
     @Test(
         "an SR-IOV capability of any numbers neither traps nor keeps the others from their places",
         arguments: [
@@ -63,12 +73,7 @@ struct HostileRegisterTests {
         functions[i].resources.append(
             Resource(index: bar, flags: [], size: nil, alignment: nil, assignment: .wiped)
         )
-        let topology = try Topology(
-            kernel: before.kernel,
-            hostBridges: before.hostBridges,
-            functions: functions,
-            blockers: before.blockers
-        )
+        let topology = try changed(before, functions)
         var twin = try LinuxTwin(topology, behaviour: behaviour)
         #expect(twin.resourceLines(of: card)?[2] == shown)
         let port = topology.parent(of: i).map { topology.functions[$0].address }
@@ -105,12 +110,7 @@ struct HostileRegisterTests {
             let isWritten = functions[i].config.write(UInt32(byte), at: offset, width: 1)
             #expect(isWritten)
         }
-        let topology = try Topology(
-            kernel: before.kernel,
-            hostBridges: before.hostBridges,
-            functions: functions,
-            blockers: before.blockers
-        )
+        let topology = try changed(before, functions)
         var twin = try LinuxTwin(topology, behaviour: behaviour)
         // The port gets a number of its own, then everything is found anew.
         for operation: TwinOperation in [.rescan, .remove(try m.at("00:01.0")), .rescan] {
