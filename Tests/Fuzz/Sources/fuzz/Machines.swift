@@ -88,7 +88,27 @@ enum Machines {
         KernelBehaviour.preset(forRelease: topology.kernel.release ?? "").behaviour
     }
 
-    /// Every operation on a machine that lies.
+    /// An operation of those that stages of a plan are made of, as `byte` picks it: the function, then what is done.
+    private static func operation(_ byte: UInt8, _ addresses: [FunctionAddress]) -> TwinOperation {
+        let address = addresses[Int(byte >> 4) % addresses.count]
+        switch byte & 15 {
+        case 0...2: return .rescan
+        case 3: return .rescanDevice(address)
+        case 4: return .rescanBus(segment: 0, bus: BusNumber(byte >> 4))
+        case 5...8: return .remove(address)
+        case 9:
+            let numbers = (BusNumber(byte >> 6), BusNumber(byte >> 5 & 3), BusNumber(byte >> 4))
+            return .setBusNumbers(address, primary: numbers.0, secondary: numbers.1, subordinate: numbers.2)
+        case 10: return .writeConfig(address, offset: 0x1c, width: 2, value: 0x00f0)
+        case 11: return .writeConfig(address, offset: 0x20, width: 4, value: 0xfff0)
+        case 12: return .writeConfig(address, offset: 0x18, width: 4, value: 0)
+        case 13: return .resourceAlignment("25@\(address)")
+        case 14: return .setVFs(address, Int(byte >> 6))
+        default: return .hotAdd(port: address, card: .nvme, method: .pciehp)
+        }
+    }
+
+    /// Every operation on a machine that lies, then as many as the last bytes pick.
     static func twin(_ input: [UInt8]) -> Int32 {
         guard let topology = topology(input), let what = input.dropFirst().first else { return -1 }
         guard var twin = try? LinuxTwin(topology, behaviour: behaviour(topology)) else { return 0 }
@@ -115,6 +135,7 @@ enum Machines {
         default: operations = [.unbind(address), .bind(address), .rescanBus(segment: 0, bus: BusNumber(what))]
         }
         for operation in operations { _ = try? twin.perform(operation) }
+        for byte in input.suffix(6) { _ = try? twin.perform(operation(byte, addresses)) }
         if let after = try? twin.topology() { _ = after.findings() }
         return 0
     }
