@@ -153,7 +153,6 @@ extension KernelBehaviour {
         $0.relaxedTailForExtras = true
         $0.ioExtraCountsRequired = true
         $0.alignmentOrders = 28
-        $0.addIgnoresAutoprobe = false
         $0.bandwidthNeedsSpeeds = true
         $0.resizeRelease = .identicalFlags
     }
@@ -180,6 +179,7 @@ extension KernelBehaviour {
 
     /// Debian's trixie-backports: 6.19.14.
     public static let linux6_19 = linux6_18.changed("linux-6.19") {
+        $0.addIgnoresAutoprobe = false
         $0.resizeRelease = .selectedWindow
         $0.rootBusResizeIsChecked = false
     }

@@ -247,10 +247,16 @@ extension KernelCatalogue {
             carriedBy: "18 orders in 5.10.262, 24 in 6.1.192 and 6.12.118, 28 in 6.17.0 and later"
         ),
         Change(
-            switches: ["addIgnoresAutoprobe", "bandwidthNeedsSpeeds"],
+            switches: ["bandwidthNeedsSpeeds"],
             release: "between 6.12 and 6.16",
-            title: "titles not looked up; the sources of 6.12.118 and 6.17.0 differ so",
+            title: "title not looked up; the sources of 6.12.118 and 6.17.0 differ so",
             carriedBy: "6.17.0 and later; not 6.12.118"
+        ),
+        Change(
+            switches: ["addIgnoresAutoprobe"],
+            release: "between 6.18.15 and 6.19.14",
+            title: "title not looked up; device_initial_probe asks drivers_autoprobe; Debian's kernels differ so",
+            carriedBy: "6.19.14 and later; not 6.16.12, 6.17.13 and 6.18.15"
         ),
         Change(
             switches: ["vfRoomIsCounted", "loongArchAssignsOnce"],
