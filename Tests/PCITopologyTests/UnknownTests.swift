@@ -107,6 +107,21 @@ struct UnknownTests {
         )
     }
 
+    @Test("apertures that are not told count where something below asks for space, and nowhere else")
+    func untoldApertures() throws {
+        var tree = healthyTree()
+        tree.hosts.append(HostBridge(segment: 1, busRange: buses(0, 255), apertures: [], source: .unknown))
+        #expect(try tree.topology().untoldApertures().isEmpty)
+        // Functions of a processor's own bus have no BARs.
+        tree.card("0001:00:05.0")
+        #expect(try tree.topology().untoldApertures().isEmpty)
+        #expect(try tree.topology().unknownsOfLayout().isEmpty)
+        let bars = try #require(tree.functions.first { $0.address == at("01:00.0") }?.resources)
+        tree.change("0001:00:05.0") { $0.resources = bars }
+        let untold = try tree.topology().unknownsOfLayout()
+        #expect(untold.map(\.code) == [.aperturesNotTold] && untold.first?.addresses == [at("0001:00:05.0")])
+    }
+
     @Test("about room for one function: the way up, the outermost bridge's subtree, apertures last")
     func aboutOne() throws {
         func about(_ change: (inout DrawnTree) -> Void, prefetchable: Bool? = nil) throws -> [String] {

@@ -197,11 +197,9 @@ final class Scratch {
         defer { close(descriptor) }
         var count = 0
         while count < memory.count {
-            let n = readInput(
-                descriptor,
-                UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: memory[count...]))
-            )
+            let n = Glibc.read(descriptor, memory.baseAddress.map { $0 + count }, memory.count - count)
             if n < 0 {
+                if errno == EINTR { continue }
                 failure = errno
                 return nil
             }

@@ -65,12 +65,16 @@ public struct Evidence: Hashable, Sendable {
     static func head(of path: String) throws(ReadError) -> [UInt8] {
         let fd = openInput(path)
         guard fd >= 0 else { throw .system(errno, path: path, doing: "open") }
-        let scratch = Scratch()
-        let head = scratch.read(fd).map { Array($0) }
-        // The bytes lie in the buffer, which must outlive the copy.
-        withExtendedLifetime(scratch) {}
-        guard let head else { throw .system(scratch.failure, path: path, doing: "read") }
-        return head
+        defer { close(fd) }
+        var head = [UInt8](repeating: 0, count: 65_536)
+        var count = 0
+        while count < head.count {
+            let n = head.withUnsafeMutableBytes { readInput(fd, UnsafeMutableRawBufferPointer(rebasing: $0[count...])) }
+            guard n >= 0 else { throw .system(errno, path: path, doing: "read") }
+            if n == 0 { break }
+            count += n
+        }
+        return Array(head[..<count])
     }
 
     static func looksLikeSnapshot(_ head: [UInt8]) -> Bool {

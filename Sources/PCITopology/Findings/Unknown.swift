@@ -122,13 +122,16 @@ extension Topology {
         return result
     }
 
-    /// The host bridges with functions of which no source tells the apertures.
-    /// - Complexity: O(number of host bridges).
+    /// The host bridges of which no source tells the apertures, although something below them asks for space.
+    /// - Complexity: O(number of functions and host bridges).
     public func untoldApertures() -> [Unknown] {
-        hostBridges.indices.compactMap { h in
-            guard let first = roots(of: h).first, hostBridges[h].isTold, hostBridges[h].source == .unknown else {
-                return nil
-            }
+        let asking = Set(
+            functions.indices.filter { functions[$0].isBridge || !functions[$0].resources.isEmpty }.map { host(of: $0) }
+        )
+        return hostBridges.indices.compactMap { h in
+            guard asking.contains(h), let first = roots(of: h).first, hostBridges[h].isTold,
+                hostBridges[h].source == .unknown
+            else { return nil }
             return untoldApertures(ofHost: h, functions[first].address)
         }
     }

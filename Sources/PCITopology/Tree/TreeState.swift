@@ -107,7 +107,7 @@ public struct TreeState: Hashable, Sendable {
     /// The function at `address`, or nil.
     /// - Complexity: O(log n) within the segment.
     public subscript(address: FunctionAddress) -> FunctionState? {
-        guard let segment = segments.first(where: { $0[0].address.segment == address.segment }) else { return nil }
+        guard let segment = segments.first(where: { $0.first?.address.segment == address.segment }) else { return nil }
         var low = 0
         var high = segment.count
         while low < high {

@@ -14,9 +14,8 @@ struct ChangeTable {
         write(changes.filter { $0.what != .gone }, to: &page, indent: indent)
     }
 
-    /// Who is in one state and not in the other.
-    func writeNames(from before: TreeState, to after: TreeState, to page: inout TextPage, indent: Int) {
-        let (old, new) = TreeState.differingParts(before, after)
+    /// Who is in one state and not in the other, of the parts in which they differ.
+    func writeNames(from old: [FunctionState], to new: [FunctionState], to page: inout TextPage, indent: Int) {
         list("gone:", names(in: old, notIn: new), to: &page, indent: indent)
         list("back:", names(in: new, notIn: old), to: &page, indent: indent)
     }

@@ -146,12 +146,12 @@ struct PlanText {
             }
             for write in step.writes { page.raw("     # \(write)") }
             let table = ChangeTable(style: style)
-            table.writeNames(from: state, to: step.after, to: &page, indent: 5)
-            let changes = StateChange.changes(from: state, absent: absent, to: step.after).filter { $0.what != .gone }
+            let (old, new) = TreeState.differingParts(state, step.after)
+            table.writeNames(from: old, to: new, to: &page, indent: 5)
+            let changes = StateChange.changes(from: old, absent: absent, to: new).filter { $0.what != .gone }
             table.write(changes, to: &page, indent: 5)
             if changes.contains(where: { $0.what != .new }) { changing += 1 }
             for way in step.wayBackText where verbosity > 0 { page.raw("     way back: \(way)") }
-            let (old, new) = TreeState.differingParts(state, step.after)
             for function in old { absent[function.path] = function }
             for function in new { absent[function.path] = nil }
             state = step.after

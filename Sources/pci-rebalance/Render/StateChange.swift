@@ -25,15 +25,20 @@ struct StateChange: Equatable {
 
     /// All changes from `old` to `new`, in address order of the later state, functions that are gone first.
     ///
-    /// What a new function shows is part of its changes, compared with nothing, or with what it showed last if it is among
-    /// those that are `absent` from `old`.
+    /// What a new function shows is part of its changes, compared with nothing.
+    static func changes(from old: TreeState, to new: TreeState) -> [StateChange] {
+        let (before, after) = TreeState.differingParts(old, new)
+        return changes(from: before, to: after)
+    }
+
+    /// The same where the parts in which the states differ are known; a new function is compared with what it showed last if
+    /// it is among those that are `absent` from the earlier state.
     static func changes(
-        from old: TreeState,
+        from before: [FunctionState],
         absent: [TopologyPath: FunctionState] = [:],
-        to new: TreeState
+        to after: [FunctionState]
     ) -> [StateChange] {
         var result: [StateChange] = []
-        let (before, after) = TreeState.differingParts(old, new)
         let oldByPath = Dictionary(before.map { ($0.path, $0) }) { first, _ in first }
         let newPaths = Set(after.map(\.path))
         for function in before where !newPaths.contains(function.path) {
