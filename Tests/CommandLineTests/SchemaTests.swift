@@ -100,7 +100,7 @@ struct SchemaTests {
             .stepReached(0, settledAfter: .zero), .differs(["a", "b"]), .goesBack(reason: "interrupted"),
             .remark("a \"remark\""), .hook("10-storage", notice, HookEnd(.refused, detail: "busy"), took: .zero),
             .renamed(Renaming(old: address, new: address, path: notice.path, serial: 1)),
-            .renamed(Renaming(old: address, new: address, path: notice.path)), .ends(report),
+            .renamed(Renaming(old: address, new: address, path: notice.path, namedBy: ["x in /y"])), .ends(report),
         ]
         for event in events { try validate(String(decoding: event.json, as: UTF8.self), "apply") }
 

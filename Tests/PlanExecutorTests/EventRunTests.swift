@@ -249,6 +249,9 @@ struct EventRunTests {
         let report = try stage.run()
         #expect(report.line == "PLAN: refused reason=unfinished-apply")
         #expect(report.exitStatus == 75)
+        // All of it was waiting for the other apply.
+        guard case .spent(let total, let waiting, _) = stage.notes.last else { return #expect(Bool(false)) }
+        #expect(waiting == total && total > .zero)
         #expect(stage.bench.machine.trace.count == writes)
         #expect(stage.bench.applier.occupation()?.exitStatus == 75)
     }

@@ -15,6 +15,8 @@ final class FakePredictor: Predictor {
     var anew: (() -> Plan)?
     /// The behaviours that the kernel may have: machines as they were before the first write.
     var variants: [(name: String, state: FakeMachineState)] = []
+    /// What names functions by their addresses.
+    var addressWords: [AddressWord] = []
     /// What is known of the way back.
     var answer: WayBackAnswer?
     /// The machine when what was seen was to be explained last.

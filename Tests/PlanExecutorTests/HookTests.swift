@@ -136,13 +136,28 @@ struct HookTests {
         let told = events.compactMap { if case .renamed(let renaming) = $0 { renaming } else { nil } }
         #expect(told == log.renamings)
         guard case .ends = events.last else { return #expect(Bool(false), "the end comes last") }
+        #expect(log.renamings.allSatisfy { $0.namedBy.isEmpty })
         // What keeps its address is not told of.
-        #expect(!log.renamings.contains { $0.old == Fake.at(Fake.otherEndpoint, bench.original) })
+        let other = Fake.at(Fake.otherEndpoint, bench.original)
+        #expect(!log.renamings.contains { $0.old == other })
+        let named = Bench()
+        let words = [
+            AddressWord(word: "a guest", address: one.old, place: "/a.xml"),
+            AddressWord(word: "root=", address: one.old), AddressWord(word: "a guest", address: other, place: "/b.xml"),
+        ]
+        log.renamings = []
+        applier = named.applier
+        applier.audit = log
+        let predictor = FakePredictor(named.machine)
+        predictor.addressWords = words
+        _ = try applier.apply(Fake.renumber(named.original), predictor: predictor)
+        #expect(log.renamings.first { $0.old == one.old }?.namedBy == ["a guest in /a.xml", "the boot word root="])
+        #expect(log.renamings.filter { $0.old != one.old }.allSatisfy { $0.namedBy.isEmpty })
         let same = Bench()
         let quiet = NotingLog()
-        var other = same.applier
-        other.audit = quiet
-        _ = try other.apply(Fake.grow(same.original))
+        applier = same.applier
+        applier.audit = quiet
+        _ = try applier.apply(Fake.grow(same.original))
         #expect(quiet.renamings.isEmpty)
     }
 

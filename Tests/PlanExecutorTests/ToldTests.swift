@@ -91,6 +91,16 @@ struct ToldTests {
             "  renamed: 0000:3a:01.1 is 0000:3b:01.1 now (0000:00:02.0/01.1, serial number 01-02-03-04-05-06-07-08)"
         ),
         (
+            .renamed(
+                Renaming(old: card, new: moved, path: path, namedBy: ["a guest in /a.xml", "the boot word root="])
+            ),
+            "{\"event\":\"renamed\",\"namedBy\":[\"a guest in /a.xml\",\"the boot word root=\"],"
+                + "\"new\":\"0000:3b:01.1\",\"old\":\"0000:3a:01.1\","
+                + "\"path\":\"0000:00:02.0/01.1\",\"serial\":null}",
+            "  renamed: 0000:3a:01.1 is 0000:3b:01.1 now (0000:00:02.0/01.1); the old address is named by "
+                + "a guest in /a.xml, the boot word root="
+        ),
+        (
             .renamed(Renaming(old: card, new: moved, path: path)),
             "{\"event\":\"renamed\",\"new\":\"0000:3b:01.1\",\"old\":\"0000:3a:01.1\","
                 + "\"path\":\"0000:00:02.0/01.1\",\"serial\":null}",

@@ -22,6 +22,9 @@ public struct AddressWord: Hashable, Sendable {
         self.isReadWhenFound = isReadWhenFound
         self.place = place
     }
+
+    /// The word and where it stands: `libvirt's guest in /etc/libvirt/qemu/a.xml`, `the boot word root=`.
+    public var phrase: String { place.map { "\(word) in \($0)" } ?? "the boot word \(word)" }
 }
 
 extension Topology {

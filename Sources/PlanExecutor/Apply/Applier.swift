@@ -64,6 +64,8 @@ public struct Applier {
         predictor: (any Predictor)? = nil,
         isCancelled: () -> Bool = { false }
     ) throws -> ApplyReport {
+        // Later rounds know other addresses.
+        let words = predictor?.addressWords ?? []
         let report: ApplyReport
         do {
             report = try checkedApply(plan, predictor, isCancelled, progress)
@@ -75,7 +77,7 @@ public struct Applier {
                 exitStatus: 69
             )
         }
-        announceRenamings(report, progress)
+        announceRenamings(report, words, progress)
         progress(.ends(report))
         return report
     }

@@ -86,6 +86,7 @@ public enum ApplyEvent: Hashable, Sendable {
             json.field("result", end.result.rawValue)
         case .renamed(let renaming):
             json.field("event", "renamed")
+            if !renaming.namedBy.isEmpty { json.field("namedBy", renaming.namedBy) }
             json.field("new", renaming.new.description)
             json.field("old", renaming.old.description)
             json.field("path", renaming.path.description)

@@ -48,11 +48,17 @@ public protocol Predictor: AnyObject {
     ///   - now: the tree where the machine stands; the plan must begin there.
     /// - Returns: the plan, whose answer may be that there is nothing to do or no way; nil when none could be made.
     func planOn(after plan: Plan, from now: TreeState) -> Plan?
+
+    /// What names functions by the addresses that they had before the first write; empty where that is not known.
+    var addressWords: [AddressWord] { get }
 }
 
 extension Predictor {
     /// Nil: nothing is planned for what has appeared.
     public func planOn(after plan: Plan, from now: TreeState) -> Plan? { nil }
+
+    /// None.
+    public var addressWords: [AddressWord] { [] }
 }
 
 /// Writes that were done together and the tree that was seen after them.

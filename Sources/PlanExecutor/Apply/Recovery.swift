@@ -102,7 +102,7 @@ public struct Recovery {
             )
         }
         if report.verdict == .rolledBack { report.exitStatus = 0 }
-        applier.announceRenamings(report, progress)
+        applier.announceRenamings(report, predictor?.addressWords ?? [], progress)
         progress(.ends(report))
         return report
     }

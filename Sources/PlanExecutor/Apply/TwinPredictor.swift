@@ -77,6 +77,9 @@ public final class TwinPredictor: Predictor {
         .behaviours
     }
 
+    /// The words of the command line and of the files that were read with the machine.
+    public var addressWords: [AddressWord] { initial?.addressWords ?? [] }
+
     // MARK: The behaviours left
 
     /// - Complexity: O(behaviours left x writes) operations of the twin; steps that were followed before cost nothing.

@@ -136,7 +136,10 @@ public struct EventRun {
         defer { note(.spent(total: applier.clock.now() - began, waiting: waiting, kernel: kernel)) }
         var reports: [EventReport] = []
         for number in 1...max(1, maximumRounds) {
-            let found = try round(isCancelled, count)
+            let start = applier.clock.now()
+            let occupied = awaitApply()
+            waiting += applier.clock.now() - start
+            let found = try occupied.map { [$0] } ?? round(isCancelled, count)
             reports += found
             // A stale plan means that the tree went on changing: look again.
             let isStale = found.contains { $0.exitStatus == 7 }
@@ -156,7 +159,6 @@ public struct EventRun {
             quiet: policy.quiet,
             limit: policy.settleLimit
         )
-        if let report = try awaitApply() { return [report] }
         let settled = try watch.wait()
         note(.settled(settled))
         guard settled.isQuiet else {
@@ -212,7 +214,7 @@ public struct EventRun {
     }
 
     /// Waits for an apply that is under way, whose tree is not what it will be; the report when it does not end.
-    private func awaitApply() throws -> EventReport? {
+    private func awaitApply() -> EventReport? {
         let start = applier.clock.now()
         while let report = applier.occupation() {
             guard applier.clock.now() - start < policy.settleLimit else {

@@ -14,13 +14,22 @@ public struct Renaming: Hashable, Sendable {
     public var path: TopologyPath
     /// Its Device Serial Number (PCIe 6.0 §7.9.3), or nil when it has none.
     public var serial: UInt64?
+    /// What names the function by its old address, a phrase each: `libvirt's guest in /etc/libvirt/qemu/a.xml`.
+    public var namedBy: [String]
 
     /// Creates a record.
-    public init(old: FunctionAddress, new: FunctionAddress, path: TopologyPath, serial: UInt64? = nil) {
+    public init(
+        old: FunctionAddress,
+        new: FunctionAddress,
+        path: TopologyPath,
+        serial: UInt64? = nil,
+        namedBy: [String] = []
+    ) {
         self.old = old
         self.new = new
         self.path = path
         self.serial = serial
+        self.namedBy = namedBy
     }
 
     /// The serial number as tools write it, `00-11-22-33-44-55-66-77`.
@@ -46,19 +55,33 @@ public struct Renaming: Hashable, Sendable {
     /// One line for a person.
     public var line: String {
         "renamed: \(old) is \(new) now (\(path)\(serialText.map { ", serial number \($0)" } ?? ""))"
+            + (namedBy.isEmpty ? "" : "; the old address is named by \(namedBy.listed(4))")
     }
 }
 
 extension Applier {
     /// Tells everybody who may have kept an old address.
-    func announceRenamings(_ report: ApplyReport, _ progress: (ApplyEvent) -> Void) {
+    ///
+    /// - Parameters:
+    ///   - report: how the apply ended.
+    ///   - words: what named functions by their addresses before the first write.
+    ///   - progress: told of each.
+    func announceRenamings(_ report: ApplyReport, _ words: [AddressWord], _ progress: (ApplyEvent) -> Void) {
         // A boot gives numbers of its own, and whoever started since knows no others.
         guard report.writes > 0, report.reason != "rebooted", let before = report.before, let after = report.after
         else { return }
         var renamings: [Renaming] = []
         for case (let old, let now?) in FunctionPairs(before, after).pairs where old.address != now.address {
             let serial = (try? machine.observer.serialNumber(of: now.address)) ?? nil
-            renamings.append(Renaming(old: old.address, new: now.address, path: now.path, serial: serial))
+            renamings.append(
+                Renaming(
+                    old: old.address,
+                    new: now.address,
+                    path: now.path,
+                    serial: serial,
+                    namedBy: words.filter { $0.address == old.address }.map(\.phrase)
+                )
+            )
         }
         guard !renamings.isEmpty else { return }
         audit.renamed(renamings)

@@ -213,15 +213,15 @@ extension PlanAssembly {
     /// A sentence for each word of the command line and of files that names a function which will have another address.
     private func wordRemarks(_ disturbed: [Disturbance]) -> [String] {
         let renumbered = Dictionary(disturbed.map { ($0.address, $0.newAddress) }) { first, _ in first }
-        return planner.topology.addressWords.compactMap { word in
+        return planner.topology.addressWords.compactMap { word -> String? in
             guard let address = renumbered[word.address], address != word.address else { return nil }
             let other = after.functions.contains { $0.address == word.address }
-            if let place = word.place {
-                return "\(word.word) in \(place) names \(word.address), which will be \(address): it has to name that"
+            if word.place != nil {
+                return "\(word.phrase) names \(word.address), which will be \(address): it has to name that"
                     + (other ? ", and means the function that has \(word.address) then as long as it does not" : "")
                     + "; --keep \(word.address) asks for a plan that leaves it alone"
             }
-            return "the boot word \(word.word) names \(word.address), which will be \(address): "
+            return "\(word.phrase) names \(word.address), which will be \(address): "
                 + (word.isReadWhenFound
                     ? "the kernel looks for that address when it finds a function, so what the word did for it ends with "
                         + "this plan" : "from the next boot on the word does not reach it if it keeps that number")
