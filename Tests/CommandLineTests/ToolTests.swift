@@ -145,8 +145,8 @@ struct ToolTests {
             #expect(said.status == (command[0] == "compare" ? 8 : 0))
             #expect(
                 said.errors.contains(
-                    "warning: the input does not tell the apertures of root bus 0000:00: no policy but today can place "
-                        + "anything there; a kernel log or a snapshot tells them\n"
+                    "warning: the apertures of root bus 0000:00 are not told: all policies but today follow from what "
+                        + "was told alone; what would tell: sudo dmesg > dmesg.txt; sudo cat /proc/iomem > iomem.txt\n"
                 )
             )
             #expect(!said.output.contains("has no apertures"))

@@ -60,14 +60,6 @@ public struct ResourceDemand: Hashable, Sendable {
         return place
     }
 
-    /// The names of root buses whose apertures are not known although something below them asks for space: no policy
-    /// can place anything there.
-    public var rootBusesWithoutApertures: [String] {
-        hosts.indices.filter { h in
-            hosts[h].apertures.isEmpty && functions.contains { $0.host == h && !$0.requests.isEmpty }
-        }.map { hosts[$0].name }
-    }
-
     /// The place of the function at `path`, or nil.
     /// - Complexity: O(n).
     public func position(of path: TopologyPath) -> Int? { functions.firstIndex { $0.path == path } }

@@ -42,7 +42,7 @@ extension PlanExecution {
         else { return false }
         // Room below a port is what its windows and bus numbers hold.
         for case .reserve(let address, _) in plan.goals {
-            guard let wanted = plan.after.functions.first(where: { $0.address == address }),
+            guard let wanted = plan.after[address],
                 let found = end.functions.first(where: { $0.path == wanted.path }),
                 found.busRange?.count ?? 0 >= wanted.busRange?.count ?? 0
             else { return false }

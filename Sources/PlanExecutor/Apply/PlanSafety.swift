@@ -44,7 +44,7 @@ enum PlanSafety {
         var tree = plan.before
         for step in plan.steps {
             for case .unbindDriver(let address) in step.writes {
-                guard let function = tree.functions.first(where: { $0.address == address }) else { continue }
+                guard let function = tree[address] else { continue }
                 let key = FunctionKey(function)
                 result.formUnion(plan.before.functions.filter { FunctionKey($0) == key })
             }
@@ -68,7 +68,7 @@ enum PlanSafety {
                 result.formUnion(plan.before.functions.filter { !left.contains(FunctionKey($0)) })
             }
             for case .remove(let address) in step.writes {
-                guard let root = tree.functions.first(where: { $0.address == address }) else { continue }
+                guard let root = tree[address] else { continue }
                 for function in plan.before.functions where root.path.isAncestorOrSelf(of: function.path) {
                     result.insert(function)
                 }

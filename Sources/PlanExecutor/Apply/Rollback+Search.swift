@@ -42,7 +42,7 @@ extension Rollback {
         for step in touched {
             let tree = step == 0 ? plan.before : plan.steps[step - 1].after
             for case .sriovNumVFs(let address, let count) in plan.steps[step].wayBack where count > 0 {
-                guard let key = tree.functions.first(where: { $0.address == address }).map(FunctionKey.init),
+                guard let key = tree[address].map(FunctionKey.init),
                     !result.contains(where: { $0.function == key })
                 else { continue }
                 result.append((key, count))

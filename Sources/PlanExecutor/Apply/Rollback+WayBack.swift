@@ -80,7 +80,7 @@ extension Rollback {
     /// is there could no longer be reached.
     private func misnumbers(_ address: FunctionAddress, _ offset: Int, _ width: Int, _ value: UInt32) throws -> Bool {
         guard (0x18...0x19).contains(offset), offset + width > 0x19,
-            let function = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
+            let function = try run.machine.observer.tree()[address],
             let buses = function.busRange
         else { return false }
         return UInt8(truncatingIfNeeded: value >> UInt32(8 * (0x19 - offset))) != buses.first.rawValue
@@ -91,7 +91,7 @@ extension Rollback {
         let base = journaled.position.step == 0 ? plan.before : plan.steps[journaled.position.step - 1].after
         let candidates = [base, plan.steps[journaled.position.step].after]
         guard let then = candidates.lazy.compactMap({ $0.functions.first { $0.address == address } }).first,
-            let now = try run.machine.observer.tree().functions.first(where: { $0.address == address }),
+            let now = try run.machine.observer.tree()[address],
             FunctionKey(then) == FunctionKey(now)
         else { return false }
         // Bus numbers and windows of a function that was found again are the kernel's new ones.

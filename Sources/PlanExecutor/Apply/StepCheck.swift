@@ -12,7 +12,7 @@ extension ApplyRun {
             switch condition {
             case .treeAsPredicted: continue
             case .present(let address, let ids):
-                guard let function = tree.functions.first(where: { $0.address == address }) else {
+                guard let function = tree[address] else {
                     result.append("\(address) expected, not found")
                     continue
                 }

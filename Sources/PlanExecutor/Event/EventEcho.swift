@@ -29,7 +29,7 @@ public enum EventEcho {
         guard try disk.read(Journal.unfinishedName) == nil, let record = try Journal.last(on: disk),
             record.beginning.bootID == (try observer.bootID()),
             record.beginning.time <= now, now - record.beginning.time < reach,
-            let predicted = record.plan.after.functions.first(where: { $0.address == address })
+            let predicted = record.plan.after[address]
         else { return false }
         return try observer.tree().functions.contains(predicted)
     }

@@ -32,7 +32,7 @@ enum SlotActivity {
             guard (express.slotStatus ?? 0) & 0x40 != 0, emptyCounts else { return false }
             if link & 0x800 != 0 { return true }
             guard isHotPlug, control & 0x400 == 0, link & 0x2000 != 0,
-                let bus = tree.functions.first(where: { $0.address == sign.address })?.busRange?.first
+                let bus = tree[sign.address]?.busRange?.first
             else { return false }
             return !tree.functions.contains { $0.address.bus == bus && $0.address.segment == sign.address.segment }
         }.map(\.address)

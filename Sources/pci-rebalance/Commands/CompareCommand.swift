@@ -69,6 +69,7 @@ struct CompareCommand: ParsableCommand {
             try StandardOutput.write(cannotTell(untold))
             throw CommandEnd(.cannotTell)
         }
+        if !output.quiet { PolicyWords.warn(of: untold) }
         try compare(topology)
         if !untold.isEmpty { throw CommandEnd(.cannotTell) }
     }
@@ -84,7 +85,6 @@ struct CompareCommand: ParsableCommand {
 
     private func compare(_ topology: Topology) throws {
         let demand = ResourceDemand(topology)
-        if !output.quiet { PolicyWords.warnOfUnknownApertures(demand) }
         if explain.count == 2 { return try explainParting(topology, demand) }
         let cards = try cards()
         let ports = try ports(topology)

@@ -54,7 +54,7 @@ struct MapCommand: ParsableCommand {
             return try StandardOutput.write(treeJSON(topology, findings: topology.findings(), selection: nil))
         }
         let demand = ResourceDemand(topology)
-        if !output.quiet, policies != nil { PolicyWords.warnOfUnknownApertures(demand) }
+        if !output.quiet, policies != nil { PolicyWords.warn(of: topology.unknownsOfLayout()) }
         let maps = try maps(of: topology, demand)
         guard let file else {
             let style: TerminalMap.Style = ascii || !Self.isUTF8 ? .ascii : .unicode

@@ -36,16 +36,12 @@ enum PolicyWords {
         )
     }
 
-    /// Warns of root buses on which only `today` has something to show.
-    static func warnOfUnknownApertures(_ demand: ResourceDemand) {
-        let names = demand.rootBusesWithoutApertures
-        guard let last = names.last else { return }
-        let subject =
-            names.count == 1
-            ? "root bus \(last)" : "root buses \(names.dropLast().joined(separator: ", ")) and \(last)"
+    /// Warns of what was not told, without which only `today` is certain.
+    static func warn(of untold: [Unknown]) {
+        guard !untold.isEmpty else { return }
         Diagnostics.warning(
-            "the input does not tell the apertures of \(subject): no policy but today can place anything there; "
-                + "a kernel log or a snapshot tells them"
+            "\(untold.map(\.sentence).joined(separator: "; ")): all policies but today follow from what was told alone; "
+                + "what would tell: \(untold.commands)"
         )
     }
 
