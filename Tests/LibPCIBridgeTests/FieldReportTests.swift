@@ -392,4 +392,148 @@ import Testing
         )
         #expect(try assessment(other).findings.contains { $0.code == .outsideWindow })
     }
+
+    // MARK: Logs that end too early
+
+    private static let scan = """
+        [    0.300000] PCI host bridge to bus 0000:40
+        [    0.300001] pci_bus 0000:40: root bus resource [mem 0x90000000-0x9fffffff window]
+        [    0.300002] pci_bus 0000:40: root bus resource [bus 40-5f]
+        [    0.310000] pci 0000:40:01.0: [8086:1234] type 01 class 0x060400 PCIe Root Port
+        [    0.310001] pci 0000:40:01.0: PCI bridge to [bus 00]
+        [    0.310002] pci 0000:40:01.0:   bridge window [io  0x0000-0x0fff]
+
+        """
+    private static let card = """
+        [    0.320000] pci 0000:41:00.0: [8086:5678] type 00 class 0x020000 PCIe Endpoint
+        [    0.320001] pci 0000:41:00.0: BAR 0 [mem 0x00000000-0x000fffff]
+        [    0.320002] pci 0000:41:00.0: BAR 2 [mem 0x00000000-0x0000ffff]
+
+        """
+
+    @Test("a bridge whose reset values are the last that a log says of it has no bus number that is missing")
+    func resetValues() throws {
+        let cut = try assessment(Self.scan)
+        #expect(cut.verdict == .cannotTell && !cut.findings.contains { $0.code == .busMissing })
+        // Where the kernel went on to assign, it had none for the port.
+        let done = "[    0.400000] pci_bus 0000:40: resource 4 [mem 0x90000000-0x9fffffff window]\n"
+        #expect(
+            try assessment(Self.scan + done).findings.contains { $0.code == .busMissing && $0.severity == .problem }
+        )
+    }
+
+    @Test("a BAR that the assignment has not come to where the log ends is not told", arguments: [true, false])
+    func midway(isOld: Bool) throws {
+        let numbered = Self.scan.replacing("[bus 00]", with: "[bus 41]")
+        let card =
+            isOld
+            ? Self.card.replacing("BAR 0 [", with: "reg 0x10: [").replacing("BAR 2 [", with: "reg 0x18: [") : Self.card
+        let first =
+            isOld
+            ? "[    0.330000] pci 0000:41:00.0: BAR 0: no space for [mem size 0x00100000]\n"
+                + "[    0.330001] pci 0000:41:00.0: BAR 0: failed to assign [mem size 0x00100000]\n"
+            : "[    0.330000] pci 0000:41:00.0: BAR 0 [mem size 0x00100000]: can't assign; no space\n"
+                + "[    0.330001] pci 0000:41:00.0: BAR 0 [mem size 0x00100000]: failed to assign\n"
+        func lacking(_ text: String) throws -> [String] {
+            try assessment(text).findings.filter { $0.severity == .problem && $0.resource?.isBAR == true }
+                .map { "\($0.resource.map { "\($0)" } ?? "")" }
+        }
+        let text = numbered + card + first
+        #expect(try lacking(text) == ["BAR 0"])
+        #expect(try assessment(text).unknowns.contains { $0.code == .functionsNotRead })
+        // Everything was said before drivers speak and the windows of the buses are listed.
+        for end in [
+            "[    0.400000] pci_bus 0000:40: resource 4 [mem 0x90000000-0x9fffffff window]\n",
+            "[    0.900000] e1000e 0000:41:00.0: enabling device (0000 -> 0002)\n",
+        ] {
+            #expect(try lacking(text + end) == ["BAR 0", "BAR 2"], "\(end)")
+        }
+        // What was given to the boot's picture is no assignment.
+        let picture = numbered + card + "[    0.330000] pci 0000:41:00.0: BAR 0: assigned to efifb\n"
+        #expect(try assessment(picture).verdict == .cannotTell)
+    }
+
+    @Test("a line that ends inside its brackets still names the window of a port")
+    func cutWindow() throws {
+        let port = """
+            pci 0000:40:01.0: BAR 8: assigned [mem 0x90000000-0x900fffff]
+            pci 0000:40:01.0: BAR 7: no space for [io  size 0x2000]
+            pci 0000:40:01.0: BAR 7: failed to assign [io  siz
+            """
+        let groups = Triage(port).groups
+        #expect(groups.allSatisfy { $0.severity != .degraded && !$0.resource.contains("VF") }, "\(groups)")
+    }
+
+    // MARK: Prefixes
+
+    @Test(
+        "stamps of journald, of dmesg's other formats and of rescue reports are taken off",
+        arguments: [
+            "[    3.385028] localhost kernel: ", "[   12.000001] dom0 kernel: ", "[  +0,000004] ", "[  +0.000012] ",
+            "[Mär12 20:49] ", "2026-11-30T20:49:18,123456+00:00 ", "2026-11-30T20:49:18.123456Z host kernel: ",
+        ]
+    )
+    func prefixes(stamp: String) throws {
+        let lines = ["BAR 0: no space for [mem size 0x10000000]", "BAR 0: failed to assign [mem size 0x10000000]"]
+        let group = try only(lines.map { "\(stamp)pci 0000:0b:00.0: \($0)\n" }.joined())
+        #expect(group.code == "bar-unassigned" && group.lineCount == 2)
+        #expect(group.address == FunctionAddress(parsing: "0000:0b:00.0"))
+    }
+
+    // MARK: Reports that name little
+
+    @Test("a report that names no device is the only one's that it may be about, else it cannot be told whose it is")
+    func nameless() throws {
+        let report = "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid\n"
+        let one = try assessment(Self.listing + report)
+        #expect(one.findings.map(\.address.description) == ["0000:00:06.0"])
+        #expect(one.findings.map(\.code) == [.kernelReport])
+        let second = Self.listing.replacing("00:06.0", with: "00:07.0").replacing("at c4", with: "at c6")
+            .replacing("at 410", with: "at 420").replacing("at 408", with: "at 430")
+        let two = try assessment(Self.listing + second + report)
+        #expect(two.verdict == .cannotTell && two.unknowns.contains { $0.sentence.contains("calls a BAR invalid") })
+        let group = try only(report)
+        #expect(group.summary == "its driver gives up: it calls a BAR invalid")
+    }
+
+    @Test("no cause is made of a reason that was cut, and who holds ports stands in /proc/ioports")
+    func reasons() throws {
+        let claim = "pci 0000:00:1f.2: can't claim BAR 5 [mem 0xfe020000-0xfe0207ff]:"
+        #expect(try only(claim + " ad").cause == nil)
+        #expect(
+            try only(claim + " address conflict with Reserved [mem 0xfe000000-0xfe0f").cause
+                == "something else holds its addresses"
+        )
+        let ports = try only("e100 0000:00:03.0: BAR 1: can't reserve [io  0xc040-0xc07f]")
+        #expect(ports.nextStep?.contains("/proc/ioports") == true)
+        let memory = try only("e100 0000:00:03.0: BAR 0: can't reserve [mem 0xc0400000-0xc0400fff]")
+        #expect(memory.nextStep?.contains("/proc/iomem") == true)
+        let guest = """
+            pci 0000:00:05.0: can't claim BAR 2 [mem 0xb3100000-0xb3100fff 64bit]: address conflict with System RAM [mem 0x00100000-0xf8ffffff]
+            pcifront pci-0: Could not claim resource 0000:00:05.0/2! Device offline. Try using e820_host=1 in the guest config.
+            PCI host bridge to bus 0000:00
+            pci 0000:00:05.0: [10ec:8168] type 00 class 0x020000
+            """
+        #expect(Triage(guest).groups.contains { $0.nextStep?.hasPrefix("e820_host=1") == true })
+        #expect(TextEvidence("0000:00:03.0 (uninitialized): Cannot obtain PCI resources, aborting").functions.isEmpty)
+    }
+
+    @Test("that something is unassigned says nothing of what it is where only some lines are here")
+    func someUnassigned() throws {
+        let line = "pci_bus 0000:00: Some PCI device resources are unassigned, try booting with pci=realloc\n"
+        let alone = Triage("pci 0000:01:00.0: BAR 0 [mem 0x20000000-0x200fffff]: assigned\n" + line)
+        #expect(alone.groups.map(\.code) == ["summary-untold"] && alone.verdict == .cannotTell)
+    }
+
+    @Test("a BAR whose register reads zero beside an address of the kernel is a note, whatever decodes it")
+    func virtualBAR() throws {
+        let listing = """
+            4b:00.0 Serial controller: Some board (prog-if 01 [16450])
+            \tControl: I/O- Mem- BusMaster- SpecCycle-
+            \tRegion 0: Memory at d1300000 (32-bit, non-prefetchable) [virtual] [size=1M]
+
+            """
+        let checked = try assessment(listing)
+        #expect(checked.findings.map(\.code) == [.registersDiffer] && checked.findings.map(\.severity) == [.note])
+    }
 }

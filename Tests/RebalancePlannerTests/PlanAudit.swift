@@ -489,7 +489,14 @@ struct PlanAudit {
             expect((function.use.enabledVFs ?? 0) == (was.use.enabledVFs ?? 0), "\(was.address) has other VFs")
             expect(function.use.driver == was.use.driver || was.isVirtual, "\(was.address) has another driver")
             expect(was.bridge?.busRange == nil || function.bridge?.busRange != nil, "\(was.address) lost its bus")
-            if !was.isBridge, !was.isVirtual {
+            if was.isBridge {
+                let below = topology.subtree(of: i).compactMap { ends[Self.place($0, in: topology)] }
+                let needed = below.filter { !$0.isBridge && !$0.isVirtual }.reduce(0) { $0 | Self.command($1) } & 3
+                expect(
+                    needed & Self.command(was) & ~Self.command(function) == 0,
+                    "\(was.address) forwards no more what is decoded below it"
+                )
+            } else if !was.isVirtual {
                 expect(Self.command(was) & ~Self.command(function) & 3 == 0, "\(was.address) does not decode any more")
             }
             for (index, line) in was.lines.byIndex where index.isBAR || index.isVFBAR {

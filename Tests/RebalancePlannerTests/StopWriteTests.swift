@@ -247,6 +247,34 @@ struct StopWriteTests {
         }
     }
 
+    @Test(
+        "what an alignment request makes deaf decodes again as before where no driver enables it, unless a BAR has no place",
+        arguments: [true, false]
+    )
+    func growing(ofBridge: Bool) throws {
+        let machine = try Machine(enabledVFs: 0) {
+            for address in [Machine.card, Machine.sibling, Machine.full] {
+                $0.update(address) { function in
+                    function.use.driver = nil
+                    function.config.write(6, at: 4, width: 2)
+                }
+            }
+        }
+        let deaf = ofBridge ? Machine.full : Machine.card
+        let number = try machine.number(deaf)
+        var parts: [(SearchState.Part.Purpose, [SystemWrite])] = []
+        var state = machine.state
+        let stage = try machine.emptying { $0.alignments = [.init(function: number, order: 20)] }
+        #expect(state.carryOut(stage) { part, _ in parts.append((part.purpose, part.writes)) })
+        let isPlaced = state.summary.lacking[number] | state.summary.wiped[number] == 0
+        // In the same part as the rescan: nobody looks before.
+        #expect(parts.filter { $0.0 == .decode }.isEmpty)
+        let writes = parts.flatMap(\.1).filter { if case .config(_, 4, _, _, _) = $0 { true } else { false } }
+        // A port's own driver enables it.
+        #expect(writes == (isPlaced && !ofBridge ? [.config(deaf, offset: 4, width: 2, mask: 2, value: 2)] : []))
+        #expect(state.simulation.twin.register(ofNumber: number, at: 4, width: 2).map { $0 & 2 } == (isPlaced ? 2 : 0))
+    }
+
     @Test("a bridge that gets a neighbour's numbers is written after the neighbour is gone")
     func neighbours() throws {
         let machine = try Machine(enabledVFs: 0)

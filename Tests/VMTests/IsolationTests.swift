@@ -257,7 +257,11 @@ struct IsolationTests {
         guard plan.verdict.answer == .act else { return }
         try guest.pushFile(document, to: "/tmp/plan.json")
         let applied = try guest.run("pci-rebalance apply --yes /tmp/plan.json", timeout: .seconds(600))
-        #expect(applied.status == 0, "\(what): \(applied.output)\(applied.errors)")
+        if applied.status != 0 {
+            let file = "\(NSTemporaryDirectory())forest-\(kernel)-\(seed).snapshot.json"
+            try Data(snapshot).write(to: URL(fileURLWithPath: file))
+            Issue.record("\(what), of which \(file) is the record: \(applied.output)\(applied.errors)")
+        }
         try guest.waitUntilQuiet(timeout: .seconds(300))
         let after = try Self.topology(of: guest)
         try compare(after, "\(what), after")

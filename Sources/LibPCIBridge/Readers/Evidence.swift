@@ -89,6 +89,11 @@ public struct Evidence: Hashable, Sendable {
         if head.isEmpty { return "it is empty" }
         if let compression = Compression(head) { return "it is compressed with \(compression)" }
         if head[...].trimmedLines.starts("{") { return "it is JSON, but no snapshot" }
+        let lines = head[...]
+        for part: StaticString in ["Region 0: ", "Region 1: ", "LnkSta:", "Memory at ", "Kernel driver in use: "]
+        where lines.has(part) {
+            return "it looks like a part of lspci's output, and no line of it names the function; lspci -vv names each"
+        }
         return "expected a snapshot, a sysfs directory, or the output of lspci, dmesg or /proc/iomem"
     }
 }

@@ -168,6 +168,9 @@ extension TextFunction {
         if name == nil { name = other.name }
         isDescribed = isDescribed || other.isDescribed
         isListed = isListed || other.isListed
+        // A log that goes on tells what the other one does not.
+        isCut = (isCut || other.isCut) && (isCut || !isDiscovered) && (other.isCut || !other.isDiscovered)
+        untold.formUnion(other.untold)
         isDiscovered = isDiscovered || other.isDiscovered
         doesNotAnswer = doesNotAnswer || other.doesNotAnswer
         if config.count < other.config.count { config = other.config }

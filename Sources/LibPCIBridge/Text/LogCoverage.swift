@@ -12,16 +12,31 @@ struct LogCoverage {
     private var others = 0
     /// The number of lines at the last discovery.
     private var lastDiscovery = 0
-    private var isAssigned = false
+    private(set) var isAssigned = false
+    /// Whether something was said that comes only after all of the assignment: by a driver, or of a bus's windows.
+    private var isFollowed = false
+    /// The number of lines at the last message of the assignment.
+    private var lastAssignment = 0
+    /// The segment of the last discovery.
+    private(set) var lastSegment: UInt32 = 0
+
+    /// Whether the log may end in the midst of the assignment: what it does not say of a BAR then is not told.
+    var mayEndInAssignment: Bool { isAssigned && !isFollowed && lines - lastAssignment < 150 }
 
     /// Notes a message about a function: `isBusCode` when the PCI core itself speaks, not a driver.
-    mutating func note(_ text: TextBytes, isBusCode: Bool, isRootKnown: Bool) {
+    mutating func note(_ text: TextBytes, isBusCode: Bool, isRootKnown: Bool, segment: UInt32) {
         guard text.first == 0x5b, text.has("] type "), text.has(" class ") else {
             others += 1
-            // Drivers come after the assignment.
-            if !isBusCode || text.has("assigned") || LogTextReader.isRefusal(text) { isAssigned = true }
+            // `BAR 2: assigned to efifb` comes with the discovery.
+            let isAssignment = text.has("assigned") && !text.has("assigned to ") || LogTextReader.isRefusal(text)
+            if isAssignment { lastAssignment = lines }
+            // Drivers come after the assignment; a port's own may speak for the core.
+            if !isBusCode, !isAssignment { isFollowed = true }
+            if !isBusCode || isAssignment { isAssigned = true }
             return
         }
+        lastSegment = segment
+        isFollowed = false
         discovered += 1
         if !isRootKnown { beforeRoot += 1 }
         lastDiscovery = lines
@@ -31,7 +46,7 @@ struct LogCoverage {
     /// Notes a message about a bus: the kernel lists every bus's windows when it has assigned addresses
     /// (`pci_bus_dump_resources`).
     mutating func note(bus text: TextBytes) {
-        if text.starts("resource ") { isAssigned = true }
+        if text.starts("resource ") { (isAssigned, isFollowed) = (true, true) }
     }
 
     /// What the log does not cover.

@@ -89,6 +89,7 @@ extension LogTextReader {
             let start = resource.range?.first
             let isZero = start == 0 || start.map { busAddress(of: $0, resource, address) == 0 } == true
             note(resource, index: index, state: isZero ? .unassigned : nil, of: address)
+            if isZero { yetToCome[address, default: []].insert(index) }
             return
         }
         // The register lies in the SR-IOV capability, VF BAR0 at 0x24 of it; capabilities are aligned to four bytes,
@@ -235,7 +236,13 @@ extension LogTextReader {
         index: ResourceIndex,
         of address: FunctionAddress
     ) {
-        if verdict.starts("contains BAR") {
+        // From 6.9 on the discovery prints a BAR in the same way, and one that holds nothing at the bus address 0.
+        if verdict.isEmpty, index.isBAR, let start = resource.range?.first,
+            busAddress(of: start, resource, address) == 0
+        {
+            note(resource, index: index, state: .unassigned, of: address)
+            yetToCome[address, default: []].insert(index)
+        } else if verdict.starts("contains BAR") {
             let count = verdict.after(" for ").flatMap { text -> Int? in
                 var rest = text
                 return rest.takeDecimal().flatMap { Int(exactly: $0) }
@@ -265,6 +272,7 @@ extension LogTextReader {
         vfCount: Int? = nil,
         of address: FunctionAddress
     ) {
+        yetToCome[address]?.remove(index)
         change(address) { function in
             let old = function.resource(index)
             var flags = resource.flags
@@ -310,7 +318,32 @@ extension LogTextReader {
         note(resource, index: meant, state: .unclaimed, of: address)
     }
 
+    /// Forgets BARs of which nothing was said since the discovery, when the kernel's assignment goes on behind the log's end:
+    /// it names every BAR, whether it gets a place or not (`pci_assign_resource`).
+    mutating func forgetWhatIsYetToCome() {
+        for (address, indices) in yetToCome where !indices.isEmpty && functions[address]?.isDiscovered == true {
+            change(address) { function in
+                function.resources.removeAll { indices.contains($0.index) }
+                function.untold = indices
+                function.isCut = true
+            }
+        }
+    }
+
     // MARK: Bridges
+
+    /// Forgets the numbers of bridges on whose reset values a log ends: the kernel prints them as it finds the bridge, and
+    /// numbers the buses afterwards (`pci_read_bridge_windows`, `pci_scan_bridge_extend`).
+    mutating func forgetResetBuses(segment: UInt32) {
+        for (address, function) in functions
+        where address.segment == segment && function.isDiscovered && function.bridge?.secondary == BusNumber(0) {
+            forgetBuses(of: address)
+            change(address) { function in
+                function.isCut = true
+                for kind in ResourceKind.allCases { function.bridge?[kind] = nil }
+            }
+        }
+    }
 
     /// Reads `bridge configuration invalid ([bus 00-00]), reconfiguring`: the kernel's own numbers replace what the registers
     /// held, and a later line tells them.

@@ -12,8 +12,9 @@ struct LogTextLine {
     /// Takes the prefix off `line`; nil when the line belongs to another program.
     ///
     /// Accepted, also in sequence: quotation marks of mail, `<6>`, `[   12.345678]` (also with a delta or a caller id),
-    /// `[      T1]`, `[Tue Mar 24 07:10:54 2026]` in any language, `kern  :info  :`, `6,123,456789,-;`, ISO and syslog
-    /// dates with host name and `kernel:`, `2024-12-17 22:46:52,123 DEBUG:`.
+    /// `[      T1]`, `[  +0,000004]`, `[Mar24 07:10]`, `[Tue Mar 24 07:10:54 2026]` in any language, `kern  :info  :`,
+    /// `6,123,456789,-;`, ISO dates alone, ISO and syslog dates and stamps with host name and `kernel:`,
+    /// `2024-12-17 22:46:52,123 DEBUG:`.
     init?(_ line: TextBytes) {
         var rest = line
         var marked = false
@@ -46,6 +47,16 @@ struct LogTextLine {
                 rest = rest[end...]
                 seconds = seconds ?? time
                 marked = true
+            }
+            if let end = Self.isoMark(rest) {
+                rest = rest[end...]
+                marked = true
+            }
+            // A stamp may stand in front of the host, too: `[    3.350743] localhost kernel: `.
+            if marked, let blank = rest.prefix(64).firstIndex(of: 0x20), blank > rest.startIndex,
+                !rest[..<blank].contains(0x3a), rest[(blank + 1)...].starts("kernel: ")
+            {
+                rest = rest[(blank + 1)...]
             }
             if rest.take("kernel: ") { marked = true }
             if rest.startIndex == before { break }
@@ -110,7 +121,21 @@ struct LogTextLine {
         return nil
     }
 
-    /// The end of `[   12.345678] `, `[   T1] ` or `[Tue Mar 24 07:10:54 2026] `, with the time in microseconds.
+    /// The end of `2026-03-24T07:10:54,123456+00:00 `, or nil.
+    private static func isoMark(_ text: TextBytes) -> Int? {
+        guard let blank = text.prefix(40).firstIndex(of: 0x20), blank - text.startIndex >= 19 else { return nil }
+        let marks: [(Int, UInt8)] = [(4, 0x2d), (7, 0x2d), (10, 0x54), (13, 0x3a), (16, 0x3a)]
+        for i in 0..<19 {
+            let byte = text[text.startIndex + i]
+            guard marks.first(where: { $0.0 == i }).map({ $0.1 == byte }) ?? (byte >= 0x30 && byte <= 0x39) else {
+                return nil
+            }
+        }
+        return blank + 1
+    }
+
+    /// The end of `[   12.345678] `, `[   T1] `, `[  +0,000004] `, `[Mar24 07:10] ` or `[Tue Mar 24 07:10:54 2026] `, with the
+    /// time since the boot in microseconds.
     private static func bracketMark(_ text: TextBytes) -> (Int, UInt64?)? {
         guard text.first == 0x5b else { return nil }
         let head = text.prefix(64)
@@ -142,12 +167,26 @@ struct LogTextLine {
             let number = inside.dropFirst()
             let isCaller = !number.isEmpty && number.allSatisfy { $0 >= 0x30 && $0 <= 0x39 || isBlank($0) }
             guard isCaller || isDate(inside) else { return nil }
+        } else if first == 0x2b {
+            // The time since the line before, in the language's own way.
+            guard inside.dropFirst().allSatisfy({ $0 >= 0x30 && $0 <= 0x39 || $0 == 0x2c || $0 == 0x2e }) else {
+                return nil
+            }
         } else {
-            guard isDate(inside) else { return nil }
+            guard isDate(inside) || isMinute(inside) else { return nil }
         }
         var end = close + 1
         if end < text.endIndex, text[end] == 0x20 { end += 1 }
         return (end, time)
+    }
+
+    /// Whether the text is a day and a clock time without seconds: `Mär24 07:10`.
+    private static func isMinute(_ text: TextBytes) -> Bool {
+        let parts = text.words()
+        guard parts.count == 2, let day = parts[0].last, day >= 0x30, day <= 0x39, parts[1].count == 5 else {
+            return false
+        }
+        return parts[1][parts[1].startIndex + 2] == 0x3a && startsWithDigit(parts[1])
     }
 
     /// Whether the text holds a clock time and ends in a year: `Di Mär 24 07:10:54 2026`.

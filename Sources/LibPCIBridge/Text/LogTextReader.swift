@@ -20,6 +20,8 @@ struct LogTextReader {
     /// The machine's name.
     private(set) var machine: String?
 
+    /// BARs that held nothing when they were found, and of which nothing was said since.
+    var yetToCome: [FunctionAddress: Set<ResourceIndex>] = [:]
     /// Whether the kernel numbers the windows of bridges from 7.
     var hasOldWindowNumbers = false
     /// The sizes that BARs of functions with drivers were refused.
@@ -79,6 +81,8 @@ struct LogTextReader {
         flush()
         endDump()
         settleOldNumbers()
+        if !coverage.isAssigned { forgetResetBuses(segment: coverage.lastSegment) }
+        if coverage.mayEndInAssignment { forgetWhatIsYetToCome() }
         // One odd line may be a new wording; several are a console that lost characters.
         if damagedLines >= 3 {
             findings.append(
@@ -131,9 +135,10 @@ struct LogTextReader {
         let head = text.prefix(64)
         guard let blank = head.firstIndex(of: 0x20), blank > head.startIndex else { return nil }
         var rest = text[(blank + 1)...]
-        guard let first = rest.first, hexDigit(first) != nil, let address = takeAddress(&rest), rest.take(": ") else {
-            return nil
-        }
+        guard let first = rest.first, hexDigit(first) != nil, let address = takeAddress(&rest) else { return nil }
+        // A service of a port: `pciehp 0000:02:05.0:pcie24: `.
+        if rest.starts(":pcie"), let end = rest.prefix(16).find(": ") { rest = rest[end...] }
+        guard rest.take(": ") else { return nil }
         // `FW_BUG`, `FW_WARN` and `FW_INFO` of linux/printk.h.
         if !rest.take("[Firmware Bug]: "), !rest.take("[Firmware Warn]: ") { _ = rest.take("[Firmware Info]: ") }
         return (address, rest)
@@ -161,7 +166,12 @@ struct LogTextReader {
     private mutating func readMessage(_ text: TextBytes) -> Bool {
         if let subject = Self.takeSubject(text) {
             let isBusCode = text.starts("pci ")
-            coverage.note(subject.rest, isBusCode: isBusCode, isRootKnown: hasRoot(subject.address.segment))
+            coverage.note(
+                subject.rest,
+                isBusCode: isBusCode,
+                isRootKnown: hasRoot(subject.address.segment),
+                segment: subject.address.segment
+            )
             // A driver that asks for another size and is refused keeps what it had, without a word of the kernel.
             if Self.isCore(text) || !Self.isRefusal(subject.rest) || refusesOldSize(subject.rest, of: subject.address) {
                 readFunctionMessage(subject.rest, of: subject.address)
@@ -317,6 +327,7 @@ struct LogTextReader {
             return
         }
         functions = [:]
+        yetToCome = [:]
         coverage = LogCoverage()
         byBus = [:]
         roots = []

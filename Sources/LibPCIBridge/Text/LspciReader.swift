@@ -193,7 +193,8 @@ struct LspciReader {
         // With a segment the first number has four digits or more, without one it has two and is a bus.
         if width == 2, address.segment != 0 { return nil }
         _ = a
-        guard rest.isEmpty || rest.first == 0x20 else { return nil }
+        // A network card that has no name yet says `0000:00:00.0 (uninitialized): `.
+        guard rest.isEmpty || rest.first == 0x20, !rest.starts(" (") else { return nil }
         // A title names the class and, behind a colon, the device; a sentence may begin with an address, too.
         guard rest.has(": ") || rest.starts(" \"") || rest.words().count < 3 else { return nil }
         return (address, rest)

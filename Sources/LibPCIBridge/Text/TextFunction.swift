@@ -64,6 +64,10 @@ public struct TextFunction: Hashable, Sendable {
     public var isListed = false
     /// Whether the log holds the message of its discovery, which every BAR of it follows.
     public var isDiscovered = false
+    /// Whether the log ends where it tells of the function: BARs, windows or numbers that it does not name are not told.
+    public var isCut = false
+    /// BARs that the log found, and ends before telling what became of them.
+    public var untold: Set<ResourceIndex> = []
     /// Whether the text says that the function does not answer (`rev ff`, header type 7f).
     public var doesNotAnswer = false
 
@@ -81,7 +85,7 @@ public struct TextFunction: Hashable, Sendable {
     }
 
     /// Whether the text tells every BAR: what follows the message of the discovery, a description by lspci, registers.
-    public var tellsBARs: Bool { isDiscovered || isDescribed || config.count >= 64 && !config.isAllOnes }
+    public var tellsBARs: Bool { isDiscovered && !isCut || isDescribed || config.count >= 64 && !config.isAllOnes }
 
     /// The resource at `index`, or nil.
     public func resource(_ index: ResourceIndex) -> ResourceFacts? { resources.first { $0.index == index } }

@@ -63,6 +63,7 @@ extension TextEvidence {
             for resource in facts.resources where resource.isLeftOut {
                 f.ignored |= 1 << UInt32(resource.index.rawValue)
             }
+            for index in facts.untold where facts.resource(index) == nil { f.ignored |= 1 << UInt32(index.rawValue) }
             for one in facts.resources where one.isNamedOnly { f.named |= 1 << UInt32(one.index.rawValue) }
             f.knowledge = knowledge(of: facts, isWhole: made.lines != nil && made.unsized.isEmpty, widths)
             if f.resource == nil || !made.unsized.isEmpty { withoutSizes.append(facts.address) }
@@ -134,10 +135,13 @@ extension TextEvidence {
         if hasDump { result.sources.append(.registers) }
         if facts.isListed { result.sources.append(.listing) }
         if facts.isDiscovered || !facts.isListed && !hasDump { result.sources.append(.log) }
-        result.registers = hasDump ? .seen : .unseen
+        // lspci says `[virtual]` of a BAR whose register reads zero.
+        let hasEmptyRegister =
+            facts.headerLayout != 1 && facts.resources.contains { $0.state == .virtual && $0.index.isBAR }
+        result.registers = hasDump ? .seen : hasEmptyRegister ? .partly : .unseen
         result.settings = hasDump || facts.tellsSettings ? .seen : .unseen
         if facts.isDescribed || facts.isDiscovered || hasDump {
-            result.resources = isWhole ? .seen : .partly
+            result.resources = isWhole && (!facts.isCut || facts.isDescribed || hasDump) ? .seen : .partly
         } else {
             result.resources = facts.resources.isEmpty ? .unseen : .partly
         }

@@ -49,8 +49,18 @@ public struct Assessment: Sendable {
         let triage = isText && !log.isEmpty ? Triage(log.joined(separator: "\n")) : nil
         if let triage { Self.join(triage, to: &findings, topology) }
         self.findings = findings
-        unknowns = topology.unknowns() + topology.reservations()
-        verdict = topology.verdict(of: findings)
+        // A failure of a device that nobody names is no finding about one, and no health either.
+        let nameless = (triage?.groups ?? []).filter {
+            $0.severity == .fatal && $0.address == nil && $0.firstUnreachable == nil
+                && $0.code == "driver-reports-no-bar"
+                && !findings.contains { $0.code == .kernelReport }
+        }
+        unknowns =
+            nameless.map {
+                Unknown(.functionsNotRead, [], "of which device the log says that \($0.summary)", [.listing, .log])
+            } + topology.unknowns() + topology.reservations()
+        let verdict = topology.verdict(of: findings)
+        self.verdict = verdict == .healthy && !nameless.isEmpty ? .cannotTell : verdict
         let troubled = Set(findings.filter { $0.severity == .problem }.map(\.address))
         // What a driver reports of a function that lacks room comes of that; a report without address may do so, too.
         let short = troubled.union(
@@ -91,8 +101,16 @@ public struct Assessment: Sendable {
         let told = Set(findings.filter { $0.severity == .problem }.map(\.address))
         for one in triage.groups where one.consequenceFor == nil {
             let isReport = one.code == "driver-reports-no-bar"
+            var named = one
+            if isReport, one.address == nil {
+                named.address = Triage.onlyNVIDIA(
+                    topology.functions.map {
+                        ($0.address, $0.identity.vendor, $0.identity.name, $0.identity.classWord)
+                    }
+                )
+            }
             // The tree may know of BARs what the log alone does not.
-            let group = isReport && isContradicted(one, topology) ? one.contradicted() : one
+            let group = isReport && isContradicted(named, topology) ? named.contradicted() : named
             guard let address = group.address ?? group.firstUnreachable else { continue }
             let isAboutBus = group.address == nil
             let causes = [group.cause].compactMap { $0 } + ["\(ownWords): \(group.sample)"]

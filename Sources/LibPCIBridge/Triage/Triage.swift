@@ -113,6 +113,11 @@ public struct Triage: Hashable, Sendable {
             if line.kind != .assigned, line.kind != .releasing { failingLines += 1 }
             if let window = Self.oldWindow(line, evidence) { line.target = .window(window) }
             if let index = Self.oldClaim(line, evidence) { line.target = .resource(index) }
+            if line.kind == .driverReport, line.address == nil {
+                line.address = Self.onlyNVIDIA(
+                    evidence.functions.map { ($0.address, $0.vendor, $0.name, $0.classWord) }
+                )
+            }
             course.add(line, message)
         }
         course.foldDriverReports()
@@ -131,7 +136,22 @@ public struct Triage: Hashable, Sendable {
     private static func oldWindow(_ line: TriageLine, _ evidence: TextEvidence) -> ResourceKind? {
         guard case .resource(let index) = line.target, index.isVFBAR, !line.namesVFBAR else { return nil }
         let isBridge = line.address.flatMap { evidence[$0] }?.headerLayout == 1
-        return OldResourceNumber.window(index, line.resource?.kind, isBridge: isBridge)
+        // Of a line that ends inside its brackets the beginning tells the space, and the number the window.
+        let cut: ResourceKind? =
+            line.detail.starts("[io")
+            ? .io
+            : line.detail.starts("[mem") ? (index.rawValue == 9 ? .prefetchable : .memory) : nil
+        return OldResourceNumber.window(index, line.resource?.kind ?? cut, isBridge: isBridge)
+    }
+
+    /// The only display of NVIDIA, of which its driver speaks when it names nobody; nil where there are others.
+    static func onlyNVIDIA(
+        _ functions: [(address: FunctionAddress, vendor: UInt16?, name: String?, classWord: UInt16?)]
+    ) -> FunctionAddress? {
+        let all = functions.filter {
+            ($0.vendor == 0x10de || $0.name?.hasPrefix("NVIDIA") == true) && $0.classWord.map { $0 >> 8 } == 3
+        }
+        return all.count == 1 ? all[0].address : nil
     }
 
     /// The resource that a claim without a number means, by its kind and size; nil where several may be meant.
@@ -176,6 +196,7 @@ public struct Triage: Hashable, Sendable {
         if let damage = evidence.findings.first(where: { $0.code == .damagedLog }) { return damage.detail }
         if let group = groups.first(where: { $0.severity == .untold }) {
             let name = (group.address.map { "\($0) " } ?? "") + group.resource
+            if group.code == "summary-untold" { return "what the kernel left unassigned is not in these lines" }
             return group.code == "claim-untold"
                 ? "what became of \(name) is not in this log" : "what \(name) is needed for is not in this log"
         }

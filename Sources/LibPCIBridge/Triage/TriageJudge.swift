@@ -330,7 +330,10 @@ struct TriageJudge {
         group.code = "bar-in-use"
         group.summary = "its addresses are held by something else, so that the driver cannot have them"
         guard let node = holder(of: entry.wanted?.range) else {
-            group.nextStep = Self.holderStep
+            group.nextStep =
+                entry.wanted?.kind == .io
+                ? "sudo cat /proc/ioports names the holder"
+                : "sudo cat /proc/iomem names the holder: another driver, or the boot's framebuffer (BOOTFB, efifb, simplefb)"
             return group
         }
         group.cause = "by /proc/iomem \(node.name) holds \(node.range)"
@@ -355,9 +358,6 @@ struct TriageJudge {
                 && IomemText.bus(named: node.name) == nil
         }
     }
-
-    private static let holderStep =
-        "sudo cat /proc/iomem names the holder: another driver, or the boot's framebuffer (BOOTFB, efifb, simplefb)"
 
     /// Whether the function was there and is gone at the end of the log. A listing that leaves it out says less.
     private func isGone(_ entry: TriageCourse.Entry) -> Bool {
@@ -527,7 +527,10 @@ struct TriageJudge {
                 : isOnRoot ? "what the host bridge decodes" : "the windows of the bridges above it, which are not told"
             group.cause = "it lies outside \(outside), where firmware left it"
         } else {
-            group.cause = Self.conflict(entry.reason) ?? "something else holds its addresses"
+            // A line that was cut gives no reason.
+            let reason = Array(entry.reason.utf8)[...]
+            let isTold = reason.trimmed.isEmpty || reason.has("conflict") || reason.has("can't allocate")
+            group.cause = Self.conflict(entry.reason) ?? (isTold ? "something else holds its addresses" : nil)
         }
         if let placed = entry.placed {
             group.code = "claimed-elsewhere"
@@ -547,7 +550,9 @@ struct TriageJudge {
             group.severity = .degraded
             group.code = "claim-failed"
             group.summary = "firmware's address\(place(entry.wanted)) was not accepted, and no later line gives another"
-            group.nextStep = "pci-rebalance check"
+            group.nextStep =
+                evidence.messages.contains { $0.text.contains("e820_host=1") }
+                ? "e820_host=1 in the guest's configuration, as the kernel says" : "pci-rebalance check"
         }
         return group
     }
@@ -605,7 +610,8 @@ struct TriageJudge {
         group.severity = .degraded
         group.code = "vf-bar-unassigned"
         group.summary =
-            "\(amount(entry.wanted)) for virtual functions could not be given: SR-IOV cannot be used, all else works"
+            "\(amount(entry.wanted)) for virtual functions could not be given: SR-IOV cannot be used"
+            + (lost.contains { $0.address == entry.key.address } ? "" : ", all else works")
         group.cause = reason(entry, kind: entry.wanted?.kind)
         group.nextStep = entry.key.address.flatMap {
             step("plan --vfs \($0)=N, if virtual functions are wanted", for: $0)
@@ -1101,7 +1107,10 @@ struct TriageJudge {
             }
             group.severity = .fatal
             group.code = entry.has(.driverReport) ? "driver-reports-no-bar" : "cannot-enable"
-            group.summary = "its driver gives up, because \(names) has no address"
+            // That report is also made of a BAR that has one and that the driver does not accept.
+            group.summary =
+                entry.has(.driverReport) && entry.reported.isEmpty
+                ? "its driver gives up: it calls a BAR invalid" : "its driver gives up, because \(names) has no address"
             group.nextStep = stepToPlace(entry.key.address)
         } else if entry.has(.resizeRefused) {
             group.severity = .degraded
@@ -1128,10 +1137,12 @@ struct TriageJudge {
         var group = group(entry, "host bridge")
         if entry.has(.summary) {
             let lost = !self.lost.isEmpty
-            group.severity = lost ? .degraded : .harmless
-            group.code = "summary"
+            let isCut = evidence.isLogAlone && evidence.findings.contains { $0.code == .logCutAtStart }
+            group.severity = lost ? .degraded : isCut ? .untold : .harmless
+            group.code = lost || !isCut ? "summary" : "summary-untold"
             group.summary =
-                "the kernel says that something is unassigned\(lost ? "" : "; nothing that is needed, by this log")"
+                "the kernel says that something is unassigned"
+                + (lost ? "" : isCut ? "; what, is not in these lines" : "; nothing that is needed, by this log")
             group.nextStep = lost ? "see the groups above; pci=realloc is what the kernel suggests" : nil
         } else {
             group.code = "firmware-overlap"

@@ -38,6 +38,7 @@ extension Topology {
             }
             // Without the kernel's own word, and without registers, the numbers are merely not known.
             if function.lines.isEmpty && bridge.registers == nil { return }
+            if function.knowledge.windows != .seen, function.knowledge.sources == [.log] { return }
             result.append(
                 Finding(
                     .busMissing,

@@ -57,9 +57,13 @@ extension Topology {
             let isOn = command.contains(resource.flags.contains(.io) ? .ioSpace : .memorySpace)
             if resource.index.isWindow {
                 compareWindow(resource, of: i, offset: offsets[h], isOn: isOn, to: &result)
-            } else if let range = resource.range, let register = addressInRegister(resource, of: i),
-                let expected = busAddress(of: range, host: h, offset: offsets[h]), register != expected.first
-            {
+            } else if let range = resource.range, let register = addressInRegister(resource, of: i) {
+                // A register of zeros holds no address, whatever lies between CPU and bus addresses; that it may be the bus
+                // address 0 makes a note of it.
+                let known = busAddress(of: range, host: h, offset: offsets[h])
+                guard let expected = known ?? (register == 0 && range.first != 0 ? range : nil),
+                    register != expected.first
+                else { continue }
                 // An IDE interface in compatibility mode decodes the legacy ports without registers.
                 if register == 0, function.identity.classWord == 0x0101, resource.kind == .io { continue }
                 // A function that sleeps may read zero, and the power state is not among the first 64 bytes.
@@ -68,7 +72,7 @@ extension Topology {
                 result.append(
                     Finding(
                         .registersDiffer,
-                        isOn && !mayBeAsleep ? .problem : .note,
+                        isOn && !mayBeAsleep && known != nil ? .problem : .note,
                         at: function.address,
                         resource: resource.index,
                         "\(resource.index): the kernel holds \(hex(expected.first)), the register says \(hex(register))"

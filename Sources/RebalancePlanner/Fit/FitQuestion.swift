@@ -135,7 +135,11 @@ public struct FitQuestion: Sendable {
     }
 
     private struct Attempt {
+        var card: CardProfile
+        var method: HotPlugMethod
         var plugged: Topology
+        /// Whether the kernel finds the card at all.
+        var isFound: Bool
         var missing: [Finding]
         var isReplaced: Bool
         var needsRescan: Bool
@@ -164,15 +168,29 @@ public struct FitQuestion: Sendable {
             if isReplaced { _ = try twin.perform(.unplug(port: port)) }
             let needsRescan = try twin.plug(beside.map { card.moved(toDevice: $0) } ?? card, behind: port, method)
             let plugged = try twin.topology()
+            let there = isReplaced ? 0 : topology.children(of: i).count
+            let isFound = plugged.position(of: port).map { plugged.children(of: $0).count > there } ?? false
             return Attempt(
+                card: card,
+                method: method,
                 plugged: plugged,
-                missing: newProblems(in: plugged, explains: explains),
+                isFound: isFound,
+                missing: (isFound ? [] : hiding(explains: explains)) + newProblems(in: plugged, explains: explains),
                 isReplaced: isReplaced,
                 needsRescan: needsRescan
             )
         } catch {
             throw FitError(error.description)
         }
+    }
+
+    /// Why the kernel finds nothing that is plugged behind the port.
+    private func hiding(explains: Bool) -> [Finding] {
+        let known = topology.findings(explains: explains).filter {
+            $0.address == port && $0.severity == .problem && ($0.code == .busMissing || $0.code == .busOutsideParent)
+        }
+        let sentence = "the kernel finds nothing that is plugged behind it"
+        return known.isEmpty ? [Finding(.busMissing, .problem, at: port, sentence)] : known
     }
 
     /// Problems that the tree did not have before.
@@ -200,8 +218,14 @@ public struct FitQuestion: Sendable {
         var constraints = constraints
         if let budget { constraints.simulationBudget = min(constraints.simulationBudget, budget) }
         do {
-            let plan = try Planner(topology: attempt.plugged, behaviour: behaviour)
-                .plan(goals: goals(for: attempt), constraints: constraints)
+            let planner = Planner(topology: attempt.isFound ? attempt.plugged : topology, behaviour: behaviour)
+            let plan = try planner.plan(
+                goals: attempt.isFound ? goals(for: attempt) : [.place(port)],
+                constraints: constraints
+            )
+            if !attempt.isFound, plan.verdict.answer == .act, plan.isWhole, !plan.steps.isEmpty {
+                return try verdict(of: attempt, after: plan, planner, budget: budget)
+            }
             switch plan.verdict.answer {
             // A plan that reaches a part places this card only in part; something is missing, so that a plan without
             // steps places nothing.
@@ -210,9 +234,32 @@ public struct FitQuestion: Sendable {
             case .impossible: return .never(plan)
             case .unknown: return .cannotTell
             }
+        } catch let error as FitError {
+            throw error
         } catch {
-            throw FitError(error.description)
+            throw FitError("\(error)")
         }
+    }
+
+    /// The verdict of a card that is found only after `plan`, which gives the port its bus numbers.
+    private func verdict(
+        of hidden: Attempt,
+        after plan: Plan,
+        _ planner: Planner,
+        budget: Int?
+    ) throws -> FitAnswer.Verdict {
+        let then = FitQuestion(
+            topology: try planner.topology(after: plan),
+            behaviour: behaviour,
+            port: plan.disturbed.first { $0.address == port }?.newAddress ?? port,
+            constraints: constraints
+        )
+        let attempt = try then.attempt(hidden.card, hidden.method, explains: false)
+        guard attempt.isFound else { return .never(plan) }
+        if attempt.missing.isEmpty { return .afterPlan(plan) }
+        let verdict = try then.verdict(after: attempt, budget: budget)
+        if case .afterPlan = verdict { return .afterPlan(plan) }
+        return verdict
     }
 
     private var largestAperture: UInt64 {

@@ -162,7 +162,13 @@ extension PlanAssembly {
         }
         let lacking = planner.topology.problemShortfalls
         guard !goals.contains(where: \.isPlacement), !lacking.isEmpty else {
-            return make(.init(.none, reason: "nothing-missing", sentence: "everything required has its place"))
+            let untold = planner.topology.reservations()
+            let seen = untold.isEmpty ? "" : " that was seen"
+            var plan = make(
+                .init(.none, reason: "nothing-missing", sentence: "everything required\(seen) has its place")
+            )
+            plan.remarks += untold.map { "not told: \($0.sentence)" }
+            return plan
         }
         var plan = make(.init(.none, reason: "already-there", sentence: "what was asked for is there as it is"))
         let places = Dictionary(

@@ -103,7 +103,7 @@ struct PlanAssembly {
                 stage,
                 names,
                 begin,
-                hasConfig: part.writes.contains(where: \.isRegister)
+                part.writes
             ),
             preconditions: [.treeAsPredicted],
             writes: part.writes,
@@ -203,7 +203,7 @@ struct PlanAssembly {
         _ stage: Stage,
         _ names: String,
         _ begin: SearchState,
-        hasConfig: Bool
+        _ writes: [SystemWrite]
     ) -> String {
         switch purpose {
         case .stop:
@@ -211,7 +211,11 @@ struct PlanAssembly {
             return stopText(stage, names, begin)
         case .find(let rescan):
             let text = findText(rescan, stage, names, begin)
-            return hasConfig ? text + "; then window registers are made to agree with what the kernel holds" : text
+            let registers = writes.compactMap { if case .config(_, let offset, _, _, _) = $0 { offset } else { nil } }
+            if registers.isEmpty { return text }
+            return registers.allSatisfy { $0 == 4 }
+                ? text + "; then what nobody enables decodes again as before"
+                : text + "; then window registers are made to agree with what the kernel holds"
         case .repairWindows: return "make the window registers of bridges agree with what the kernel holds"
         case .enableVFs: return "enable VFs again, as many as there were"
         case .decode: return "let functions that nobody enables decode again as they did before"

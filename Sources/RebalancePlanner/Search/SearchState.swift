@@ -57,8 +57,13 @@ struct SearchState {
         report: ((Part, SearchState) -> Void)? = nil
     ) -> Bool {
         let before = summary
-        let silent = stage.silenced + (stage.usesResizeFiles ? [] : stage.resizes.map(\.function))
-        let commands = Set(silent).sorted().compactMap { i in command(i).map { (function: i, bits: $0) } }
+        func commands(_ functions: [Int]) -> [(function: Int, bits: UInt32)] {
+            Set(functions).sorted().compactMap { i in command(i).map { (function: i, bits: $0) } }
+        }
+        let silent = commands(stage.silenced + (stage.usesResizeFiles ? [] : stage.resizes.map(\.function)))
+        // The kernel switches memory decoding off where it grows a BAR (`pci_reassigndev_resource_alignment`); what decodes
+        // below would not be reached.
+        let deaf = commands(stage.alignments.map(\.function))
         var done = true
         /// Does a part, and looks at what came of it; a look is not free.
         func perform(_ part: Part, _ searchState: inout SearchState) {
@@ -87,7 +92,7 @@ struct SearchState {
             done = simulation.perform(writes)
             guard done else { return false }
             simulation.update(&summary)
-            let healing = windowRepairWrites(stage, before)
+            var healing = windowRepairWrites(stage, before)
             if !healing.isEmpty {
                 let healed = Set(
                     healing.compactMap { if case .config(let address, _, _, _, _) = $0 { address } else { nil } }
@@ -100,6 +105,11 @@ struct SearchState {
                 done = simulation.perform(healing)
                 simulation.update(&summary)
             }
+            if n == stage.rescans.count - 1 {
+                let waking = deaf.compactMap { decodeWrite($0.function, $0.bits) }
+                done = done && (waking.isEmpty || simulation.perform(waking))
+                healing += waking
+            }
             if done { report?(Part(purpose: .find(rescan), writes: writes + healing), self) }
         }
         guard done else { return false }
@@ -107,7 +117,7 @@ struct SearchState {
             perform(Part(purpose: .repairWindows, writes: windowRepairWrites(stage, before)), &self)
         }
         perform(Part(purpose: .enableVFs, writes: enableVFWrites(before)), &self)
-        perform(Part(purpose: .decode, writes: commands.compactMap { decodeWrite($0.function, $0.bits) }), &self)
+        perform(Part(purpose: .decode, writes: silent.compactMap { decodeWrite($0.function, $0.bits) }), &self)
         return done
     }
 
@@ -117,7 +127,10 @@ struct SearchState {
 
     /// Lets a function that nobody enabled again decode as it did before it was silenced.
     private func decodeWrite(_ i: Int, _ bits: UInt32) -> SystemWrite? {
-        guard let address = address(i), let now = command(i) else { return nil }
+        // One that has no place for a BAR would decode what belongs to others.
+        guard let address = address(i), let now = command(i), (summary.lacking[i] | summary.wiped[i]) & 0x7f == 0 else {
+            return nil
+        }
         let missing = bits & 0x7 & ~now
         guard missing & 0x3 != 0 else { return nil }
         return .config(address, offset: 4, width: 2, mask: missing, value: missing)

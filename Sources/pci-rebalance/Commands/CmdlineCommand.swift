@@ -16,7 +16,7 @@ struct CmdlineCommand: ParsableCommand {
             cannot fit. With a goal, or when something has no place, boots of the kernel are simulated to find the \
             smallest set of words that reaches it. Nothing is written. Exit status 0 when every word is fine and the \
             goal is reached with them, 3 when a word is not or others are needed, 2 when no words reach the goal, 8 when \
-            the running boot missed what its simulation reaches.
+            the running boot missed what its simulation reaches, or too little is told to foretell a boot.
             """
     )
 
@@ -53,7 +53,10 @@ struct CmdlineCommand: ParsableCommand {
         }
         answer.goals =
             goals.isEmpty && guest == nil && !topology.problemShortfalls.isEmpty ? [.plan(.everythingRequired)] : goals
-        if !answer.goals.isEmpty { answer.advice = try advice(answer.goals, text, record, topology) }
+        if !answer.goals.isEmpty { answer.unknowns = topology.unknownsOfLayout() }
+        if !answer.goals.isEmpty, answer.unknowns.isEmpty {
+            answer.advice = try advice(answer.goals, text, record, topology)
+        }
         if answer.advice?.best == nil, answer.advice != nil {
             let goals = answer.goals.compactMap { if case .plan(let goal) = $0 { goal } else { nil } }
             let planner = Planner(
@@ -121,6 +124,8 @@ struct CmdlineAnswer {
     var words: BootWords?
     /// What the boot must reach; empty when nothing was asked and nothing is missing.
     var goals: [BootGoal] = []
+    /// Without what no boot can be foretold; then there is no advice.
+    var unknowns: [Unknown] = []
     /// How it is reached; nil without goals.
     var advice: BootAdvice?
     /// Other kernels that would place what no words place here; nil where that is not known.
@@ -133,6 +138,7 @@ struct CmdlineAnswer {
     init(guest: (word: String, reserve: GuestReserve)? = nil) { self.guest = guest }
 
     var exitStatus: ExitStatus {
+        if !unknowns.isEmpty { return .cannotTell }
         if let advice {
             if advice.isRefuted { return .cannotTell }
             if advice.best == nil { return .impossible }

@@ -84,11 +84,19 @@ struct CheckText {
         )
     }
 
+    /// Whether a note may be why something does not work.
+    private static func isAboutAddresses(_ finding: Finding) -> Bool {
+        [.kernelReport, .barUnclaimed, .registersDiffer, .resizeRefused].contains(finding.code)
+    }
+
     /// Whether it is PCI space at all: what the log says of links, power and drivers, and ports behind which nothing is.
     private func otherCauses(_ page: inout TextPage) {
         guard !assessment.signs.isEmpty || !assessment.emptyPorts.isEmpty else { return }
-        if assessment.verdict != .problems {
+        let isSpotless = assessment.verdict == .healthy && !assessment.findings.contains { Self.isAboutAddresses($0) }
+        if isSpotless {
             page.paragraph("If something does not work, what was seen of the address space is not why:", indent: 0)
+        } else if assessment.verdict != .problems {
+            page.paragraph("What else the input names as a cause:", indent: 0)
         } else {
             page.paragraph("Not a matter of addresses:", indent: 0)
         }

@@ -35,6 +35,7 @@ func cmdlineJSON(_ answer: CmdlineAnswer) -> [UInt8] {
             json.null()
         }
         json.field("schema", "pci-rebalance.cmdline/1")
+        if !answer.unknowns.isEmpty { write(unknowns: answer.unknowns, to: &json) }
         json.field("words", answer.words?.words.map(\.text) ?? [])
     }
     return json.document

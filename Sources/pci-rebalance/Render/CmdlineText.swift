@@ -26,6 +26,12 @@ struct CmdlineText {
             if !page.text.isEmpty { page.blank() }
             self.advice(advice, &page)
         }
+        if !answer.unknowns.isEmpty {
+            if !page.text.isEmpty { page.blank() }
+            for goal in answer.goals { page.paragraph("goal: \(goal.text)", indent: 0, hanging: 6) }
+            page.paragraph("cannot tell which words reach it", indent: 2)
+            write(answer.unknowns, to: &page)
+        }
         if let guest = answer.guest {
             if !page.text.isEmpty { page.blank() }
             self.guest(guest.word, guest.reserve, &page)
@@ -74,7 +80,7 @@ struct CmdlineText {
 
     private func advice(_ advice: BootAdvice, _ page: inout TextPage) {
         for goal in answer.goals { page.paragraph("goal: \(goal.text)", indent: 0, hanging: 6) }
-        outcome("as it is:", advice.presentParameter ?? "no pci= words", advice.asItIs, &page)
+        outcome("as it is:", advice.presentParameter, advice.asItIs, &page)
         if advice.isRefuted {
             page.paragraph(
                 "this boot had these words and missed it, although the simulated boot reaches it: this kernel does otherwise "
@@ -142,13 +148,17 @@ struct CmdlineText {
             + "in its setup. What a port without hot-plug gets is decided by what is behind it at boot."
     }
 
-    private func outcome(_ label: String, _ words: String, _ outcome: BootAdvice.Outcome, _ page: inout TextPage) {
+    private func outcome(_ label: String, _ words: String?, _ outcome: BootAdvice.Outcome, _ page: inout TextPage) {
         let wrong = outcome.missing + outcome.lost.map { "\($0) (lost by the boot)" }
         guard let first = wrong.first else {
-            page.paragraph("\(label) \(words) reaches it", indent: 2, hanging: 4)
+            page.paragraph(words.map { "\(label) \($0) reaches it" } ?? "it is reached as it is", indent: 2, hanging: 4)
             return
         }
-        page.paragraph("\(label) \(words) does not reach it: \(first)", indent: 2, hanging: 4)
+        page.paragraph(
+            words.map { "\(label) \($0) does not reach it: \(first)" } ?? "it is not reached as it is: \(first)",
+            indent: 2,
+            hanging: 4
+        )
         let shown = verbosity > 0 ? wrong.count : 4
         for one in wrong.dropFirst().prefix(shown - 1) { page.paragraph(one, indent: 4) }
         if wrong.count > shown { page.paragraph("and \(wrong.count - shown) more (-v shows them)", indent: 4) }
