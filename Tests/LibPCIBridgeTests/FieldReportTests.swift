@@ -518,6 +518,19 @@ import Testing
         #expect(TextEvidence("0000:00:03.0 (uninitialized): Cannot obtain PCI resources, aborting").functions.isEmpty)
     }
 
+    @Test("check names who holds a BAR's addresses where /proc/iomem is beside the log")
+    func holders() throws {
+        let text = """
+            3800000000-38ffffffff : 0000:c4:00.0
+              3800000000-3800ffffff : BOOTFB
+
+            vfio-pci 0000:c4:00.0: BAR 0: can't reserve [mem 0x3800000000-0x38ffffffff 64bit pref]
+            """
+        let finding = try #require(try assessment(text).findings.first)
+        #expect(finding.code == .kernelReport && finding.severity == .note)
+        #expect(finding.causes.contains { $0.contains("BOOTFB holds 0x3800000000-0x3800ffffff") })
+    }
+
     @Test("that something is unassigned says nothing of what it is where only some lines are here")
     func someUnassigned() throws {
         let line = "pci_bus 0000:00: Some PCI device resources are unassigned, try booting with pci=realloc\n"

@@ -107,7 +107,8 @@ extension TextEvidence {
         let owners = Set((iomem.nodes + ioports.nodes).compactMap { FunctionAddress(parsing: $0.name) }).count
         let windows = (iomem.busNodes + ioports.busNodes).count
         return
-            "\(file) alone names \(owners) functions and \(windows) windows that have addresses; which BAR, which bridge, "
+            "\(file) alone names \(owners) function\(owners == 1 ? "" : "s") and \(windows) window\(windows == 1 ? "" : "s") "
+            + "that have addresses; which BAR, which bridge, "
             + "and what has no address are not in it"
     }
 

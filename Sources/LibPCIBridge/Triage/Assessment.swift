@@ -34,7 +34,7 @@ public struct Assessment: Sendable {
     /// Joins what a record and its tree tell.
     /// - Complexity: that of `Topology.findings()` and of `Triage`.
     public init(_ record: MachineRecord, _ topology: Topology) {
-        self.init(topology, log: record.kernelLog ?? [], isText: record.origin == .text)
+        self.init(topology, log: record.kernelLog ?? [], iomem: record.iomem, isText: record.origin == .text)
         if topology.functions.isEmpty { ranges = record.iomem.map { IomemText($0).busShares() } ?? [] }
     }
 
@@ -43,10 +43,11 @@ public struct Assessment: Sendable {
     /// - Parameters:
     ///   - topology: the tree.
     ///   - log: the kernel log's messages; empty without one.
+    ///   - iomem: /proc/iomem, which names holders of addresses; nil without.
     ///   - isText: whether the tree was put together from texts, so that a report of the log may be all that there is.
-    package init(_ topology: Topology, log: [String] = [], isText: Bool = false) {
+    package init(_ topology: Topology, log: [String] = [], iomem: String? = nil, isText: Bool = false) {
         var findings = topology.findings()
-        let triage = isText && !log.isEmpty ? Triage(log.joined(separator: "\n")) : nil
+        let triage = isText && !log.isEmpty ? Triage((log + [iomem ?? ""]).joined(separator: "\n")) : nil
         if let triage { Self.join(triage, to: &findings, topology) }
         self.findings = findings
         // A failure of a device that nobody names is no finding about one, and no health either.
