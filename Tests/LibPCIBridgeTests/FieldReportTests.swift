@@ -518,6 +518,17 @@ import Testing
         #expect(TextEvidence("0000:00:03.0 (uninitialized): Cannot obtain PCI resources, aborting").functions.isEmpty)
     }
 
+    @Test("a window of no kind is neither a failure of ports or memory nor nothing")
+    func windowOfNoKind() throws {
+        let text = """
+            pcieport 0006:05:00.0: bridge window [??? 0x00002000-0x00002fff flags 0x20080000]: can't assign; no space
+            pcieport 0006:05:00.0: bridge window [??? 0x00002000-0x00002fff flags 0x20080000]: failed to assign
+            """
+        let group = try only(text)
+        #expect(group.code == "window-kind-untold" && group.severity == .untold && group.lineCount == 2)
+        #expect(Triage(text).verdict == .cannotTell)
+    }
+
     @Test("check names who holds a BAR's addresses where /proc/iomem is beside the log")
     func holders() throws {
         let text = """

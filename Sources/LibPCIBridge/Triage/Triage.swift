@@ -197,6 +197,9 @@ public struct Triage: Hashable, Sendable {
         if let group = groups.first(where: { $0.severity == .untold }) {
             let name = (group.address.map { "\($0) " } ?? "") + group.resource
             if group.code == "summary-untold" { return "what the kernel left unassigned is not in these lines" }
+            if group.code == "window-kind-untold", let port = group.address {
+                return "what lacks a place behind \(port) is not in this log"
+            }
             return group.code == "claim-untold"
                 ? "what became of \(name) is not in this log" : "what \(name) is needed for is not in this log"
         }

@@ -1119,6 +1119,13 @@ struct TriageJudge {
             group.nextStep = step("plan --resize \(name):0=max", for: entry.key.address)
         } else if entry.has(.hostConflict) {
             return inUse(entry, group)
+        } else if entry.has(.noSpace) {
+            group.severity = .untold
+            group.code = "window-kind-untold"
+            group.summary =
+                "a bridge window that is neither ports nor memory got no place; whether anything behind it lacks one is not in "
+                + "these lines"
+            group.nextStep = Self.stepToTell("what lies behind \(name)")
         } else {
             return claim(entry, group)
         }
