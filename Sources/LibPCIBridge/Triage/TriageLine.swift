@@ -228,7 +228,9 @@ struct TriageLine {
         if rest.take("bridge window ") {
             guard let resource = RangeText.take(&rest), let verdict = verdict(rest) else { return nil }
             // `[??? 0x00001000-0x00001fff flags 0x20080000]`: 6.18 tries windows that are neither ports nor memory.
-            guard let kind = resource.kind else { return verdict == .noSpace ? (verdict, .device, resource, rest) : nil }
+            guard let kind = resource.kind else {
+                return verdict == .noSpace ? (verdict, .device, resource, rest) : nil
+            }
             return (verdict, .window(kind), resource, rest)
         } else if rest.take("VF BAR ") {
             guard let number = rest.takeDecimal(), number < 6, let index = ResourceIndex.vfBAR(Int(number)) else {
