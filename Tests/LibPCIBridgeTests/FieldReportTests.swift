@@ -560,4 +560,83 @@ import Testing
         let checked = try assessment(listing)
         #expect(checked.findings.map(\.code) == [.registersDiffer] && checked.findings.map(\.severity) == [.note])
     }
+
+    // MARK: Excerpts
+
+    private static let port = """
+        00:1c.4 PCI bridge: Intel Corporation Root Port (rev b1) (prog-if 00 [Normal decode])
+        \tFlags: bus master, fast devsel, latency 0
+        \tBus: primary=00, secondary=07, subordinate=08, sec-latency=0
+        \tI/O behind bridge: None
+        \tMemory behind bridge: 90000000-900fffff [size=1M]
+        \tPrefetchable memory behind bridge: None
+        \tCapabilities: [40] Express Root Port (Slot+), MSI 00
+
+        """
+
+    @Test("a listing of one function says nothing of what is behind it, above it or beside it")
+    func excerpts() throws {
+        let alone = try assessment(Self.port)
+        #expect(alone.verdict == .healthy && alone.unknowns.map(\.code) == [.functionsNotRead])
+        #expect(alone.emptyPorts.isEmpty && alone.unknowns[0].sentence.contains("also behind it"))
+        let beside =
+            Self.port
+            + Self.port.replacing("00:1c.4", with: "00:1c.5").replacing("=07", with: "=09")
+            .replacing("=08", with: "=0a").replacing("at 900", with: "at 901").replacing(
+                "90000000-900f",
+                with: "90100000-901f"
+            )
+        let two = try assessment(beside)
+        #expect(two.unknowns.isEmpty && two.emptyPorts.count == 2)
+    }
+
+    @Test("no window is denied of a bridge of which a log that forgot the boot names another")
+    func windowsOfOneKind() throws {
+        let text = """
+            pci 0000:05:00.0: BAR 13: no space for [io  size 0x3000]
+            pci 0000:05:00.0: BAR 13: failed to assign [io  size 0x3000]
+            pci 0000:06:02.0: bridge window [mem 0x00100000-0x000fffff 64bit pref] to [bus 39] add_size 200000
+            pci 0000:05:00.0: bridge window [io  0x1000-0x0fff] to [bus 06-39] add_size 3000
+            pci 0000:06:02.0: BAR 15: no space for [mem size 0x00200000 64bit pref]
+            pci 0000:06:02.0: BAR 15: failed to assign [mem size 0x00200000 64bit pref]
+            """
+        let group = try #require(Triage(text).groups.first { $0.resource == "pref window" })
+        #expect(group.cause?.contains("has no pref window") != true, "\(group.cause ?? "")")
+        #expect(group.cause?.contains("is not told") == true, "\(group.cause ?? "")")
+    }
+
+    @Test("a range of buses that the kernel refused harms nobody where the functions on it were found")
+    func refusedRange() throws {
+        let refused =
+            "pci_bus 0002:01: busn_res: can not insert [bus 01-ff] under [bus 00-1f] (conflicts with (null) [bus 00-1f])\n"
+        #expect(try only(refused).severity == .degraded)
+        let found = try only(refused + "pci 0002:01:00.0: [144d:a80a] type 00 class 0x010802\n")
+        #expect(found.severity == .harmless && found.code == "bus-range-refused")
+    }
+
+    @Test("a log without a message of the kernel's own about a function tells nothing of them, however it was cut")
+    func nothingSaid() throws {
+        for text in [
+            "brcm-pcie fd500000.pcie: link down\n", "pci_bus 0001:00: root bus resource [mem 0x90000000-0x9fffffff]\n",
+        ] { #expect(Triage(text).verdict == .cannotTell, "\(text)") }
+        // What is missing at the start does not hide what is missing at the end.
+        #expect(Triage(Self.card).verdict == .cannotTell)
+        #expect(Triage(Self.scan + Self.card).verdict == .cannotTell)
+    }
+
+    @Test("code marks and numbers of a list are no part of a message", arguments: ["`", "> `", "  12. ", "> - > `"])
+    func marks(mark: String) throws {
+        guard mark != "> - > `" else { return #expect(LogTextLine(Array(mark.utf8)[...])?.isMarked != true) }
+        let end = mark.hasSuffix("`") ? "`" : ""
+        let text = ["no space for", "failed to assign"].map {
+            "\(mark)pci 0000:0b:00.0: BAR 0: \($0) [mem size 0x10000000]\(end)\n"
+        }.joined()
+        #expect(try only(text).code == "bar-unassigned")
+    }
+
+    @Test("a request that access control refused is not the link's fault")
+    func accessControl() throws {
+        let text = "pcieport 0000:80:1b.4:    [21] ACSViol                (First)"
+        #expect(CauseSign.signs(in: [text]).map(\.area) == [.isolation])
+    }
 }

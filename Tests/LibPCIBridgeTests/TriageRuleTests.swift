@@ -277,6 +277,10 @@ struct TriageRuleTests {
         let table: [(String, String, String)] = [
             (
                 "pci_bus 0000:01: busn_res: can not insert [bus 01-ff] under [bus 00-3f] (conflicts with (null) [bus 00-3f])",
+                "bus-range-refused", "harmless"
+            ),
+            (
+                "pci_bus 0000:07: busn_res: can not insert [bus 07-ff] under [bus 00-3f] (conflicts with (null) [bus 00-3f])",
                 "bus-refused", "degraded"
             ),
             (

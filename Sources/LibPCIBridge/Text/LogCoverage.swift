@@ -51,10 +51,16 @@ struct LogCoverage {
 
     /// What the log does not cover.
     ///
-    /// - Parameter hasRoots: whether the log names a root bus.
+    /// - Parameters:
+    ///   - hasRoots: whether the log names a root bus.
+    ///   - hasMessages: whether anything in it is about PCI.
     /// - Returns: a finding for each end that is missing.
-    func findings(hasRoots: Bool) -> [TextFinding] {
-        guard discovered + others > 0 else { return [] }
+    func findings(hasRoots: Bool, hasMessages: Bool) -> [TextFinding] {
+        guard discovered + others > 0 else {
+            return hasMessages
+                ? [TextFinding(.logCutAtStart, nil, "no message of this log is of the kernel's own about a function")]
+                : []
+        }
         var result: [TextFinding] = []
         if !hasRoots || beforeRoot > 0 || discovered == 0 {
             result.append(

@@ -19,7 +19,16 @@ struct LogTextLine {
         var rest = line
         var marked = false
         var seconds: UInt64?
-        while let byte = rest.first, byte == 0x3e || byte == 0x20 || byte == 0x09 { rest = rest.dropFirst() }
+        while let byte = rest.first, byte == 0x3e || byte == 0x20 || byte == 0x09 || byte == 0x60 {
+            rest = rest.dropFirst()
+        }
+        if rest.startIndex > line.startIndex, rest.last == 0x60 { rest = rest.dropLast() }
+        // A numbered list: `  5. pci_bus 0000:00: ...`.
+        var item = rest
+        if item.takeDecimal() != nil, item.take(". ") {
+            item.skipBlanks()
+            if item.starts("pci") || item.first == 0x5b { rest = item }
+        }
         // A comparison of two logs: what begins with a minus is the other log.
         if let byte = rest.first, byte == 0x2b || byte == 0x2d {
             let body = rest.dropFirst()

@@ -94,7 +94,10 @@ struct LogTextReader {
                 )
             )
         }
-        findings += coverage.findings(hasRoots: roots.contains { !dumpedRoots.contains($0.segment) })
+        findings += coverage.findings(
+            hasRoots: roots.contains { !dumpedRoots.contains($0.segment) },
+            hasMessages: !messages.isEmpty
+        )
         if boots > 1 {
             let names = machine.map { earlierMachines.subtracting([$0]).sorted() } ?? []
             let others =

@@ -175,6 +175,8 @@ public struct Assessment: Sendable {
 
     private static func emptyPorts(_ topology: Topology) -> [FunctionAddress] {
         var result: [FunctionAddress] = []
+        // Nor does an excerpt tell what is behind.
+        guard topology.onlyDescribed == nil else { return [] }
         // What a log that was cut has not come to, or has forgotten, may be there.
         guard !topology.gaps.contains(where: { $0.code == "log-cut-at-end" || $0.code == "log-cut-at-start" }) else {
             return []

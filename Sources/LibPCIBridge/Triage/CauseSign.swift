@@ -13,6 +13,8 @@ public struct CauseSign: Hashable, Sendable {
         case power
         /// Errors on the link (AER, bus errors).
         case errors
+        /// Requests that access control refused.
+        case isolation
         /// DMA, the IOMMU, interrupts.
         case dma
         /// The driver itself, its firmware, or the order in which drivers come.
@@ -28,6 +30,8 @@ public struct CauseSign: Hashable, Sendable {
             case .link: "the link: slot, cable, clock, reset line and the PHY's driver"
             case .power: "power and reset of the device"
             case .errors: "errors on the link: cable, riser, link speed"
+            case .isolation:
+                "requests that access control (ACS) refused: the device, its driver or its power saving, not the link"
             case .dma: "DMA, the IOMMU or interrupts"
             case .driver: "the driver, its firmware, or the order in which drivers come"
             case .rom:
@@ -70,6 +74,7 @@ public struct CauseSign: Hashable, Sendable {
                 "efused to change power state", "Power fault", "device lost from bus",
             ]
         ),
+        (.isolation, ["ACSViol"]),
         (.errors, ["error message received", "PCIe Bus Error", "AER: Corrected error", "AER: Uncorrected"]),
         (.rom, ["Unable to locate a BIOS ROM", "Invalid PCI ROM header signature"]),
         (.dma, ["swiotlb buffer is full", "No usable DMA", "can't allocate MSI", "DMA mask"]),

@@ -184,10 +184,14 @@ public struct Triage: Hashable, Sendable {
     /// The verdict.
     public var verdict: Verdict { hasProblems ? .problems : notTold == nil ? .harmless : .cannotTell }
 
+    /// Whether what the kernel's buffer has forgotten is missing: then only the journal tells.
+    var cutAtStart: Bool { cut != nil && evidence.findings.contains { $0.code == .logCutAtStart } }
+
     /// What part of the boot the log does not cover, where it is all that is known.
     var cut: TextFinding? {
         guard evidence.isLogAlone else { return nil }
-        return evidence.findings.first { $0.code == .logCutAtStart || $0.code == .logCutAtEnd }
+        return evidence.findings.first { $0.code == .logCutAtEnd }
+            ?? evidence.findings.first { $0.code == .logCutAtStart }
     }
 
     /// What a verdict of harmlessness would need and is not told, as a lower-case sentence; nil when nothing.

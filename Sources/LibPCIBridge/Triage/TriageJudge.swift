@@ -545,17 +545,20 @@ struct TriageJudge {
             group.summary =
                 "firmware's address\(place(entry.wanted)) was not accepted; whether the kernel gave another is not in these "
                 + "lines"
-            group.nextStep = Self.stepToTell("what became of it")
+            group.nextStep = isOffline ? Self.offlineStep : Self.stepToTell("what became of it")
         } else {
             group.severity = .degraded
             group.code = "claim-failed"
             group.summary = "firmware's address\(place(entry.wanted)) was not accepted, and no later line gives another"
-            group.nextStep =
-                evidence.messages.contains { $0.text.contains("e820_host=1") }
-                ? "e820_host=1 in the guest's configuration, as the kernel says" : "pci-rebalance check"
+            group.nextStep = isOffline ? Self.offlineStep : "pci-rebalance check"
         }
         return group
     }
+
+    /// Whether Xen's frontend has taken devices offline that it could not claim.
+    private var isOffline: Bool { evidence.messages.contains { $0.text.contains("e820_host=1") } }
+    private static let offlineStep =
+        "e820_host=1 in the guest's configuration, as the kernel says: the device is offline"
 
     /// Who lies in the way by the kernel's own words: `address conflict with PCI Bus 0000:01 [io  0xd000-0xdfff]`.
     private static func conflict(_ reason: String) -> String? {
@@ -705,10 +708,11 @@ struct TriageJudge {
                 }
             }
             guard isFailed else {
-                let isTold =
-                    above.isDiscovered || above.isDescribed || ResourceKind.allCases.contains { bridge[$0] != nil }
-                return isTold
-                    ? "\(front)\(above.address) above it has no \(kind.word) window"
+                let isTold = above.isDiscovered || above.isDescribed || bridge[kind] != nil
+                if isTold { return "\(front)\(above.address) above it has no \(kind.word) window" }
+                // A window that has its address is not tried again, and the log is silent of it.
+                return ResourceKind.allCases.contains { bridge[$0] != nil }
+                    ? "\(front)the \(kind.word) window of \(above.address) above it is not told"
                     : "\(front)the windows of \(above.address) above it are not told"
             }
             failed.append(above.address)
@@ -1008,6 +1012,13 @@ struct TriageJudge {
         {
             group.code = "bus-range-cut"
             group.summary = "its bus range reached beyond the bus above; the kernel cut it, and nothing is lost"
+        } else if entry.has(.busRefused), entry.lastBus == nil, let number = entry.key.bus,
+            !unreachableSegments.contains(entry.key.segment),
+            evidence.functions.contains(where: { $0.address.segment == entry.key.segment && $0.address.bus == number })
+        {
+            // The kernel says so and goes on looking (`pci_bus_insert_busn_res`).
+            group.code = "bus-range-refused"
+            group.summary = "its bus range does not fit the bus above; what is on it was found all the same"
         } else if entry.has(.busRefused) {
             let isOverlap = Array(entry.sample.utf8)[...].has("conflicts with (null)")
             group.severity = isOverlap && unreachableSegments.contains(entry.key.segment) ? .fatal : .degraded

@@ -11,7 +11,7 @@ extension Triage {
     public func lines(isVerbose: Bool = false) -> [String] {
         var result: [String] = []
         let isUntold = verdict == .cannotTell
-        let remedy: Unknown.Remedy = cut?.code == .logCutAtStart ? .journal : .log
+        let remedy: Unknown.Remedy = cutAtStart ? .journal : .log
         let step = "what would tell: \([remedy].commands)"
         // What is lost is lost, whatever else the log said.
         let note = hasProblems ? nil : cut.map { ["not told: \($0.detail)", step] }
@@ -136,7 +136,7 @@ extension Triage {
         "optional-left-out": "optional parts of windows were left out",
         "bus-reserve-left-out": "bus numbers for cards to come that were left out; nothing is on them",
         "gone": "windows of ports that are gone at the end of the log",
-        "buses-renumbered": "bridges that firmware left without bus numbers; the kernel numbered them",
+        "buses-renumbered": "bridges whose bus numbers the kernel did not take from firmware; it numbered them anew",
         "firmware-overlap": "reserved memory that overlaps an aperture",
         "left-to-firmware": "functions that firmware placed outside the apertures and the kernel leaves as they are",
         "bar-value-invalid": "values that firmware left outside every aperture; the kernel assigns others",

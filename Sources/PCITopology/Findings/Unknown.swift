@@ -119,7 +119,24 @@ extension Topology {
                 )
             )
         }
+        if placeless.isEmpty, let only = onlyDescribed {
+            result.append(
+                Unknown(
+                    .functionsNotRead,
+                    [],
+                    "only \(only) is described: what else there is\(self[only]?.isBridge == true ? ", also behind it," : "") "
+                        + "is not in this input",
+                    [.listing]
+                )
+            )
+        }
         return result
+    }
+
+    /// The one function of an input that lists functions and describes a single one, as `lspci -s` does; nil for all others.
+    package var onlyDescribed: FunctionAddress? {
+        guard functions.count == 1, functions[0].knowledge.sources.contains(.listing) else { return nil }
+        return functions[0].address
     }
 
     /// The host bridges of which no source tells the apertures, although something below them asks for space.

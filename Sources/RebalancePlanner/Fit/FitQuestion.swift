@@ -129,7 +129,8 @@ public struct FitQuestion: Sendable {
         guard let i = topology.position(of: port) else { return [] }
         let all = topology.unknowns(about: i, prefetchable: card.wantsPrefetchable)
         if case .now = verdict, topology.functions[i].knowledge.extent == .seen {
-            return all.filter { $0.code == .windowsNotTold && $0.addresses.contains(port) }
+            let excerpt = topology.onlyDescribed == nil ? [] : topology.reservations()
+            return all.filter { $0.code == .windowsNotTold && $0.addresses.contains(port) } + excerpt
         }
         return all
     }
@@ -283,8 +284,9 @@ public struct FitQuestion: Sendable {
         isFitting: Bool,
         _ fits: (UInt64) throws(FitError) -> Bool
     ) throws(FitError) -> ByteCount? {
-        let top = 63 - max(largestAperture, 1 << 20).leadingZeroBitCount
         let known = 63 - max(start, 1).leadingZeroBitCount
+        // What fits although no aperture is told fits.
+        let top = max(63 - max(largestAperture, 1 << 20).leadingZeroBitCount, isFitting ? known : 0)
         var low = 19
         var high = top + 1
         if isFitting { low = min(max(known, low), top) } else { high = max(min(known, high), 20) }
