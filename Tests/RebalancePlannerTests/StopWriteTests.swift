@@ -247,6 +247,31 @@ struct StopWriteTests {
         }
     }
 
+    @Test("a function that lacked a place before, too, decodes again as before")
+    func decodingWithout() throws {
+        let machine = try Machine(enabledVFs: 0) {
+            $0.update(Machine.card) { function in
+                function.use.driver = nil
+                function.config.write(2, at: 4, width: 2)
+                // BAR 1, which are ports, has none.
+                for i in function.resources.indices where function.resources[i].index == .bar(1) {
+                    function.resources[i].assignment = .unassigned
+                }
+                if function.lines.count > 1 {
+                    function.lines[1] = ResourceLine(start: 0, end: 0xff, flags: [.io, .unset])
+                }
+            }
+            $0.update(Machine.sibling) { $0.use.driver = nil }
+        }
+        let card = try machine.number(Machine.card)
+        var state = machine.state
+        try #require(state.summary.lacking[card] | state.summary.wiped[card] != 0)
+        let stage = try machine.emptying { $0.silenced = [card] }
+        let done = state.carryOut(stage)
+        #expect(done)
+        #expect(state.simulation.twin.register(ofNumber: card, at: 4, width: 2).map { $0 & 2 } == 2)
+    }
+
     @Test(
         "what an alignment request makes deaf decodes again as before where no driver enables it, unless a BAR has no place",
         arguments: [true, false]

@@ -106,7 +106,7 @@ struct SearchState {
                 simulation.update(&summary)
             }
             if n == stage.rescans.count - 1 {
-                let waking = deaf.compactMap { decodeWrite($0.function, $0.bits) }
+                let waking = deaf.compactMap { decodeWrite($0.function, $0.bits, before) }
                 done = done && (waking.isEmpty || simulation.perform(waking))
                 healing += waking
             }
@@ -117,7 +117,7 @@ struct SearchState {
             perform(Part(purpose: .repairWindows, writes: windowRepairWrites(stage, before)), &self)
         }
         perform(Part(purpose: .enableVFs, writes: enableVFWrites(before)), &self)
-        perform(Part(purpose: .decode, writes: silent.compactMap { decodeWrite($0.function, $0.bits) }), &self)
+        perform(Part(purpose: .decode, writes: silent.compactMap { decodeWrite($0.function, $0.bits, before) }), &self)
         return done
     }
 
@@ -126,11 +126,10 @@ struct SearchState {
     }
 
     /// Lets a function that nobody enabled again decode as it did before it was silenced.
-    private func decodeWrite(_ i: Int, _ bits: UInt32) -> SystemWrite? {
-        // One that has no place for a BAR would decode what belongs to others.
-        guard let address = address(i), let now = command(i), (summary.lacking[i] | summary.wiped[i]) & 0x7f == 0 else {
-            return nil
-        }
+    private func decodeWrite(_ i: Int, _ bits: UInt32, _ before: TwinSummary) -> SystemWrite? {
+        // One that has lost the place of a BAR would decode what belongs to others.
+        let lost = (summary.lacking[i] | summary.wiped[i]) & ~(before.lacking[i] | before.wiped[i])
+        guard let address = address(i), let now = command(i), lost & 0x7f == 0 else { return nil }
         let missing = bits & 0x7 & ~now
         guard missing & 0x3 != 0 else { return nil }
         return .config(address, offset: 4, width: 2, mask: missing, value: missing)
