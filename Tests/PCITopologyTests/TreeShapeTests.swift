@@ -196,6 +196,36 @@ struct TreeShapeTests {
         )
     }
 
+    @Test("where several bridges claim a function's bus it may stand behind any of them")
+    func doubtfulPlaces() {
+        func others(_ claims: [(String, BusRange)]) -> [String] {
+            func function(_ address: String, _ hops: [UInt8], _ range: BusRange?) -> FunctionState {
+                let path = TopologyPath(segment: 0, rootBus: BusNumber(0), hops: hops)
+                return FunctionState(address: at(address), path: path, ids: 0, lines: [], busRange: range)
+            }
+            var state = TreeState([
+                function("00:01.0", [8], buses(1, 3)), function("01:00.0", [8, 0], buses(2, 3)),
+                function("02:00.0", [8, 0, 0], buses(3, 3)), function("03:00.0", [8, 0, 0, 0], nil),
+            ])
+            state.setPlaces(claimedBesides: claims.map { BusRoutes.Claim(at($0.0), $0.1) })
+            return state.functions.last?.otherPlaces.map(\.description) ?? []
+        }
+        #expect(others([]).isEmpty)
+        // A port without a bus whose registers kept the number; one that only passes it on; one elsewhere.
+        #expect(others([("00:04.0", buses(3, 3))]) == ["0000:00:04.0/00.0"])
+        #expect(others([("00:04.0", buses(2, 3))]).isEmpty)
+        #expect(others([("00:04.0", buses(4, 4))]).isEmpty)
+        // Below a bridge that no cycle to bus 3 passes it does not count, below one that passes it it does.
+        #expect(others([("01:01.0", buses(3, 9))]) == ["0000:00:01.0/01.0/00.0"])
+        #expect(
+            others([("02:01.0", buses(3, 3)), ("00:04.0", buses(3, 3))]).sorted() == [
+                "0000:00:01.0/00.0/01.0/00.0", "0000:00:04.0/00.0",
+            ]
+        )
+        // Claims that lead round in a circle end.
+        #expect(others([("02:01.0", buses(1, 3)), ("00:04.0", buses(3, 3))]) == ["0000:00:04.0/00.0"])
+    }
+
     @Test("a root bus that a bridge passes on lies behind that bridge, one unseen bridge further down")
     func homes() {
         #expect(

@@ -220,6 +220,20 @@ struct UnknownTests {
                 "00:01.0 claimed-twice", "00:02.0 claimed-twice",
             ]
         )
+        // A bridge that the kernel gave no bus goes on taking what its registers say.
+        func claimed(_ secondary: UInt32, _ subordinate: UInt32) throws -> [String] {
+            try unseen {
+                $0.bridge("00:03.0", nil)
+                $0.change("00:03.0") {
+                    $0.lines = Array(repeating: .zero, count: 13)
+                    let numbers = secondary << 8 | subordinate << 16
+                    $0.bridge?.registers = BridgeRegisters(header(layout: 1, [0x18: numbers]))
+                }
+            }
+        }
+        #expect(try claimed(1, 1) == ["00:01.0 claimed-twice", "00:03.0 no-bus"])
+        #expect(try claimed(2, 3) == ["00:02.0 claimed-twice", "00:03.0 no-bus"])
+        #expect(try claimed(4, 9) == ["00:03.0 no-bus"])
         // Hidden by a bridge above, by one number, or by the host bridge.
         #expect(try unseen { $0.bridge("01:01.0", buses(2, 2), below: "00:01.0") } == [])
         #expect(try unseen { $0.bridge("01:01.0", buses(4, 4), below: "00:01.0") } == ["01:01.0 hidden-range"])

@@ -74,7 +74,7 @@ struct DiscoveryTests {
 
     @Test("nothing is lost, what is found has its place, and the end says so", arguments: KernelBehaviour.presets)
     func family(_ behaviour: KernelBehaviour) throws {
-        var figures = (trees: 0, rescued: 0, partly: 0, other: 0, found: 0, hidden: 0)
+        var figures = (trees: 0, rescued: 0, partly: 0, other: 0, found: 0, hidden: 0, onward: 0)
         for seed in Self.seeds {
             guard let tree = try HiddenTree(seed: seed, behaviour: behaviour) else { continue }
             let machine = TwinMachine(tree.twin, release: Self.release(behaviour))
@@ -105,6 +105,7 @@ struct DiscoveryTests {
                 #expect(report.reason == "goal-reached", "\(behaviour.name) seed \(seed): \(report.sentence)")
             }
             figures.found += report.found.count
+            if report.remarks.contains(where: { $0.contains("leads on from here") }) { figures.onward += 1 }
             if isWhole, machine.twin.unknownFunctionCount == 0 {
                 figures.rescued += 1
             } else if report.verdict == .done {

@@ -101,6 +101,39 @@ struct LossTests {
         )
     }
 
+    @Test("a function of which nobody knew behind which bridge it stands is the same behind any of those")
+    func doubtfulPlaces() throws {
+        func place(_ hops: [UInt8]) -> TopologyPath { TopologyPath(segment: 0, rootBus: BusNumber(0), hops: hops) }
+        func losses(_ others: [[UInt8]], _ change: (inout TreeState) -> Void) throws -> [Loss] {
+            var before = try tree()
+            before.functions[1].otherPlaces = others.map(place)
+            var now = try tree()
+            now.functions[1].path = place([16, 0])
+            now.functions[1].place = place([16, 0])
+            change(&now)
+            return before.losses(in: now)
+        }
+        #expect(try losses([]) { _ in }.count == 1)
+        #expect(try losses([[16, 0]]) { _ in }.isEmpty)
+        #expect(try losses([[24, 0]]) { _ in }.count == 1)
+        #expect(try losses([[24, 0]]) { $0.functions[1].otherPlaces = [place([24, 0])] }.isEmpty)
+        #expect(try losses([]) { $0.functions[1].otherPlaces = [place([8, 0])] }.isEmpty)
+        #expect(try losses([[16, 0]]) { $0.functions[1].ids += 1 }.count == 1)
+        #expect(try losses([[16, 0]]) { $0.functions[1].lines[0] = .zero }.count == 1)
+        // Each function stands for one: of two alike one is gone.
+        var before = try tree()
+        before.functions[1].otherPlaces = [place([16, 0])]
+        var second = before.functions[1]
+        second.address = FunctionAddress(bus: BusNumber(2), devfn: 0)
+        (second.path, second.place) = (place([24, 0]), place([24, 0]))
+        before.functions.append(second)
+        var now = before
+        now.functions.removeLast()
+        (now.functions[1].path, now.functions[1].place) = (place([16, 0]), place([16, 0]))
+        now.functions[1].otherPlaces = []
+        #expect(before.losses(in: now).count == 1)
+    }
+
     /// Signs of the port and of the card.
     private func healthLosses(
         _ change: (inout [HealthRecord], inout [FunctionHealth]) -> Void

@@ -55,8 +55,8 @@ struct FirstLightPlanTests {
         #expect(plan.disturbed.map(\.address.description) == ["0000:00:02.0", "0000:01:00.0"])
         let bridge = try #require(plan.after.functions.first { $0.path.description == "0000:00:02.0/00.0" })
         #expect(bridge.address.description == "0000:04:00.0")
-        // Nobody knows what is behind it: it gets numbers for a switch with ports.
-        #expect(bridge.busRange == BusRange(first: BusNumber(0x05), last: BusNumber(0x15)))
+        // Nobody knows what is behind it: it gets numbers for switches behind a switch.
+        #expect(bridge.busRange == BusRange(first: BusNumber(0x05), last: BusNumber(0x35)))
         for state in TreeState(topology).functions where !plan.disturbed.map(\.address).contains(state.address) {
             #expect(plan.after.functions.contains(state), "\(state.address)")
         }
@@ -64,7 +64,7 @@ struct FirstLightPlanTests {
         let writes = plan.steps.flatMap(\.writes)
         let port = try #require(FunctionAddress(parsing: "00:02.0"))
         let numbers = try #require(
-            writes.firstIndex(of: .config(port, offset: 0x18, width: 4, mask: 0x00ff_ffff, value: 0x15_0400))
+            writes.firstIndex(of: .config(port, offset: 0x18, width: 4, mask: 0x00ff_ffff, value: 0x35_0400))
         )
         let removal = try #require(writes.firstIndex(of: .remove(port)))
         #expect(numbers < removal)

@@ -52,7 +52,7 @@ extension Topology {
             let above = parent(of: this)
             let siblings = above.map { children(of: $0) } ?? (host(of: this) >= 0 ? roots(of: host(of: this)) : [])
             for sibling in siblings where sibling != this {
-                if functions[sibling].bridge?.busRange?.contains(bus) == true { return .claimedTwice }
+                if numbersTaken(by: sibling)?.contains(bus) == true { return .claimedTwice }
             }
             guard let above else { break }
             if let range = functions[above].bridge?.busRange, !range.contains(bus) { return .hiddenRange }
@@ -60,6 +60,13 @@ extension Topology {
         }
         let h = host(of: i)
         return h >= 0 && !hostBridges[h].busRange.contains(bus) ? .hiddenRange : nil
+    }
+
+    /// The bus numbers for which the bridge at index `i` takes cycles: those that the kernel gave it, without any those of its
+    /// registers.
+    private func numbersTaken(by i: Int) -> BusRange? {
+        let bridge = functions[i].bridge
+        return bridge?.busRange ?? BusRoutes.Claim(functions[i].address, bridge?.registers)?.range
     }
 
     /// Whether the function at index `i` does not answer: its registers read all ones. Ids alone read so too where a text

@@ -3,8 +3,9 @@
 /// Where configuration cycles go, by the bus numbers that bridges claim.
 ///
 /// The kernel's tree says who is above whom by its own books. Where ranges of bus numbers overlap, or a bridge that the
-/// kernel gave no bus keeps numbers in its registers, the books and the wires differ: of the bridges on a bus the one with
-/// the lowest device number takes a cycle whose bus its range holds (PCI-to-PCI Bridge Architecture 1.2 §3.1.2).
+/// kernel gave no bus keeps numbers in its registers, the books and the wires differ: a bridge takes a cycle whose bus its
+/// range holds (PCI-to-PCI Bridge Architecture 1.2 §3.1.2). Where several on one bus do, which of them answers is the
+/// hardware's, and nobody can tell: the one with the lowest device number is named first, the others as well.
 public struct BusRoutes: Sendable {
     /// A range of bus numbers that a bridge takes.
     public struct Claim: Hashable, Sendable {
@@ -26,12 +27,19 @@ public struct BusRoutes: Sendable {
     }
 
     private var claims: [Bus: [Claim]] = [:]
+    /// The buses that are the secondary bus of several bridges.
+    private var claimedTwice: Set<Bus> = []
     fileprivate private(set) var rootBuses: [UInt32: [BusNumber]] = [:]
 
     /// Creates routes from the claims of the bridges and the root buses, which are those of the functions' paths.
     public init(_ claims: [Claim], _ functions: [FunctionState]) {
         for claim in claims.sorted(by: { $0.address < $1.address }) {
             self.claims[Bus(segment: claim.address.segment, number: claim.address.bus), default: []].append(claim)
+        }
+        var secondaries: Set<Bus> = []
+        for claim in claims {
+            let bus = Bus(segment: claim.address.segment, number: claim.range.first)
+            if !secondaries.insert(bus).inserted { claimedTwice.insert(bus) }
         }
         var roots: Set<Bus> = []
         for function in functions { roots.insert(Bus(segment: function.path.segment, number: function.path.rootBus)) }
@@ -64,10 +72,34 @@ public struct BusRoutes: Sendable {
         }
         return nearest.map { ($0, false) }
     }
+
+    /// The places of the bridges whose secondary bus is `bus` and to which a cycle to it may go, in the order of the tree;
+    /// empty where no two bridges have that secondary bus.
+    /// - Complexity: O(b) for b bridges that claim anything.
+    func bridgesInDoubt(above bus: BusNumber, segment: UInt32) -> [TopologyPath] {
+        guard claimedTwice.contains(Bus(segment: segment, number: bus)) else { return [] }
+        var result: [TopologyPath] = []
+        for root in rootBuses[segment] ?? [] where root != bus {
+            // Each bus is looked at once: claims that lead round in a circle end.
+            var seen: Set<BusNumber> = [root]
+            var open: [(bus: BusNumber, hops: [UInt8])] = [(root, [])]
+            while let (level, hops) = open.popLast() {
+                for claim in claims[Bus(segment: segment, number: level)] ?? [] where claim.range.contains(bus) {
+                    let next = hops + [claim.address.devfn]
+                    if claim.range.first == bus {
+                        result.append(TopologyPath(segment: segment, rootBus: root, hops: next))
+                    } else if seen.insert(claim.range.first).inserted {
+                        open.append((claim.range.first, next))
+                    }
+                }
+            }
+        }
+        return result
+    }
 }
 
 extension TreeState {
-    /// Gives every function its place by the wires.
+    /// Gives every function its place by the wires, and the other places where it may stand.
     ///
     /// - Parameter claims: the numbers that bridges take which the kernel gave no bus; the others claim their bus ranges.
     /// - Complexity: O(n d b) for n functions, d levels and b bridges on a bus.
@@ -77,7 +109,7 @@ extension TreeState {
             function.busRange.map { BusRoutes.Claim(function.address, $0) }
         }
         let routes = BusRoutes(held + claims, functions)
-        var known: [UInt64: TopologyPath?] = [:]
+        var known: [UInt64: (above: TopologyPath?, others: [TopologyPath])] = [:]
         // Root buses to which a bridge passes cycles on, with that bridge: those that the kernel made up.
         var homes: [UInt64: TopologyPath] = [:]
         for (segment, buses) in routes.rootBuses {
@@ -90,15 +122,19 @@ extension TreeState {
             let address = functions[i].address
             let key = UInt64(address.segment) << 8 | UInt64(address.bus.rawValue)
             let above: TopologyPath?
+            let others: [TopologyPath]
             if let found = known[key] {
-                above = found
+                (above, others) = found
             } else {
                 above = routes.bridge(above: address.bus, segment: address.segment)
-                known[key] = .some(above)
+                others = routes.bridgesInDoubt(above: address.bus, segment: address.segment)
+                known[key] = (above, others)
             }
-            let place =
-                above.map { TopologyPath(segment: $0.segment, rootBus: $0.rootBus, hops: $0.hops + [address.devfn]) }
-                ?? functions[i].path
+            func below(_ bridge: TopologyPath) -> TopologyPath {
+                TopologyPath(segment: bridge.segment, rootBus: bridge.rootBus, hops: bridge.hops + [address.devfn])
+            }
+            let place = above.map(below) ?? functions[i].path
+            functions[i].otherPlaces = others.map(below).filter { $0 != place }
             // Between the last bridge that is known and that root bus is one that nobody could see: device 0, as behind
             // every port.
             functions[i].place =

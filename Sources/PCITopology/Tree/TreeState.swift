@@ -9,6 +9,8 @@ public struct FunctionState: Hashable, Sendable {
     /// The place by the wires, where the function really stands: together with the ids what tells that two trees show the
     /// same function. Mostly that is `path`; see `BusRoutes` for when the two part.
     public var place: TopologyPath
+    /// Where the function may stand instead, as far as the wires tell: its bus is the secondary bus of several bridges.
+    public var otherPlaces: [TopologyPath] = []
     /// Vendor ID in the high half, device ID in the low half.
     public var ids: UInt32
     /// The lines of the sysfs file `resource`.

@@ -85,8 +85,7 @@ extension Applier {
     private func disagreement(with next: Plan, after plan: Plan, _ tree: TreeState) -> String? {
         guard next.before == tree else { return "the tree has changed since it was planned on" }
         if let (_, sentence) = PlanSafety.fault(in: next) { return "another plan is refused: \(sentence)" }
-        let known = StoppingAgreement(plan, tree)
-        let others = next.disturbed.filter { $0.weight > 0 && !known.covers($0.address) }.map(\.address)
+        let others = StoppingAgreement(plan, tree).others(in: next)
         guard !others.isEmpty else { return nil }
         return "left undone (not-agreed): what has appeared can be helped by stopping \(others.listed(1)): "
             + "`pci-rebalance plan` shows how"
@@ -114,6 +113,11 @@ struct StoppingAgreement {
 
     /// Whether the function at an address may be stopped again, or for the first time because nobody knew of it.
     func covers(_ address: FunctionAddress) -> Bool { !kept.contains(address) }
+
+    /// The functions in use that another plan from the later tree would stop and nobody agreed to, in the plan's order.
+    func others(in next: Plan) -> [FunctionAddress] {
+        next.disturbed.filter { $0.weight > 0 && !covers($0.address) }.map(\.address)
+    }
 }
 
 extension ApplyReport {

@@ -13,10 +13,7 @@ struct ApplyEnd {
     /// The end of one plan, after which `found` have appeared.
     init(_ plan: Plan, _ found: [FunctionState]) {
         if !found.isEmpty {
-            reason = "devices-found"
-            sentence =
-                "Done: everything that was known is as the plan predicted, and \(Self.count(found)) appeared. What they need "
-                + "was not planned: run `pci-rebalance plan` again."
+            self = ApplyEnd(appeared: found, planned: true)
         } else if plan.isWhole {
             reason = "goal-reached"
             sentence = "Done: the machine is as the plan predicted."
@@ -24,6 +21,15 @@ struct ApplyEnd {
             reason = "partly"
             sentence = "Done: the machine is as the plan predicted, which reaches a part of what was asked for."
         }
+    }
+
+    /// The end of a plan after which `found` have appeared, with everybody else as the plan predicted (`planned`) or where
+    /// other plans have led that were made on the way.
+    init(appeared found: [FunctionState], planned: Bool) {
+        reason = "devices-found"
+        sentence =
+            "Done: everything that was known is " + (planned ? "as the plan predicted" : "there and has its place")
+            + ", and \(Self.count(found)) appeared. What they need was not planned: run `pci-rebalance plan` again."
     }
 
     /// The end of several rounds.

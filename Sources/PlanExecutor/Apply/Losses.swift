@@ -81,9 +81,16 @@ struct FunctionKey: Hashable, Comparable {
     let path: TopologyPath
     let ids: UInt32
 
-    init(_ function: FunctionState) {
-        path = function.place
-        ids = function.ids
+    init(_ function: FunctionState) { self.init(function.place, function.ids) }
+
+    fileprivate init(_ place: TopologyPath, _ ids: UInt32) {
+        path = place
+        self.ids = ids
+    }
+
+    /// All that a function may be known by: more than one where nobody can tell where it stands.
+    fileprivate static func all(of function: FunctionState) -> [FunctionKey] {
+        [FunctionKey(function)] + function.otherPlaces.map { FunctionKey($0, function.ids) }
     }
 
     static func < (a: FunctionKey, b: FunctionKey) -> Bool { (a.path, a.ids) < (b.path, b.ids) }
@@ -93,7 +100,7 @@ struct FunctionKey: Hashable, Comparable {
 ///
 /// The place is the one by the wires (`FunctionState.place`): a function that answered behind another bridge than its own,
 /// or on a root bus that the kernel made up for it, is the same when it comes back where it belongs. A function that the
-/// kernel listed twice was one.
+/// kernel listed twice was one. Where several bridges claim a function's bus it may turn out to stand behind any of them.
 struct FunctionPairs {
     /// Functions of the first tree with their counterpart in the second, in address order of the first.
     let pairs: [(before: FunctionState, now: FunctionState?)]
@@ -111,6 +118,22 @@ struct FunctionPairs {
             } else {
                 let twin = last[key].flatMap { $0.path != function.path ? $0.now : nil }
                 pairs.append((function, twin))
+            }
+        }
+        if pairs.contains(where: { $0.now == nil }) {
+            // What is left is found by the places where it may stand, each function once.
+            var left: [FunctionKey: [FunctionState]] = [:]
+            for function in waiting.values.joined().sorted(by: { $1.address < $0.address }) {
+                for key in FunctionKey.all(of: function) { left[key, default: []].append(function) }
+            }
+            var taken: Set<FunctionAddress> = []
+            for i in pairs.indices where pairs[i].now == nil {
+                let found = FunctionKey.all(of: pairs[i].before).lazy.compactMap { key in
+                    left[key]?.last { !taken.contains($0.address) }
+                }.first
+                guard let found else { continue }
+                taken.insert(found.address)
+                pairs[i].now = found
             }
         }
         self.pairs = pairs

@@ -8,7 +8,8 @@ import RebalancePlanner
 struct PlanExecution {
     let run: ApplyRun
     let plan: Plan
-    let journal: Journal
+    /// Nil where somebody else keeps it.
+    let journal: Journal?
     let records: [HealthRecord]
     let check: RegisterCheck
     let predictor: (any Predictor)?
@@ -20,7 +21,7 @@ struct PlanExecution {
     init(
         run: ApplyRun,
         plan: Plan,
-        journal: Journal,
+        journal: Journal?,
         records: [HealthRecord],
         check: RegisterCheck,
         predictor: (any Predictor)?,
@@ -260,7 +261,9 @@ struct PlanExecution {
             records: records,
             check: check,
             predictor: predictor,
-            hasRebooted: hasRebooted
+            hasRebooted: hasRebooted,
+            mayGoOn: stop.reason == "prediction-differs" && !isRecovery && !hasRebooted
+                && plan.steps.contains { !$0.mayAppearBelow.isEmpty }
         )
         let outcome: RollbackOutcome
         do {
@@ -281,6 +284,9 @@ struct PlanExecution {
         for function in outcome.unplugged { run.remark("\(function.address) was unplugged meanwhile") }
         for loss in outcome.losses { run.remark("worse than before: \(loss)") }
         if hasRebooted { return try endAfterReboot(stop, outcome) }
+        if !outcome.found.isEmpty, outcome.losses.isEmpty, outcome.alignment == nil {
+            return try endFurtherOn(outcome)
+        }
         if outcome.tree == plan.before {
             run.remark("the tree is exactly as before")
         } else {
@@ -331,6 +337,16 @@ struct PlanExecution {
         run.remark("this is what the kernel does as \(name); the plan took it for \(plan.behaviour)")
     }
 
+    /// Nothing is lost, and functions have appeared, though the way was another one than the plan's.
+    private func endFurtherOn(_ outcome: RollbackOutcome) throws -> ApplyReport {
+        for larger in outcome.enlarged { run.remark("until it is found anew: \(larger)") }
+        let end = ApplyEnd(appeared: outcome.found, planned: false)
+        try putAway(ApplyReport.Verdict.done.rawValue, end.reason)
+        var report = report(.done, Stop(reason: end.reason, sentence: ""), end.sentence, 0, [], outcome.tree)
+        report.found = outcome.found
+        return report
+    }
+
     /// After a reset nothing of the apply is in force any more: what is missing now, no journal can bring back.
     private func endAfterReboot(_ stop: Stop, _ outcome: RollbackOutcome) throws -> ApplyReport {
         let drivers = before.healthLosses(records, in: outcome.tree, try run.health(of: outcome.tree)).compactMap {
@@ -368,7 +384,7 @@ struct PlanExecution {
     /// Ends the journal; a disk that fails now leaves a journal that `recover` ends later.
     private func putAway(_ verdict: String, _ reason: String) throws {
         do {
-            try journal.finish(verdict: verdict, reason: reason)
+            try journal?.finish(verdict: verdict, reason: reason)
         } catch let error as JournalError {
             run.remark("the journal could not be ended: \(error)")
         }

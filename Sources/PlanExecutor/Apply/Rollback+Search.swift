@@ -110,17 +110,7 @@ extension Rollback {
             plan.verdict.answer == .act, plan.before == tree, PlanSafety.fault(in: plan) == nil
         else { return }
         run.remark("following a new plan of \(plan.steps.count) steps back (\(plan.behaviour))")
-        var earlier = tree
-        for step in plan.steps {
-            let unmet = try run.unmetPreconditions(of: step, expecting: earlier)
-            guard unmet.isEmpty else { return }
-            for write in step.writes {
-                guard try run.backward(write, step: 0, .repair) else { return }
-            }
-            let now = try run.settle().tree
-            guard try run.differences(after: step, now, from: earlier, check).isEmpty else { return }
-            earlier = now
-        }
+        _ = try follow(plan, from: tree)
     }
 
     /// Removes what the apply had stopped anyway and what came back incomplete, and lets the kernel find it once more.

@@ -15,11 +15,14 @@ struct RollbackOutcome {
     var alignment: SystemWrite?
     /// The tree at the end.
     var tree: TreeState
+    /// The functions that have appeared, where the way led on instead of back.
+    var found: [FunctionState] = []
 }
 
 /// The way back from wherever an apply stands to a machine that is nothing worse than before it.
 ///
 /// It follows what it finds rather than what it expects, so that it can be begun again after a crash in its middle:
+/// Where functions have appeared that nobody could see before, it may lead on instead of back (`goOn`).
 /// 1. alignment text, drivers and registers that steps changed and nothing has replaced since are put back;
 /// 2. while something is lost, the recorded ways back of the steps are gone, last step first; unless the twin says that
 ///    they would leave something lost and knows of another way;
@@ -42,6 +45,9 @@ struct Rollback {
     let predictor: (any Predictor)?
     /// Whether the machine was booted anew since: firmware and kernel have placed everything, in layouts of their own.
     var hasRebooted = false
+    /// Whether the way may lead on where functions have appeared.
+    var mayGoOn = false
+    private(set) var hasGoneOn = false
 
     /// Goes back.
     mutating func go(reason: String) throws -> RollbackOutcome {
@@ -49,11 +55,17 @@ struct Rollback {
         try run.record(.backBegins(reason: reason), isForward: false)
         try settleRemovals()
         try restoreAlignment()
-        try takeForeseenWay()
-        for step in Set(journaledWrites.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
         var reduced: Set<TopologyPath> = []
+        if mayGoOn {
+            try reduce(&reduced)
+            hasGoneOn = try goOn()
+        }
+        if !hasGoneOn {
+            try takeForeseenWay()
+            for step in Set(journaledWrites.map(\.position.step)).sorted(by: >) where !run.isStuck { try goBack(step) }
+        }
         // A repair that fails half-way may leave something to be found.
-        for _ in 0..<3 where !run.isStuck {
+        for _ in 0..<3 where !run.isStuck && !hasGoneOn {
             try restoreAlignment()
             try findMissing { !isOfAbsentVF($0) }
             try reduce(&reduced)
@@ -63,6 +75,8 @@ struct Rollback {
             try replan()
             if !run.isStuck { try findAgain() }
         }
+        // What has appeared may keep the old layout from coming back.
+        if mayGoOn, !hasGoneOn, !run.isStuck { hasGoneOn = try goOn() }
         if !run.isStuck, try reviveVFs() { try findMissing { _ in true } }
         // Drivers that a boot has not loaded yet are not for us to bind.
         if !run.isStuck, !hasRebooted { try run.restoreSigns(before, records) }
@@ -208,7 +222,8 @@ struct Rollback {
             unplugged: unplugged,
             enlarged: try enlarged(tree),
             alignment: try alignmentBefore()?.write,
-            tree: tree
+            tree: tree,
+            found: hasGoneOn ? found(in: tree) : []
         )
     }
 

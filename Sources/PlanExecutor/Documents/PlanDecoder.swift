@@ -367,6 +367,14 @@ enum PlanDecoder {
             else { throw fields.error("place", "expected another path to \(address) than that of the kernel's tree") }
             wired = parsed
         }
+        var others: [TopologyPath] = []
+        let texts = fields.holds("otherPlaces") ? try fields.strings("otherPlaces", atMost: 256, bytes: 256) : []
+        for text in texts {
+            guard let parsed = TopologyPath(parsing: text), parsed.description == text, parsed != wired ?? path,
+                parsed.segment == address.segment, parsed.hops.last == address.devfn, !others.contains(parsed)
+            else { throw fields.error("otherPlaces", "expected other paths to \(address)") }
+            others.append(parsed)
+        }
         let most = Int64(ResourceNumbering.maximumLineCount)
         var lines = Array(repeating: ResourceLine.zero, count: try fields.integer("resourceLines", in: 0...most))
         var last = -1
@@ -384,7 +392,16 @@ enum PlanDecoder {
             last = index
             try inner.finish()
         }
-        return FunctionState(address: address, path: path, ids: ids, lines: lines, busRange: buses, place: wired)
+        var function = FunctionState(
+            address: address,
+            path: path,
+            ids: ids,
+            lines: lines,
+            busRange: buses,
+            place: wired
+        )
+        function.otherPlaces = others
+        return function
     }
 
     private static func place(

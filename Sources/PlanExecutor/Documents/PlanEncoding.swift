@@ -221,6 +221,7 @@ extension JSONWriter {
         field("address", function.address.description)
         field("buses", function.busRange.map { "\($0.first)-\($0.last)" })
         field("ids", hex: UInt64(function.ids), width: 8)
+        if !function.otherPlaces.isEmpty { field("otherPlaces", function.otherPlaces.map(\.description)) }
         field("path", function.path.description)
         if function.place != function.path { field("place", function.place.description) }
         field("resourceLines", function.lines.count)

@@ -14,9 +14,12 @@ struct BusNumbering {
     var least: [Int: Int] = [:]
     /// Bridges that must have so many numbers beyond those in use.
     var spare: [Int: Int] = [:]
-    /// Numbers kept for a bridge whose inside was never seen, beyond its secondary, the most that is tried first: a switch
-    /// with eight ports, one of which has another behind it, and a conventional bridge alone.
-    static let roomForUnseen = [16, 4]
+    /// Numbers kept for a bridge whose inside was never seen, beyond its secondary, the most that is tried first: switches
+    /// behind switches, a switch with eight ports, one of which has another behind it, and a conventional bridge alone.
+    ///
+    /// The kernel shares the numbers of a port evenly among the ports that it finds inside, and what is below the last of
+    /// them takes the numbers that follow, whosever they are (`pci_scan_bridge_extend`).
+    static let roomForUnseen = [48, 16, 4]
 
     private var context: SearchContext { searchState.context }
 
@@ -104,7 +107,8 @@ struct BusNumbering {
         let present = searchState.summary.buses[i]
         let isSwitch = context.function(i).capabilities.express?.portType == .upstreamPort
         let isUnseen = context.isUnseenInside[i] || (present == nil && isSwitch)
-        let unseen = isUnseen && context.wired[i].isEmpty ? style.unseen : 0
+        let mayHoldMore = context.wired[i].isEmpty || context.topology.unseenReason(behind: i) == .claimedTwice
+        let unseen = isUnseen && mayHoldMore ? style.unseen : 0
         if present == nil, context.wired[i].isEmpty { return max(1 + unseen, least[i] ?? 0) }
         var sum = 1 + context.virtualBuses[i]
         for child in context.wired[i] where context.isBridge(child) { sum += need(child, style) }
