@@ -134,6 +134,30 @@ struct LossTests {
         #expect(before.losses(in: now).count == 1)
     }
 
+    @Test("what stood on a root bus that the kernel made up is the same anywhere below the bridge that passes it on")
+    func comeHome() throws {
+        func place(_ hops: [UInt8], root: UInt8 = 0) -> TopologyPath {
+            TopologyPath(segment: 0, rootBus: BusNumber(root), hops: hops)
+        }
+        func losses(_ hops: [UInt8], _ change: (inout TreeState) -> Void = { _ in }) throws -> Int {
+            var before = try tree()
+            before.functions[1].path = place([0], root: 5)
+            // The port at 01.0 passes bus 5 on; one unseen bridge is taken to be between.
+            before.functions[1].place = place([8, 0, 0])
+            change(&before)
+            var now = try tree()
+            (now.functions[1].path, now.functions[1].place) = (place(hops), place(hops))
+            return before.losses(in: now).count
+        }
+        #expect(try losses([8, 0, 0]) == 0)
+        #expect(try losses([8, 3, 0]) == 0 && losses([8, 0, 3, 0]) == 0)
+        // Another device number, above the unseen bridge, or below another port: another function.
+        #expect(try losses([8, 3, 8]) == 1 && losses([8, 0]) == 1 && losses([16, 3, 0]) == 1)
+        #expect(try losses([8, 3, 0]) { $0.functions[1].ids += 1 } == 1)
+        // One whose root bus is real stands where it stands.
+        #expect(try losses([8, 3, 0]) { $0.functions[1].path = place([8, 0, 0]) } == 1)
+    }
+
     /// Signs of the port and of the card.
     private func healthLosses(
         _ change: (inout [HealthRecord], inout [FunctionHealth]) -> Void

@@ -121,22 +121,45 @@ struct FunctionPairs {
             }
         }
         if pairs.contains(where: { $0.now == nil }) {
-            // What is left is found by the places where it may stand, each function once.
-            var left: [FunctionKey: [FunctionState]] = [:]
-            for function in waiting.values.joined().sorted(by: { $1.address < $0.address }) {
-                for key in FunctionKey.all(of: function) { left[key, default: []].append(function) }
-            }
-            var taken: Set<FunctionAddress> = []
-            for i in pairs.indices where pairs[i].now == nil {
-                let found = FunctionKey.all(of: pairs[i].before).lazy.compactMap { key in
-                    left[key]?.last { !taken.contains($0.address) }
-                }.first
-                guard let found else { continue }
-                taken.insert(found.address)
-                pairs[i].now = found
-            }
+            Self.pairInDoubt(&pairs, waiting.values.joined().sorted { $0.address < $1.address })
         }
         self.pairs = pairs
+    }
+
+    /// Finds who is left by the places where they may stand, each function once: behind another bridge that claims their
+    /// bus, or, of what stood on a root bus that the kernel made up, anywhere below the bridge that passes that bus on.
+    private static func pairInDoubt(
+        _ pairs: inout [(before: FunctionState, now: FunctionState?)],
+        _ left: [FunctionState]
+    ) {
+        var byKey: [FunctionKey: [FunctionState]] = [:]
+        for function in left.reversed() {
+            for key in FunctionKey.all(of: function) { byKey[key, default: []].append(function) }
+        }
+        var taken: Set<FunctionAddress> = []
+        for i in pairs.indices where pairs[i].now == nil {
+            let before = pairs[i].before
+            let found =
+                FunctionKey.all(of: before).lazy.compactMap { key in
+                    byKey[key]?.last { !taken.contains($0.address) }
+                }.first
+                ?? left.first { !taken.contains($0.address) && $0.ids == before.ids && before.mayStand(at: $0.place) }
+            guard let found else { continue }
+            taken.insert(found.address)
+            pairs[i].now = found
+        }
+    }
+}
+
+extension FunctionState {
+    /// Whether a function on a root bus that the kernel made up may stand at `place`: of the way to it, all between the
+    /// bridge that passes the bus on and the bus itself was out of sight.
+    fileprivate func mayStand(at place: TopologyPath) -> Bool {
+        guard self.place.rootBus != path.rootBus || self.place.segment != path.segment else { return false }
+        let home = self.place.hops.dropLast(path.hops.count + 1)
+        return place.segment == self.place.segment && place.rootBus == self.place.rootBus
+            && place.hops.count >= self.place.hops.count && place.hops.starts(with: home)
+            && place.hops.suffix(path.hops.count) == path.hops[...]
     }
 }
 
