@@ -55,7 +55,7 @@ struct BusNumbering {
             taken[Int(other.rootBus.rawValue)] = true
         }
         let bridges = roots.filter { context.isBridge($0) }.sorted()
-        guard !bridges.isEmpty else { return [] }
+        guard !bridges.isEmpty, !leavesInDoubt(bridges, removing: roots) else { return [] }
         var result: [[Stage.BridgeNumbers]] = []
         let styles =
             Self.roomForUnseen.map { Style(keepsRoom: true, unseen: $0) } + [
@@ -77,6 +77,20 @@ struct BusNumbering {
             }
         }
         return result
+    }
+
+    /// Whether a function that stays may stand behind one of `bridges`: one without a bus whose registers take the cycles to
+    /// the function's bus. With other numbers there somebody else might answer in its place.
+    private func leavesInDoubt(_ bridges: [Int], removing roots: Set<Int>) -> Bool {
+        let claims = bridges.filter { searchState.summary.buses[$0] == nil }.compactMap { i in
+            claim(i).map { (segment: context.function(i).address.segment, range: $0) }
+        }
+        guard !claims.isEmpty else { return false }
+        let removed = Set(roots.flatMap { context.subtree[$0] })
+        return (0..<context.count).contains { i in
+            guard !removed.contains(i), let address = searchState.address(i) else { return false }
+            return claims.contains { $0.segment == address.segment && $0.range.contains(address.bus) }
+        }
     }
 
     /// The numbers that a bridge without a bus takes by its registers.
