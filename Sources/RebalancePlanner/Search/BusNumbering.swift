@@ -88,8 +88,35 @@ struct BusNumbering {
         guard !claims.isEmpty else { return false }
         let removed = Set(roots.flatMap { context.subtree[$0] })
         return (0..<context.count).contains { i in
+            if let home = context.homeOfAdrift[i], removed.contains(home) { return false }
             guard !removed.contains(i), let address = searchState.address(i) else { return false }
             return claims.contains { $0.segment == address.segment && $0.range.contains(address.bus) }
+        }
+    }
+
+    /// Whether a stage would have the kernel scan a bridge that has the number of a root bus among its own.
+    ///
+    /// A bridge found behind it with that number would get the root bus for its own, which has no bridge above: kernels
+    /// from 7.0 read through a null pointer there (`pbus_validate_busn`), and hold the lock of all rescans for ever.
+    /// - Complexity: O(1) where no root bus has a number among those of another.
+    func meetsRootBus(_ stage: Stage) -> Bool {
+        let roots = context.rootBusesAmongOthers
+        guard !roots.isEmpty else { return false }
+        let numbered = Dictionary(stage.numbering.map { ($0.bridge, $0.range) }) { a, _ in a }
+        return stage.rescans.contains { rescan in
+            let bridge: Int
+            switch rescan {
+            case .bus(let behind): bridge = behind
+            case .aboveBridge(let i): bridge = context.busAbove(i)
+            case .resizeFiles: return false
+            }
+            let below = context.members(behind: bridge).flatMap { context.subtree[$0] }
+            return ((bridge >= 0 ? [bridge] : []) + below).contains { i in
+                guard context.isBridge(i), let range = numbered[i] ?? searchState.summary.buses[i] ?? claim(i) else {
+                    return false
+                }
+                return roots.contains { $0.segment == context.function(i).address.segment && range.contains($0.bus) }
+            }
         }
     }
 
