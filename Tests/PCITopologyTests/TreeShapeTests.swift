@@ -224,6 +224,11 @@ struct TreeShapeTests {
         )
         // Claims that lead round in a circle end.
         #expect(others([("02:01.0", buses(1, 3)), ("00:04.0", buses(3, 3))]) == ["0000:00:04.0/00.0"])
+        // No more than a plan's document holds, of however many bridges claim the bus.
+        let crowd = (0..<300).map { n in
+            (FunctionAddress(bus: BusNumber(n < 200 ? 0 : 1), devfn: UInt8(n % 200 + 20)).description, buses(3, 3))
+        }
+        #expect(others(crowd).count == 256 && others(Array(crowd.prefix(20))).count == 20)
     }
 
     @Test("a root bus that a bridge passes on lies behind that bridge, one unseen bridge further down")

@@ -27,6 +27,8 @@ public struct BusRoutes: Sendable {
     }
 
     private var claims: [Bus: [Claim]] = [:]
+    /// The most places that are told for one bus: as many as a plan's document holds. Real machines have two or three.
+    private static let mostInDoubt = 256
     /// The buses that are the secondary bus of several bridges.
     private var claimedTwice: Set<Bus> = []
     fileprivate private(set) var rootBuses: [UInt32: [BusNumber]] = [:]
@@ -73,9 +75,9 @@ public struct BusRoutes: Sendable {
         return nearest.map { ($0, false) }
     }
 
-    /// The places of the bridges whose secondary bus is `bus` and to which a cycle to it may go, in the order of the tree;
-    /// empty where no two bridges have that secondary bus.
-    /// - Complexity: O(b) for b bridges that claim anything.
+    /// The places of the bridges whose secondary bus is `bus` and to which a cycle to it may go, in the order of the tree,
+    /// at most `mostInDoubt`; empty where no two bridges have that secondary bus.
+    /// - Complexity: O(b d) for b bridges that claim anything and d levels.
     func bridgesInDoubt(above bus: BusNumber, segment: UInt32) -> [TopologyPath] {
         guard claimedTwice.contains(Bus(segment: segment, number: bus)) else { return [] }
         var result: [TopologyPath] = []
@@ -87,6 +89,7 @@ public struct BusRoutes: Sendable {
                 for claim in claims[Bus(segment: segment, number: level)] ?? [] where claim.range.contains(bus) {
                     let next = hops + [claim.address.devfn]
                     if claim.range.first == bus {
+                        guard result.count < Self.mostInDoubt else { return result }
                         result.append(TopologyPath(segment: segment, rootBus: root, hops: next))
                     } else if seen.insert(claim.range.first).inserted {
                         open.append((claim.range.first, next))
@@ -134,13 +137,13 @@ extension TreeState {
                 TopologyPath(segment: bridge.segment, rootBus: bridge.rootBus, hops: bridge.hops + [address.devfn])
             }
             let place = above.map(below) ?? functions[i].path
-            functions[i].otherPlaces = others.map(below).filter { $0 != place }
             // Between the last bridge that is known and that root bus is one that nobody could see: device 0, as behind
             // every port.
             functions[i].place =
                 homes[UInt64(place.segment) << 8 | UInt64(place.rootBus.rawValue)].map { home in
                     TopologyPath(segment: place.segment, rootBus: home.rootBus, hops: home.hops + [0] + place.hops)
                 } ?? place
+            functions[i].otherPlaces = others.map(below).filter { $0 != place && $0 != functions[i].place }
         }
         self.functions = functions
     }

@@ -110,7 +110,7 @@ struct PlanExecution {
         for (i, step) in plan.steps.enumerated().dropFirst(first) {
             run.progress(.stepBegins(i, of: plan.steps.count, purpose: step.purpose))
             if let stop = try begin(step, i, state, isCancelled) { return stop }
-            let count = step.writes.lastIndex(where: \.isRescan).map { $0 + 1 } ?? step.writes.count
+            let count = step.countThroughLastRescan
             if let stop = try perform(step.writes[..<count], i, &journaledWrites, isCancelled) { return stop }
             let closing = try closingWrites(i, planned: step.writes[count...])
             if let stop = try perform(closing[...], i, from: count, &journaledWrites, isCancelled) { return stop }

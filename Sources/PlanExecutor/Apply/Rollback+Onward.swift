@@ -61,13 +61,11 @@ extension Rollback {
         var earlier = tree
         for (i, step) in next.steps.enumerated() {
             guard try run.unmetPreconditions(of: step, expecting: earlier).isEmpty else { return false }
-            let count = step.writes.lastIndex(where: \.isRescan).map { $0 + 1 } ?? step.writes.count
-            for write in step.writes[..<count] {
-                guard try run.backward(write, step: 0, .repair) else { return false }
-            }
-            for write in try execution.closingWrites(i, planned: step.writes[count...]) {
-                guard try run.backward(write, step: 0, .repair) else { return false }
-            }
+            let count = step.countThroughLastRescan
+            guard try step.writes[..<count].allSatisfy({ try run.backward($0, step: 0, .repair) }),
+                try execution.closingWrites(i, planned: step.writes[count...])
+                    .allSatisfy({ try run.backward($0, step: 0, .repair) })
+            else { return false }
             let now = try run.settle().tree
             let (differences, appeared) = try execution.judge(i, now, from: earlier)
             guard differences.isEmpty else { return false }

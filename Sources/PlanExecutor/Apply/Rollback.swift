@@ -21,8 +21,8 @@ struct RollbackOutcome {
 
 /// The way back from wherever an apply stands to a machine that is nothing worse than before it.
 ///
-/// It follows what it finds rather than what it expects, so that it can be begun again after a crash in its middle:
-/// Where functions have appeared that nobody could see before, it may lead on instead of back (`goOn`).
+/// Where functions have appeared that nobody could see before, it may lead on instead of back (`goOn`). Otherwise it
+/// follows what it finds rather than what it expects, so that it can be begun again after a crash in its middle:
 /// 1. alignment text, drivers and registers that steps changed and nothing has replaced since are put back;
 /// 2. while something is lost, the recorded ways back of the steps are gone, last step first; unless the twin says that
 ///    they would leave something lost and knows of another way;

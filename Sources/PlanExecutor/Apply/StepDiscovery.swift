@@ -98,6 +98,11 @@ extension PlanExecution {
     }
 }
 
+extension PlanStep {
+    /// How many writes there are up to the last rescan; all of them without one. What follows closes the step.
+    var countThroughLastRescan: Int { writes.lastIndex(where: \.isRescan).map { $0 + 1 } ?? writes.count }
+}
+
 extension SystemWrite {
     /// Whether the write goes to a register that holds bounds of a bridge's windows.
     fileprivate var isWindowRegister: Bool {

@@ -46,7 +46,7 @@ struct BusNumbering {
         taken[Int(parentRange.first.rawValue)] = true
         for member in context.members(behind: bridge) where !roots.contains(member) {
             // Registers of a bridge that is not removed keep forwarding what they say.
-            guard let range = searchState.summary.buses[member] ?? claim(member) else { continue }
+            guard let range = numbersTaken(by: member) else { continue }
             for bus in range.first.rawValue...range.last.rawValue { taken[Int(bus)] = true }
         }
         // Nobody can take the number of a root bus, also of one that the kernel made up among the numbers of another.
@@ -96,11 +96,12 @@ struct BusNumbering {
 
     /// Whether a stage would have the kernel scan a bridge that has the number of a root bus among its own.
     ///
-    /// A bridge found behind it with that number would get the root bus for its own, which has no bridge above: kernels
-    /// from 7.0 read through a null pointer there (`pbus_validate_busn`), and hold the lock of all rescans for ever.
-    /// - Complexity: O(1) where no root bus has a number among those of another.
+    /// A bridge found behind it with that number would get the root bus for its own, which has no bridge above: 7.2.13
+    /// reads through a null pointer there (`pbus_validate_busn`), and holds the lock of all rescans for ever. Of other
+    /// releases that is not known.
+    /// - Complexity: O(1) where the kernel made no root bus up.
     func meetsRootBus(_ stage: Stage) -> Bool {
-        let roots = context.rootBusesAmongOthers
+        let roots = context.madeUpRootBuses
         guard !roots.isEmpty else { return false }
         let numbered = Dictionary(stage.numbering.map { ($0.bridge, $0.range) }) { a, _ in a }
         return stage.rescans.contains { rescan in
@@ -112,13 +113,14 @@ struct BusNumbering {
             }
             let below = context.members(behind: bridge).flatMap { context.subtree[$0] }
             return ((bridge >= 0 ? [bridge] : []) + below).contains { i in
-                guard context.isBridge(i), let range = numbered[i] ?? searchState.summary.buses[i] ?? claim(i) else {
-                    return false
-                }
+                guard context.isBridge(i), let range = numbered[i] ?? numbersTaken(by: i) else { return false }
                 return roots.contains { $0.segment == context.function(i).address.segment && range.contains($0.bus) }
             }
         }
     }
+
+    /// The numbers that a bridge takes: those that the kernel gave it, without any those of its registers.
+    private func numbersTaken(by i: Int) -> BusRange? { searchState.summary.buses[i] ?? claim(i) }
 
     /// The numbers that a bridge without a bus takes by its registers.
     private func claim(_ i: Int) -> BusRange? {
@@ -148,8 +150,10 @@ struct BusNumbering {
         let present = searchState.summary.buses[i]
         let isSwitch = context.function(i).capabilities.express?.portType == .upstreamPort
         let isUnseen = context.isUnseenInside[i] || (present == nil && isSwitch)
-        let mayHoldMore = context.wired[i].isEmpty || context.topology.unseenReason(behind: i) == .claimedTwice
-        let unseen = isUnseen && mayHoldMore ? style.unseen : 0
+        let mayHoldMore =
+            isUnseen
+            && (context.wired[i].isEmpty || context.topology.unseenReason(behind: i) == .claimedTwice)
+        let unseen = mayHoldMore ? style.unseen : 0
         if present == nil, context.wired[i].isEmpty { return max(1 + unseen, least[i] ?? 0) }
         var sum = 1 + context.virtualBuses[i]
         for child in context.wired[i] where context.isBridge(child) { sum += need(child, style) }

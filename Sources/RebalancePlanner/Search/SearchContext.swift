@@ -33,8 +33,8 @@ final class SearchContext: Sendable {
     let wiredParent: [Int]
     /// The functions on root buses that the kernel made up, each with the nearest bridge above it by the wires that is known.
     let strays: [(function: Int, home: Int)]
-    /// The root buses whose number is among those of another host bridge: the kernel made them up.
-    let rootBusesAmongOthers: [(segment: UInt32, bus: BusNumber)]
+    /// The root buses that the kernel made up.
+    let madeUpRootBuses: [(segment: UInt32, bus: BusNumber)]
     /// Per function: the home of a stray between which and it is a bridge that nobody could see, and what is below the
     /// stray; nil for others. Such a function is found again, but where is not known.
     let homeOfAdrift: [Int?]
@@ -106,11 +106,9 @@ final class SearchContext: Sendable {
         let named = Set(topology.addressWords.map(\.address))
         isNamedByWords = named.isEmpty ? [] : Set((0..<count).filter { named.contains(topology.functions[$0].address) })
         strays = Self.strays(topology, states)
-        rootBusesAmongOthers = topology.hostBridges.filter { host in
-            topology.hostBridges.contains { other in
-                other.segment == host.segment && other.rootBus < host.rootBus && other.busRange.contains(host.rootBus)
-            }
-        }.map { ($0.segment, $0.rootBus) }
+        madeUpRootBuses = topology.hostBridges.indices.filter { topology.isMadeUp(host: $0) }.map { h in
+            (topology.hostBridges[h].segment, topology.hostBridges[h].rootBus)
+        }
         var homeOfAdrift = [Int?](repeating: nil, count: count)
         for stray in strays where wiredParent[stray.function] != stray.home {
             for i in subtree[stray.function] { homeOfAdrift[i] = stray.home }

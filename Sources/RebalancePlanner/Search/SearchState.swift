@@ -51,13 +51,13 @@ struct SearchState {
     /// - Parameters:
     ///   - stage: the stage.
     ///   - report: told of every part that has writes.
-    /// - Returns: false when the twin refuses a write, or would be in doubt after it, and where the kernel could take the
+    /// - Returns: false when the twin refuses a write, or would be in doubt after it, and where the kernel could take a
     ///   root bus for the bus of a bridge.
     mutating func carryOut(
         _ stage: Stage,
         report: ((Part, SearchState) -> Void)? = nil
     ) -> Bool {
-        guard !BusNumbering(self, for: []).meetsRootBus(stage) else { return false }
+        if !context.madeUpRootBuses.isEmpty, BusNumbering(self, for: []).meetsRootBus(stage) { return false }
         let before = summary
         func commands(_ functions: [Int]) -> [(function: Int, bits: UInt32)] {
             Set(functions).sorted().compactMap { i in command(i).map { (function: i, bits: $0) } }
